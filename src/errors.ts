@@ -1,0 +1,94 @@
+/**
+ * Every error this process raises on purpose. `kind` says what failed; it is the metric label,
+ * and decides the SQLSTATE a client reads and the exit code of a command.
+ */
+
+export type ErrorKind =
+  | 'config'
+  | 'credential'
+  | 'identity'
+  | 'target'
+  | 'stopped'
+  | 'starting'
+  | 'resolve'
+  | 'dial'
+  | 'tls'
+  | 'upstream'
+  | 'protocol'
+  | 'version'
+  | 'password'
+  | 'limit'
+  | 'stopping'
+
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+// 57P03 makes pg_isready say "rejecting" and drivers try again; class 28 is final to them.
+const SQL_STATE: Record<ErrorKind, string> = {
+  config: '57P03', // cannot_connect_now
+  credential: '57P03',
+  identity: '28000', // invalid_authorization_specification
+  target: '57P03',
+  stopped: '28000',
+  starting: '57P03',
+  resolve: '57P03',
+  dial: '57P03',
+  tls: '08006', // connection_failure
+  upstream: '08006',
+  protocol: '08P01', // protocol_violation
+  version: '0A000', // feature_not_supported
+  password: '28P01', // invalid_password
+  limit: '53300', // too_many_connections
+  stopping: '57P03',
+}
+
+export interface ProxyErrorOptions {
+  cause?: unknown
+  /** One sentence that tells the reader what to do next. Safe to show to a client. */
+  hint?: string | undefined
+  /** More of the same, for those who want it. Safe to show to a client. */
+  detail?: string | undefined
+  /** The server's own SQLSTATE, where the server refused and said one. */
+  sqlState?: string | undefined
+}
+
+export class ProxyError extends Error {
+  override readonly name = 'ProxyError'
+  readonly kind: ErrorKind
+  readonly hint: string | undefined
+  readonly detail: string | undefined
+  readonly sqlState: string
+
+  /** `message` follows the PostgreSQL error style guide and never holds a secret. */
+  constructor(kind: ErrorKind, message: string, options: ProxyErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.kind = kind
+    this.hint = options.hint
+    this.detail = options.detail
+    this.sqlState = options.sqlState ?? SQL_STATE[kind]
+  }
+
+  /** Exit code of a command that ends with this error: 2 for wrong usage or settings, else 1. */
+  get exitCode(): 1 | 2 {
+    return this.kind === 'config' ? 2 : 1
+  }
+}
+
+export interface ClientError {
+  sqlState: string
+  message: string
+  hint?: string | undefined
+  detail?: string | undefined
+}
+
+/** What a client may read. An error nobody raised on purpose is a bug, and says only that. */
+export function toClientError(error: unknown): ClientError {
+  if (error instanceof ProxyError) {
+    const { sqlState, message, hint, detail } = error
+    return { sqlState, message, hint, detail }
+  }
+  return { sqlState: 'XX000', message: 'internal proxy error' }
+}
+
+/** The metric label of any error. */
+export function errorKind(error: unknown): ErrorKind | 'internal' {
+  return error instanceof ProxyError ? error.kind : 'internal'
+}
