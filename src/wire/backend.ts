@@ -1,0 +1,99 @@
+/**
+ * What a server says: written, when this proxy speaks for itself; and cut into messages, when the
+ * upstream speaks during login.
+ * https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
+
+import { type ClientError, ProxyError } from '../errors.js'
+import { PROTOCOL_3_0 } from './frontend.js'
+
+/** FATAL, with the four fields that every reader relies on (S, V, C, M), and detail and hint where known. */
+export function errorResponse(error: ClientError): Buffer {
+  let fields = `SFATAL\0VFATAL\0C${error.sqlState}\0M${field(error.message)}\0`
+  if (error.detail !== undefined) fields += `D${field(error.detail)}\0`
+  if (error.hint !== undefined) fields += `H${field(error.hint)}\0`
+  return message('E', Buffer.from(`${fields}\0`))
+}
+
+/** A zero byte would end the field early, and the rest be read as another. */
+function field(text: string): string {
+  return text.replaceAll('\0', '')
+}
+
+/** The whole version 3.0 (libpq 18 refuses a bare 0) and every option that is not understood. */
+export function negotiateProtocolVersion(unknownOptions: readonly string[]): Buffer {
+  const head = Buffer.alloc(8)
+  head.writeInt32BE(PROTOCOL_3_0, 0)
+  head.writeInt32BE(unknownOptions.length, 4)
+  const names = Buffer.from(unknownOptions.map((name) => `${name}\0`).join(''), 'latin1')
+  return message('v', Buffer.concat([head, names]))
+}
+
+export function authenticationSasl(mechanism: string): Buffer {
+  return authentication(10, `${mechanism}\0\0`)
+}
+
+export function authenticationSaslContinue(data: string): Buffer {
+  return authentication(11, data)
+}
+
+export function authenticationSaslFinal(data: string): Buffer {
+  return authentication(12, data)
+}
+
+function authentication(code: number, data: string): Buffer {
+  const head = Buffer.alloc(4)
+  head.writeInt32BE(code, 0)
+  return message('R', Buffer.concat([head, Buffer.from(data)]))
+}
+
+function message(type: string, body: Buffer): Buffer {
+  const head = Buffer.alloc(5)
+  head.write(type, 0, 'latin1')
+  head.writeInt32BE(4 + body.length, 1)
+  return Buffer.concat([head, body])
+}
+
+export interface WireMessage {
+  /** One letter. */
+  readonly type: string
+  /** Type and length included. */
+  readonly bytes: Buffer
+}
+
+/**
+ * The first message in `bytes`, or undefined while it is not whole. Only for logging in: after it,
+ * nothing is parsed. Errors: RangeError when its length cannot be, or is above `maxBytes`.
+ */
+export function firstMessage(bytes: Buffer, maxBytes: number): WireMessage | undefined {
+  if (bytes.length < 5) return undefined
+  const byteCount = 1 + bytes.readInt32BE(1)
+  if (byteCount < 5 || byteCount > maxBytes) throw new RangeError('impossible message length')
+  if (bytes.length < byteCount) return undefined
+  return { type: String.fromCharCode(bytes[0]!), bytes: bytes.subarray(0, byteCount) }
+}
+
+export interface ServerError {
+  readonly sqlState: string
+  readonly message: string
+  readonly detail: string | undefined
+  readonly hint: string | undefined
+}
+
+/** Fields of an ErrorResponse. Lakebase's front door may send only S, C and M. */
+export function parseErrorResponse(bytes: Buffer): ServerError {
+  const fields = new Map<string, string>()
+  let at = 5
+  while (at < bytes.length && bytes[at] !== 0) {
+    const end = bytes.indexOf(0, at)
+    if (end === -1) break
+    fields.set(String.fromCharCode(bytes[at]!), bytes.toString('utf8', at + 1, end))
+    at = end + 1
+  }
+  return {
+    sqlState: fields.get('C') ?? 'XX000',
+    message: fields.get('M') ?? 'server refused the connection without a reason',
+    detail: fields.get('D'),
+    hint: fields.get('H'),
+  }
+}
