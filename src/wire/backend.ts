@@ -4,7 +4,7 @@
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 
-import { type ClientError, ProxyError } from '../errors.js'
+import type { ClientError } from '../errors.js'
 import { PROTOCOL_3_0 } from './frontend.js'
 
 /** FATAL, with the four fields that every reader relies on (S, V, C, M), and detail and hint where known. */
@@ -73,6 +73,17 @@ export function firstMessage(bytes: Buffer, maxBytes: number): WireMessage | und
   return { type: String.fromCharCode(bytes[0]!), bytes: bytes.subarray(0, byteCount) }
 }
 
+export interface Authentication {
+  /** 0 Ok, 3 CleartextPassword, 5 MD5Password, 10 SASL, 11 SASLContinue, 12 SASLFinal, … */
+  readonly code: number
+  readonly data: Buffer
+}
+
+/** Errors: RangeError when the message is too short. */
+export function parseAuthentication(bytes: Buffer): Authentication {
+  return { code: bytes.readInt32BE(5), data: bytes.subarray(9) }
+}
+
 export interface ServerError {
   readonly sqlState: string
   readonly message: string
@@ -80,7 +91,10 @@ export interface ServerError {
   readonly hint: string | undefined
 }
 
-/** Fields of an ErrorResponse. Lakebase's front door may send only S, C and M. */
+/**
+ * Fields of an ErrorResponse; Lakebase's front door may send only S, C and M. Our own, because
+ * pg-protocol's reader runs past the end of a message that lacks its terminator, and never returns.
+ */
 export function parseErrorResponse(bytes: Buffer): ServerError {
   const fields = new Map<string, string>()
   let at = 5

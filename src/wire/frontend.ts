@@ -98,7 +98,7 @@ function parseStartupMessage(packet: Buffer, version: number): StartupMessage {
 function cString(packet: Buffer, start: number): string {
   const end = packet.indexOf(0, start)
   if (end === -1) throw badLayout()
-  return packet.latin1Slice(start, end)
+  return packet.toString('latin1', start, end)
 }
 
 function badLayout(): ProxyError {
@@ -113,14 +113,14 @@ function invalid(message: string): ProxyError {
 
 export const sslRequest: Buffer = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
 
-/** Our own, because pg-protocol always adds a client_encoding, even where the client sent one. */
+/** Our own, because pg-protocol's always adds a client_encoding, even where the client sent one. */
 export function startupMessage(parameters: ReadonlyMap<string, string>): Buffer {
   let text = ''
   for (const [name, value] of parameters) text += `${name}\0${value}\0`
   const packet = Buffer.alloc(8 + text.length + 1)
   packet.writeInt32BE(packet.length, 0)
   packet.writeInt32BE(PROTOCOL_3_0, 4)
-  packet.latin1Write(text, 8)
+  packet.write(text, 8, 'latin1')
   return packet
 }
 

@@ -8,8 +8,6 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 
-import { saslprep } from '@mongodb-js/saslprep'
-
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
 
 const pbkdf2Async = promisify(pbkdf2)
@@ -24,7 +22,7 @@ export class ScramClient {
   #serverSignature: Buffer | undefined
 
   constructor(password: string) {
-    this.#password = normalizePassword(password)
+    this.#password = password
   }
 
   /** client-first-message. PostgreSQL takes the user name from the StartupMessage, so it is empty. */
@@ -47,7 +45,8 @@ export class ScramClient {
     if (salt === undefined || !(iterations >= 1 && iterations <= MAX_ITERATIONS)) {
       throw new Error('server sent a malformed SCRAM message')
     }
-    const keys = await deriveKeys(this.#password, Buffer.from(salt, 'base64'), iterations)
+    const password = await normalizePassword(this.#password)
+    const keys = await deriveKeys(password, Buffer.from(salt, 'base64'), iterations)
     const finalBare = `c=${Buffer.from('n,,').toString('base64')},r=${nonce}`
     const authMessage = `${this.#firstBare},${serverFirst},${finalBare}`
     this.#serverSignature = hmac(keys.serverKey, authMessage)
@@ -75,7 +74,7 @@ export interface ScramVerifier {
 /** Derives the keys once; off the event loop. */
 export async function scramVerifier(password: string): Promise<ScramVerifier> {
   const salt = randomBytes(16)
-  const keys = await deriveKeys(normalizePassword(password), salt, ITERATIONS)
+  const keys = await deriveKeys(await normalizePassword(password), salt, ITERATIONS)
   return { salt, iterations: ITERATIONS, storedKey: keys.storedKey, serverKey: keys.serverKey }
 }
 
@@ -124,7 +123,9 @@ export class ScramServer {
 }
 
 /** As PostgreSQL does it: SASLprep where it applies, the bytes as they are where it does not. */
-function normalizePassword(password: string): string {
+async function normalizePassword(password: string): Promise<string> {
+  if (/^[\x20-\x7e]*$/.test(password)) return password // prepared already, and its tables stay unloaded
+  const { saslprep } = await import('@mongodb-js/saslprep')
   try {
     return saslprep(password)
   } catch {
