@@ -1,0 +1,121 @@
+/**
+ * What a session logs in with: the workspace identity's role and a database token that is always
+ * fresh, or a native role and its password.
+ */
+
+import type { Clock } from '../clock.js'
+import type { TargetSettings } from '../config/settings.js'
+import type { Secret } from '../log.js'
+import type { LookUp } from '../workspace/look-up.js'
+import type { DatabaseCredential, LakebaseDatabase, Workspace } from '../workspace/workspace.js'
+import {
+  CredentialCache,
+  type CredentialObserver,
+  type CredentialState,
+} from './credential-cache.js'
+
+export interface LoginCredential {
+  /** The role to log in as; undefined: the one the client typed. */
+  readonly user: string | undefined
+  readonly password: Secret
+  readonly method: 'token' | 'password'
+  /** What the token was cut from, to be handed back to `renew`. */
+  readonly origin?: DatabaseCredential
+}
+
+export interface Credentials {
+  get(signal: AbortSignal): Promise<LoginCredential>
+  /** After the server refused it: its successor, or undefined when asking would not help. */
+  renew(refused: LoginCredential, signal: AbortSignal): Promise<LoginCredential | undefined>
+  readonly state: CredentialState
+  /** Epoch ms; undefined when none is held, or it does not expire. */
+  readonly expiresAt: number | undefined
+  close(): void
+}
+
+export interface TokenCredentialsOptions {
+  target: TargetSettings
+  workspace: Workspace
+  /** Shared by all targets of one workspace. */
+  identity: LookUp<string>
+  database: LookUp<LakebaseDatabase>
+  clock: Clock
+  /** Ends requests that no waiter may end: aborts when the proxy closes. */
+  closing: AbortSignal
+  observer?: CredentialObserver
+}
+
+export class TokenCredentials implements Credentials {
+  readonly #cache: CredentialCache
+  readonly #target: TargetSettings
+  readonly #identity: LookUp<string>
+
+  constructor(options: TokenCredentialsOptions) {
+    const { target, workspace, database, closing } = options
+    this.#target = target
+    this.#identity = options.identity
+    this.#cache = new CredentialCache({
+      clock: options.clock,
+      fetch: async () =>
+        workspace.mintCredential(
+          await database.get(closing),
+          { ttlMs: target.tokenTtlMs, group: target.group },
+          closing,
+        ),
+      ...(options.observer === undefined ? {} : { observer: options.observer }),
+    })
+  }
+
+  get state(): CredentialState {
+    return this.#cache.state
+  }
+
+  get expiresAt(): number | undefined {
+    return this.#cache.expiresAt
+  }
+
+  async get(signal: AbortSignal): Promise<LoginCredential> {
+    const [user, credential] = await Promise.all([this.#user(signal), this.#cache.get(signal)])
+    return login(user, credential)
+  }
+
+  async renew(refused: LoginCredential, signal: AbortSignal): Promise<LoginCredential | undefined> {
+    if (refused.origin === undefined) return undefined
+    const credential = await this.#cache.renew(refused.origin, signal)
+    return credential && login(refused.user, credential)
+  }
+
+  close(): void {
+    this.#cache.close()
+  }
+
+  async #user(signal: AbortSignal): Promise<string | undefined> {
+    const { user, group } = this.#target
+    if (user === 'client') return undefined
+    if (user !== 'identity') return user
+    return group ?? this.#identity.get(signal)
+  }
+}
+
+function login(user: string | undefined, credential: DatabaseCredential): LoginCredential {
+  return { user, password: credential.token, method: 'token', origin: credential }
+}
+
+/** A native Postgres role and its password, from a static URL. */
+export class NativeCredentials implements Credentials {
+  readonly state = 'fresh'
+  readonly expiresAt = undefined
+  readonly #credential: LoginCredential
+
+  constructor(user: string | undefined, password: Secret) {
+    this.#credential = { user, password, method: 'password' }
+  }
+
+  async get(): Promise<LoginCredential> {
+    return this.#credential
+  }
+
+  async renew(): Promise<undefined> {}
+
+  close(): void {}
+}

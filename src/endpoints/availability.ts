@@ -1,0 +1,38 @@
+/** Why a target cannot be connected to, in the words of its state, and what to type about it. */
+
+import type { TargetSettings } from '../config/settings.js'
+import { ProxyError } from '../errors.js'
+import type { LakebaseDatabase } from '../workspace/workspace.js'
+
+/** Undefined when the state does not stand in the way. */
+export function refusalByState(
+  database: LakebaseDatabase,
+  target: Pick<TargetSettings, 'autoStart'>,
+): ProxyError | undefined {
+  const name = `"${database.name}"`
+  const what = database.kind === 'provisioned' ? 'database instance' : 'endpoint'
+  const detail = `The workspace reports the state ${database.apiState}.`
+  switch (database.state) {
+    case 'available':
+    case 'idle':
+    case 'starting':
+      return undefined
+    case 'stopped':
+      return new ProxyError('stopped', `${what} ${name} is stopped`, {
+        detail,
+        hint: target.autoStart
+          ? 'It is being started; try again in a minute.'
+          : `Start it with: lakebase-proxy instances start ${database.name} (or let clients start it with --auto-start).`,
+      })
+    case 'disabled':
+      return new ProxyError('stopped', `${what} ${name} is disabled`, {
+        detail,
+        hint: 'A disabled endpoint is not enabled by a connection: enable it in the workspace.',
+      })
+    case 'deleting':
+      return new ProxyError('stopped', `${what} ${name} is being deleted`, {
+        detail,
+        hint: 'Choose another target: lakebase-proxy instances list.',
+      })
+  }
+}

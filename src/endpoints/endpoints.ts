@@ -1,0 +1,101 @@
+/**
+ * Where to dial for one target: the host that SNI and verification use, and its addresses, dead
+ * ones last. Asked again when a dial fails; the old answer stays while the asking fails.
+ */
+
+import type { TargetSettings } from '../config/settings.js'
+import { ProxyError } from '../errors.js'
+import type { LookUp } from '../workspace/look-up.js'
+import type { LakebaseDatabase } from '../workspace/workspace.js'
+import { refusalByState } from './availability.js'
+import type { Resolver } from './resolver.js'
+
+export interface Endpoint {
+  /** Always the name, never an address: what SNI says and the certificate must bear. */
+  readonly host: string
+  readonly port: number
+  readonly addresses: readonly string[]
+  /** Undefined for a static URL. */
+  readonly database: LakebaseDatabase | undefined
+}
+
+export interface EndpointsOptions {
+  target: TargetSettings
+  resolver: Pick<Resolver, 'resolve' | 'forget'>
+  /** Undefined for a static URL. */
+  database: LookUp<LakebaseDatabase> | undefined
+}
+
+export class Endpoints {
+  readonly #options: EndpointsOptions
+  readonly #dead = new Set<string>()
+  #askAgain = false
+
+  constructor(options: EndpointsOptions) {
+    this.#options = options
+  }
+
+  /** Errors: kinds `target`, `stopped`, `resolve`, and those of the workspace. */
+  async resolve(signal: AbortSignal): Promise<Endpoint> {
+    const { target, resolver } = this.#options
+    const database = await this.#database(signal)
+    const host = hostOf(target, database)
+    const addresses =
+      target.hostaddr === undefined ? await resolver.resolve(host, signal) : [target.hostaddr]
+    return { host, port: target.upstreamPort, addresses: this.#deadLast(addresses), database }
+  }
+
+  /** The state of the target as the workspace says it now; undefined for a static URL. */
+  async refreshState(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
+    return this.#options.database?.askAgain(signal)
+  }
+
+  /** Told of each dial: dead addresses come last next time, and a host none of whose answered is asked for again. */
+  dialled(endpoint: Endpoint, address: string, succeeded: boolean): void {
+    if (succeeded) {
+      this.#dead.delete(address)
+      return
+    }
+    this.#dead.add(address)
+    this.#askAgain = true
+    this.#options.resolver.forget(endpoint.host)
+  }
+
+  async #database(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
+    const { database, target } = this.#options
+    if (database === undefined) return undefined
+    let found = this.#askAgain ? await this.#refresh(signal) : await database.get(signal)
+    // What is held may be old: an instance may have been started since.
+    if (refusalByState(found, target) !== undefined) found = await database.askAgain(signal)
+    const refusal = refusalByState(found, target)
+    if (refusal !== undefined) throw refusal
+    return found
+  }
+
+  #refresh(signal: AbortSignal): Promise<LakebaseDatabase> {
+    this.#askAgain = false
+    return this.#options.database!.askAgain(signal)
+  }
+
+  #deadLast(addresses: readonly string[]): readonly string[] {
+    if (this.#dead.size === 0) return addresses
+    for (const address of this.#dead) if (!addresses.includes(address)) this.#dead.delete(address)
+    const isDead = (address: string): boolean => this.#dead.has(address)
+    return [...addresses.filter((each) => !isDead(each)), ...addresses.filter(isDead)]
+  }
+}
+
+function hostOf(target: TargetSettings, database: LakebaseDatabase | undefined): string {
+  if (target.target.kind === 'static') return target.target.host
+  if (target.target.kind === 'host' && !target.readOnly) return target.target.host
+  const host = target.readOnly ? database?.readOnlyHost : database?.readWriteHost
+  if (host !== undefined) return host
+  if (target.readOnly) {
+    throw new ProxyError('target', `"${target.name}" has no read-only host`, {
+      hint: 'Enable readable secondaries for it, or leave read-only out.',
+    })
+  }
+  throw new ProxyError('starting', `"${target.name}" has no host yet`, {
+    hint: 'It is being created: try again in a minute.',
+  })
+}

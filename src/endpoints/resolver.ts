@@ -1,0 +1,132 @@
+/**
+ * A host's addresses: by the system's look-up, and by DNS servers asked directly when that fails or
+ * has not answered in a second (long Lakebase names fail in some macOS set-ups). Answers are kept
+ * for their TTL within 1–30 s; an old one is kept on while asking fails.
+ */
+
+import dns from 'node:dns/promises'
+import { isIP } from 'node:net'
+
+import NodeCache from 'node-cache'
+
+import { waitFor } from '../abort.js'
+import type { Clock } from '../clock.js'
+import { ProxyError } from '../errors.js'
+
+export interface ResolverOptions {
+  /** `IP[:port]`; empty: the system's servers. */
+  servers: readonly string[]
+  clock: Clock
+  /** The system's look-up: getaddrinfo. */
+  systemLookup?: (host: string) => Promise<readonly string[]>
+}
+
+export interface Answer {
+  readonly addresses: readonly string[]
+  readonly ttlSeconds: number
+}
+
+const SYSTEM_PATIENCE_MS = 1_000
+// getaddrinfo says no TTL.
+const SYSTEM_TTL_SECONDS = 30
+const MIN_TTL_SECONDS = 1
+const MAX_TTL_SECONDS = 30
+
+export class Resolver {
+  readonly #options: ResolverOptions
+  readonly #fresh = new NodeCache({ checkperiod: 0, useClones: false })
+  readonly #lastGood = new Map<string, readonly string[]>()
+  readonly #pending = new Map<string, Promise<readonly string[]>>()
+
+  constructor(options: ResolverOptions) {
+    this.#options = options
+  }
+
+  /** Errors: kind `resolve`, when nobody has an answer and none is kept. */
+  async resolve(host: string, signal: AbortSignal): Promise<readonly string[]> {
+    if (isIP(host) !== 0) return [host]
+    const known = this.#fresh.get<readonly string[]>(host)
+    if (known !== undefined) return known
+    const asking = this.#pending.get(host) ?? this.#askOnce(host)
+    return waitFor(asking, signal)
+  }
+
+  /** After a dial that failed: the next `resolve` asks anew. */
+  forget(host: string): void {
+    this.#fresh.del(host)
+  }
+
+  /** By the system's look-up alone; for `doctor`. */
+  async bySystem(host: string): Promise<Answer> {
+    const lookup = this.#options.systemLookup ?? systemLookup
+    return { addresses: await lookup(host), ttlSeconds: SYSTEM_TTL_SECONDS }
+  }
+
+  /** By DNS servers alone; for `doctor`. */
+  async byServers(host: string): Promise<Answer> {
+    const resolver = new dns.Resolver({ timeout: 2_000, tries: 2 })
+    if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers)
+    const answers = await Promise.allSettled([
+      resolver.resolve4(host, { ttl: true }),
+      resolver.resolve6(host, { ttl: true }),
+    ])
+    const records = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+    if (records.length === 0) throw (answers[0] as PromiseRejectedResult).reason
+    return {
+      addresses: records.map((record) => record.address),
+      ttlSeconds: Math.min(...records.map((record) => record.ttl)),
+    }
+  }
+
+  #askOnce(host: string): Promise<readonly string[]> {
+    const asking = this.#ask(host).finally(() => this.#pending.delete(host))
+    this.#pending.set(host, asking)
+    return asking
+  }
+
+  async #ask(host: string): Promise<readonly string[]> {
+    try {
+      const { addresses, ttlSeconds } = await this.#firstAnswer(host)
+      // A ttl of 0 would mean for ever to node-cache.
+      const ttl = Math.max(MIN_TTL_SECONDS, Math.min(MAX_TTL_SECONDS, ttlSeconds))
+      this.#fresh.set(host, addresses, ttl)
+      this.#lastGood.set(host, addresses)
+      return addresses
+    } catch (error) {
+      const old = this.#lastGood.get(host)
+      if (old === undefined) throw unresolved(host, error)
+      this.#fresh.set(host, old, MIN_TTL_SECONDS)
+      return old
+    }
+  }
+
+  /** The servers are asked once the system has failed or kept us waiting; the first answer counts. */
+  async #firstAnswer(host: string): Promise<Answer> {
+    const bySystem = this.bySystem(host)
+    let cancel = (): void => {}
+    const patienceOver = new Promise<void>((resolve) => {
+      cancel = this.#options.clock.after(SYSTEM_PATIENCE_MS, resolve)
+    })
+    try {
+      const early = await Promise.race([bySystem.catch(() => undefined), patienceOver])
+      if (early) return early
+      return await Promise.any([this.byServers(host), bySystem])
+    } finally {
+      cancel()
+    }
+  }
+}
+
+async function systemLookup(host: string): Promise<string[]> {
+  const answers = await dns.lookup(host, { all: true })
+  return answers.map((answer) => answer.address)
+}
+
+function unresolved(host: string, cause: unknown): ProxyError {
+  return new ProxyError('resolve', `could not translate host name "${host}" to address`, {
+    cause,
+    hint:
+      'Check the network, or a VPN; or name a DNS server that knows the host with ' +
+      '--resolver IP, or its address with --hostaddr IP.',
+  })
+}

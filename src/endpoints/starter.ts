@@ -1,0 +1,77 @@
+/**
+ * Starts a stopped Provisioned instance, once for all who wait, and tells them when it is
+ * available.
+ */
+
+import { LinkedAbort, pause, waitFor } from '../abort.js'
+import type { Clock } from '../clock.js'
+import { ProxyError } from '../errors.js'
+import type { Log } from '../log.js'
+import type { LookUp } from '../workspace/look-up.js'
+import type { LakebaseDatabase, Workspace } from '../workspace/workspace.js'
+
+export interface StarterOptions {
+  database: LookUp<LakebaseDatabase>
+  workspace: Pick<Workspace, 'startDatabase'>
+  timeoutMs: number
+  clock: Clock
+  log: Log
+  closing: AbortSignal
+}
+
+const POLL_MS = 2_000
+
+export class Starter {
+  readonly #options: StarterOptions
+  #pending: Promise<void> | undefined
+
+  constructor(options: StarterOptions) {
+    this.#options = options
+  }
+
+  /** Resolves once the instance is available. Errors: kind `starting` after `timeoutMs`. */
+  async start(signal: AbortSignal): Promise<void> {
+    this.#pending ??= this.#startOnce().finally(() => {
+      this.#pending = undefined
+    })
+    await waitFor(this.#pending, signal)
+  }
+
+  async #startOnce(): Promise<void> {
+    const { database, workspace, timeoutMs, clock, log, closing } = this.#options
+    const limit = new LinkedAbort(closing)
+    const startedAt = clock.now()
+    let last = await database.get(limit.signal)
+    limit.abortAfter(clock, timeoutMs, () => notInTime(last, timeoutMs))
+    try {
+      log.info({ target: last.name }, 'starting database instance')
+      if (last.state === 'stopped') await workspace.startDatabase(last, limit.signal)
+      for (;;) {
+        last = await database.askAgain(limit.signal)
+        const seconds = Math.round((clock.now() - startedAt) / 1000)
+        if (last.state === 'available' || last.state === 'idle') {
+          log.info({ target: last.name, seconds }, 'database instance is available')
+          return
+        }
+        log.info(
+          { target: last.name, state: last.apiState, seconds },
+          'waiting for database instance',
+        )
+        await pause(clock, POLL_MS, limit.signal)
+      }
+    } finally {
+      limit.release()
+    }
+  }
+}
+
+function notInTime(database: LakebaseDatabase, timeoutMs: number): ProxyError {
+  return new ProxyError(
+    'starting',
+    `database instance "${database.name}" did not become available in ${timeoutMs / 1000} s`,
+    {
+      detail: `The workspace reports the state ${database.apiState}.`,
+      hint: `Look at it with: lakebase-proxy instances show ${database.name}; or wait longer with --start-timeout.`,
+    },
+  )
+}
