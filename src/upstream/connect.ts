@@ -1,0 +1,276 @@
+/**
+ * From a client's StartupMessage to a logged-in upstream. Endpoint and credential are asked for in
+ * parallel and before dialling; what can be mended (a waking server, a token refused, an instance
+ * to start, a database that is only libpq's guess) is mended here, before anything was relayed.
+ */
+
+import { LinkedAbort, pause } from '../abort.js'
+import type { Clock } from '../clock.js'
+import type { TargetSettings } from '../config/settings.js'
+import type { Credentials, LoginCredential } from '../credentials/credentials.js'
+import { refusalByState } from '../endpoints/availability.js'
+import type { Endpoint, Endpoints } from '../endpoints/endpoints.js'
+import type { Starter } from '../endpoints/starter.js'
+import { ProxyError } from '../errors.js'
+import type { Log } from '../log.js'
+import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
+import { dial, type Upstream } from './dial.js'
+import { login } from './login.js'
+import {
+  isDatabaseMissing,
+  isDoorClosed,
+  isTokenRefused,
+  isWaking,
+  type Refusal,
+  refusalError,
+} from './refusal.js'
+import type { UpstreamTls } from './tls-context.js'
+
+export interface ConnectorOptions {
+  target: TargetSettings
+  endpoints: Endpoints
+  credentials: Credentials
+  tls: UpstreamTls
+  /** Undefined unless a stopped instance is to be started. */
+  starter: Starter | undefined
+  clock: Clock
+  log: Log
+  timeoutMs: number
+}
+
+export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'
+
+export interface Connected {
+  readonly upstream: Upstream
+  readonly endpoint: Endpoint
+  /** The server's own bytes, AuthenticationOk to ReadyForQuery. */
+  readonly greeting: Buffer
+  /** Of BackendKeyData, as hex. */
+  readonly key: string | undefined
+  /** What the server was asked for, as text. */
+  readonly user: string
+  readonly database: string
+}
+
+const FIRST_RETRY_MS = 100
+const MAX_RETRY_MS = 2_000
+const YOUNG_BRANCH_MS = 5 * 60_000
+const WRONG_GUESS_MS = 60_000
+const MAX_GUESSES = 1_000
+
+export class Connector {
+  readonly #options: ConnectorOptions
+  /** Databases that libpq guessed from the user name and that do not exist: until when (epoch ms). */
+  readonly #wrongGuesses = new Map<string, number>()
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options
+  }
+
+  /** Errors: all kinds but `protocol`; each is for the client to read. */
+  async connect(
+    startup: StartupMessage,
+    enter: (phase: ConnectPhase) => void,
+    signal: AbortSignal,
+  ): Promise<Connected> {
+    const { clock, timeoutMs } = this.#options
+    const limit = new LinkedAbort(signal)
+    const attempt = new Attempt(startup)
+    let cancelTimeout = limit.abortAfter(clock, timeoutMs, () => attempt.timedOut(timeoutMs))
+    try {
+      for (;;) {
+        try {
+          const result = await this.#try(startup, attempt, enter, limit.signal)
+          if ('greeting' in result) return result
+          await this.#mend(result, attempt, limit.signal)
+        } catch (error) {
+          if (limit.signal.aborted) throw limit.signal.reason
+          if (this.#shouldStart(error)) {
+            cancelTimeout()
+            enter('start-instance')
+            await this.#options.starter!.start(limit.signal)
+            cancelTimeout = limit.abortAfter(clock, timeoutMs, () => attempt.timedOut(timeoutMs))
+          } else if (error instanceof ProxyError && error.kind === 'dial') {
+            await this.#waitToRetry(error, attempt, limit.signal)
+          } else {
+            throw error
+          }
+        }
+      }
+    } finally {
+      limit.release()
+    }
+  }
+
+  async #try(
+    startup: StartupMessage,
+    attempt: Attempt,
+    enter: (phase: ConnectPhase) => void,
+    signal: AbortSignal,
+  ): Promise<Connected | (Refusal & { context: LoginContext })> {
+    const { endpoints, credentials, tls, clock } = this.#options
+    enter('resolve')
+    const [endpoint, credential] = await Promise.all([
+      endpoints.resolve(signal),
+      attempt.credential ?? credentials.get(signal),
+    ])
+    enter('dial')
+    const upstream = await dial(
+      endpoint,
+      {
+        tls,
+        clock,
+        dialled: (address, succeeded) => endpoints.dialled(endpoint, address, succeeded),
+        connected: () => enter('tls'),
+      },
+      signal,
+    )
+    try {
+      enter('login')
+      const parameters = this.#parameters(startup, credential, attempt)
+      const context = {
+        endpoint,
+        credential,
+        user: fromWireText(parameters.get('user') ?? ''),
+        database: fromWireText(parameters.get('database') ?? ''),
+      }
+      const result = await login(upstream.socket, parameters, credential, signal)
+      if (result.outcome === 'ready') {
+        const { greeting, key } = result
+        const { user, database } = context
+        return { upstream, endpoint, greeting, key, user, database }
+      }
+      upstream.socket.destroy()
+      return { stage: result.stage, error: result.error, context }
+    } catch (error) {
+      upstream.socket.destroy()
+      throw error
+    }
+  }
+
+  /** Role and database as the target wants them; all else as the client sent it. */
+  #parameters(
+    startup: StartupMessage,
+    credential: LoginCredential,
+    attempt: Attempt,
+  ): ReadonlyMap<string, string> {
+    const { target } = this.#options
+    const parameters = new Map(startup.parameters)
+    const asked = parameters.get('database') ?? ''
+    const role =
+      credential.user === undefined ? parameters.get('user') : toWireText(credential.user)
+    if (role === undefined || role === '') {
+      throw new ProxyError('identity', 'no PostgreSQL user name specified in startup packet', {
+        hint: 'Name a user with the client: the target is set to user=client.',
+      })
+    }
+    parameters.set('user', role)
+    if (asked === '' || attempt.useDefaultDatabase || this.#isWrongGuess(attempt)) {
+      parameters.set('database', toWireText(target.database))
+    }
+    return parameters
+  }
+
+  #isWrongGuess({ guess }: Attempt): boolean {
+    return guess !== undefined && (this.#wrongGuesses.get(guess) ?? 0) > this.#options.clock.now()
+  }
+
+  /** Returns when another try makes sense; else throws what the client is to read. */
+  async #mend(
+    refusal: Refusal & { context: LoginContext },
+    attempt: Attempt,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { context } = refusal
+    const { credentials } = this.#options
+    const error = refusalError(refusal, { ...context, method: context.credential.method })
+    if (isTokenRefused(refusal) && attempt.credential === undefined) {
+      attempt.credential = await credentials.renew(context.credential, signal)
+      if (attempt.credential !== undefined) return
+    }
+    if (isWaking(refusal)) return this.#waitToRetry(error, attempt, signal)
+    if (isDoorClosed(refusal)) return this.#explainClosedDoor(error, attempt, signal)
+    if (isDatabaseMissing(refusal) && this.#wasWrongGuess(context, attempt)) return
+    throw error
+  }
+
+  async #explainClosedDoor(
+    error: ProxyError,
+    attempt: Attempt,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { endpoints, target, clock } = this.#options
+    const database = await endpoints.refreshState(signal).catch(() => undefined)
+    if (database === undefined) throw error
+    const refusal = refusalByState(database, target)
+    if (refusal !== undefined) throw refusal
+    const ageMs = clock.now() - (database.branchCreatedAt ?? Number.NEGATIVE_INFINITY)
+    if (database.state === 'starting' || ageMs < YOUNG_BRANCH_MS) {
+      return this.#waitToRetry(error, attempt, signal)
+    }
+    throw error
+  }
+
+  /** A database named like the client's user is libpq's default, and nobody's wish. */
+  #wasWrongGuess(context: LoginContext, attempt: Attempt): boolean {
+    const { target, clock } = this.#options
+    const { guess } = attempt
+    if (guess === undefined || guess !== toWireText(context.database)) return false
+    if (attempt.useDefaultDatabase || context.database === target.database) return false
+    if (this.#wrongGuesses.size >= MAX_GUESSES) this.#wrongGuesses.clear()
+    this.#wrongGuesses.set(guess, clock.now() + WRONG_GUESS_MS)
+    attempt.useDefaultDatabase = true
+    return true
+  }
+
+  async #waitToRetry(error: ProxyError, attempt: Attempt, signal: AbortSignal): Promise<void> {
+    attempt.lastError = error
+    const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt.retries++)
+    this.#options.log.debug({ err: error, delayMs }, 'trying to connect again')
+    await pause(this.#options.clock, delayMs * (0.5 + Math.random() / 2), signal)
+  }
+
+  #shouldStart(error: unknown): boolean {
+    return (
+      this.#options.starter !== undefined && error instanceof ProxyError && error.kind === 'stopped'
+    )
+  }
+}
+
+interface LoginContext {
+  readonly endpoint: Endpoint
+  readonly credential: LoginCredential
+  readonly user: string
+  readonly database: string
+}
+
+/** What one client's tries have learned so far. */
+class Attempt {
+  /** The token minted after the first was refused: there is no third. */
+  credential: LoginCredential | undefined
+  useDefaultDatabase = false
+  retries = 0
+  lastError: ProxyError | undefined
+  /** The database that is only libpq's default: the client's user name. */
+  readonly guess: string | undefined
+
+  constructor({ parameters }: StartupMessage) {
+    const database = parameters.get('database')
+    this.guess = database === parameters.get('user') ? database : undefined
+  }
+
+  timedOut(timeoutMs: number): ProxyError {
+    const { lastError } = this
+    const seconds = timeoutMs / 1000
+    return new ProxyError(
+      lastError?.kind ?? 'dial',
+      lastError?.message ?? `no upstream connection within ${seconds} s: timeout expired`,
+      {
+        cause: lastError,
+        detail: `Tried for ${seconds} s (connect-timeout).`,
+        hint: lastError?.hint ?? 'Run "lakebase-proxy doctor" to see which step is slow.',
+        sqlState: lastError?.sqlState,
+      },
+    )
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * From an endpoint to a verified TLS connection: its addresses in turn, SSLRequest, exactly one
+ * byte of answer, TLS with SNI. Never plaintext, whatever the server answers.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
+ */
+
+import net, { type Socket } from 'node:net'
+import tls, { type TLSSocket } from 'node:tls'
+
+import { LinkedAbort } from '../abort.js'
+import type { Clock } from '../clock.js'
+import type { Endpoint } from '../endpoints/endpoints.js'
+import { ProxyError } from '../errors.js'
+import { readExactly } from '../wire/byte-reader.js'
+import { sslRequest } from '../wire/frontend.js'
+import type { UpstreamTls } from './tls-context.js'
+
+export interface DialOptions {
+  tls: UpstreamTls
+  clock: Clock
+  /** Told of each address: whether it answered. */
+  dialled: (address: string, succeeded: boolean) => void
+  /** Told when the TCP connection stands and TLS begins. */
+  connected?: () => void
+}
+
+export interface Upstream {
+  readonly socket: TLSSocket
+  readonly address: string
+}
+
+const KEEP_ALIVE_MS = 30_000
+// A dead address must not use up the time of the next one.
+const ADDRESS_PATIENCE_MS = 3_000
+
+/** Errors: kind `dial` (worth another try), kind `tls` (final). Aborts with the signal's reason. */
+export async function dial(
+  endpoint: Endpoint,
+  options: DialOptions,
+  signal: AbortSignal,
+): Promise<Upstream> {
+  let lastError: unknown
+  for (const [index, address] of endpoint.addresses.entries()) {
+    const isLast = index === endpoint.addresses.length - 1
+    try {
+      const socket = await dialAddress(endpoint, address, isLast, options, signal)
+      options.dialled(address, true)
+      return { socket, address }
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      if (error instanceof ProxyError && error.kind !== 'dial') throw error
+      options.dialled(address, false)
+      lastError = error
+    }
+  }
+  throw lastError
+}
+
+async function dialAddress(
+  endpoint: Endpoint,
+  address: string,
+  isLast: boolean,
+  options: DialOptions,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const attempt = new LinkedAbort(signal)
+  if (!isLast) {
+    attempt.abortAfter(options.clock, ADDRESS_PATIENCE_MS, () => new Error('timeout expired'))
+  }
+  const socket = net.connect({
+    host: address,
+    port: endpoint.port,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
+    allowHalfOpen: true,
+  })
+  socket.on('error', () => {}) // whoever waits next hears of it
+  try {
+    await event(socket, 'connect', attempt.signal)
+    options.connected?.()
+    await requestTls(socket, attempt.signal)
+    return await startTls(socket, endpoint.host, options.tls, attempt.signal)
+  } catch (error) {
+    socket.destroy()
+    throw error instanceof ProxyError ? error : dialError(endpoint, address, error)
+  } finally {
+    attempt.release()
+  }
+}
+
+/** CVE-2021-23222: bytes behind the answer could only have been put there by somebody in between. */
+async function requestTls(socket: Socket, signal: AbortSignal): Promise<void> {
+  socket.write(sslRequest)
+  const answer = (await readExactly(socket, 1, signal).catch(closedIsReset)).toString('latin1')
+  if (answer !== 'S') {
+    throw new ProxyError('tls', 'server does not support TLS, and it is never done without', {
+      detail: answer === 'E' ? 'It answered SSLRequest with an error.' : undefined,
+      hint: 'Is this a Lakebase host? Run "lakebase-proxy doctor" to see each step.',
+    })
+  }
+  if (socket.readableLength > 0) {
+    throw new ProxyError('tls', 'received unencrypted data after SSL response', {
+      hint: 'Something between here and the server tampers with the connection.',
+    })
+  }
+}
+
+async function startTls(
+  socket: Socket,
+  host: string,
+  upstreamTls: UpstreamTls,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const secured = tls.connect({ ...upstreamTls.options(host), socket })
+  secured.on('error', () => {})
+  try {
+    await event(secured, 'secureConnect', signal)
+    return secured
+  } catch (error) {
+    secured.destroy()
+    throw certificateError(error, host) ?? error
+  }
+}
+
+function event(
+  socket: Socket,
+  name: 'connect' | 'secureConnect',
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onEvent = (): void => stop(resolve)
+    const onError = (error: Error): void => stop(() => reject(error))
+    const onClose = (): void =>
+      stop(() => reject(new Error('server closed the connection unexpectedly')))
+    const onAbort = (): void => stop(() => reject(signal.reason))
+    socket.on(name, onEvent).on('error', onError).on('close', onClose).on('end', onClose)
+    signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
+
+    function stop(settle: () => void): void {
+      socket.off(name, onEvent).off('error', onError).off('close', onClose).off('end', onClose)
+      signal.removeEventListener('abort', onAbort)
+      settle()
+    }
+  })
+}
+
+function closedIsReset(error: unknown): never {
+  throw error instanceof ProxyError ? new Error('server closed the connection unexpectedly') : error
+}
+
+// OpenSSL's and Node's names for a certificate that does not convince; others are a broken connection.
+const CERTIFICATE_ERROR =
+  /^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH)/
+
+function certificateError(error: unknown, host: string): ProxyError | undefined {
+  const { code, message } = error as { code?: string; message: string }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return new ProxyError('tls', `server certificate does not match host name "${host}"`, {
+      cause: error,
+      detail: message,
+      hint: 'Use the name the workspace gives for the instance; --hostaddr sets the address to dial.',
+    })
+  }
+  if (code !== undefined && CERTIFICATE_ERROR.test(code)) {
+    return new ProxyError(
+      'tls',
+      `server certificate of "${host}" could not be verified: ${message}`,
+      {
+        cause: error,
+        hint: 'If its authority is your own, name its PEM file with --sslrootcert.',
+      },
+    )
+  }
+  if (code?.startsWith('ERR_SSL_')) {
+    return new ProxyError('tls', `TLS with "${host}" failed: ${message}`, { cause: error })
+  }
+  return undefined
+}
+
+// The words of libpq, which readers know and search for.
+const REASON: Record<string, string> = {
+  ECONNREFUSED: 'Connection refused',
+  ECONNRESET: 'Connection reset by peer',
+  ETIMEDOUT: 'Connection timed out',
+  EHOSTUNREACH: 'No route to host',
+  ENETUNREACH: 'Network is unreachable',
+  EMFILE: 'Too many open files',
+  ENFILE: 'Too many open files in system',
+}
+
+function dialError(endpoint: Endpoint, address: string, cause: unknown): ProxyError {
+  const { code, message } = cause as { code?: string; message: string }
+  const outOfFiles = code === 'EMFILE' || code === 'ENFILE'
+  return new ProxyError(
+    'dial',
+    `connection to server at "${endpoint.host}" (${address}), port ${endpoint.port} failed: ${REASON[code ?? ''] ?? message}`,
+    {
+      cause,
+      hint: outOfFiles
+        ? 'Raise the limit of open files (ulimit -n) of lakebase-proxy.'
+        : 'Check the network, a VPN, or a private link to it; "lakebase-proxy doctor" tries each step.',
+    },
+  )
+}
