@@ -1,0 +1,125 @@
+/**
+ * What a client says before its first real packet: SSLRequest and GSSENCRequest, each at most once
+ * and answered at once; then the StartupMessage or CancelRequest, in any number of segments. What
+ * cannot be a start-up packet gets no byte back, as PostgreSQL does.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
+ */
+
+import type { Socket } from 'node:net'
+import { type SecureContext, TLSSocket } from 'node:tls'
+
+import { waitFor } from '../abort.js'
+import { ProxyError } from '../errors.js'
+import { readExactly } from '../wire/byte-reader.js'
+import {
+  type CancelRequest,
+  initialPacketLength,
+  parseInitialPacket,
+  type StartupMessage,
+} from '../wire/frontend.js'
+
+export type ClientHello =
+  | { readonly type: 'packet'; readonly packet: StartupMessage | CancelRequest }
+  /** A whole packet with broken contents: the client is told. */
+  | { readonly type: 'broken'; readonly error: unknown }
+  /** Nothing that deserves an answer: a probe, noise, silence. */
+  | { readonly type: 'none'; readonly reason: string }
+
+export interface ClientHelloResult {
+  /** The socket to go on with: the TLS one, when the client asked for TLS and got it. */
+  readonly client: Socket
+  readonly encrypted: boolean
+  readonly hello: ClientHello
+}
+
+const PACKET_HEAD_BYTES = 8
+const TLS_HANDSHAKE_RECORD = 0x16
+
+/** Never rejects: whatever goes wrong here is the client's doing, and told in the result. */
+export async function clientHandshake(
+  socket: Socket,
+  localTls: SecureContext | undefined,
+  signal: AbortSignal,
+): Promise<ClientHelloResult> {
+  let client = socket
+  let encrypted = false
+  const asked = new Set<string>()
+  const result = (hello: ClientHello): ClientHelloResult => ({ client, encrypted, hello })
+  const none = (reason: string): ClientHelloResult => result({ type: 'none', reason })
+
+  for (;;) {
+    let bytes: Buffer
+    try {
+      const head = await readExactly(client, PACKET_HEAD_BYTES, signal)
+      const length = initialPacketLength(head)
+      if (length === undefined) return none(noiseReason(head))
+      const rest =
+        length === PACKET_HEAD_BYTES
+          ? undefined
+          : await readExactly(client, length - PACKET_HEAD_BYTES, signal)
+      bytes = rest === undefined ? head : Buffer.concat([head, rest])
+    } catch (error) {
+      return none(silenceReason(socket, error, signal))
+    }
+
+    let packet: ReturnType<typeof parseInitialPacket>
+    try {
+      packet = parseInitialPacket(bytes)
+    } catch (error) {
+      return result({ type: 'broken', error })
+    }
+    if (packet.type === 'StartupMessage' || packet.type === 'CancelRequest') {
+      return result({ type: 'packet', packet })
+    }
+    if (asked.has(packet.type)) return none(`client sent ${packet.type} twice`)
+    asked.add(packet.type)
+
+    if (packet.type === 'GSSENCRequest' || localTls === undefined) {
+      client.write('N')
+      continue
+    }
+    if (client.readableLength > 0) {
+      // CVE-2021-23214: what came before TLS must not be taken for what came inside it.
+      const error = new ProxyError('protocol', 'received unencrypted data after SSL request')
+      return result({ type: 'broken', error })
+    }
+    client.write('S')
+    try {
+      client = await secure(socket, localTls, signal)
+      encrypted = true
+    } catch (error) {
+      return none(`TLS with the client failed: ${(error as Error).message}`)
+    }
+  }
+}
+
+async function secure(
+  socket: Socket,
+  secureContext: SecureContext,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const secured = new TLSSocket(socket, { isServer: true, secureContext })
+  secured.on('error', () => {})
+  const done = new Promise<void>((resolve, reject) => {
+    secured.once('secure', resolve)
+    secured.once('error', reject)
+    secured.once('close', () => reject(new Error('connection closed')))
+  })
+  await waitFor(done, signal)
+  return secured
+}
+
+function noiseReason(head: Buffer): string {
+  if (head[0] === TLS_HANDSHAKE_RECORD) {
+    return 'client began with TLS: sslnegotiation=direct is not supported here, use sslnegotiation=postgres'
+  }
+  const text = head.toString('latin1')
+  if (/^(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT) ?/.test(text)) return 'client spoke HTTP'
+  return 'client sent bytes that cannot be a startup packet'
+}
+
+function silenceReason(socket: Socket, error: unknown, signal: AbortSignal): string {
+  if (signal.aborted) return 'client sent no startup packet in time'
+  if (socket.bytesRead === 0) return 'client sent nothing'
+  return `client left during its handshake: ${(error as Error).message}`
+}

@@ -1,0 +1,167 @@
+/**
+ * Moves bytes both ways between a client and its upstream until the end, and looks into none of
+ * them. A half-close is passed on, and the other way goes on until it, too, ends or falls silent;
+ * a slow reader slows its writer; when one side breaks, what had come from it is still delivered.
+ */
+
+import type { Socket } from 'node:net'
+
+import type { Clock } from '../clock.js'
+
+export type PipeOutcome =
+  | 'closed'
+  | 'client reset'
+  | 'upstream reset'
+  | 'idle timeout'
+  | 'drained'
+  | 'ended by shutdown'
+
+export interface PipeOptions {
+  clock: Clock
+  /** 0: never. */
+  idleTimeoutMs: number
+}
+
+// Silence after a half-close, or before a broken connection's last bytes are given up, in ms.
+const LINGER_MS = 30_000
+// ReadyForQuery, length 5, idle: https://www.postgresql.org/docs/current/protocol-message-formats.html
+const READY_IDLE = 0x5a0000000549
+const READY_BYTES = 6
+const SILENCE_MS = 1_000
+const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])
+
+export class Pipe {
+  /** Bytes from the client to the upstream, and back. */
+  bytesUp = 0
+  bytesDown = 0
+  /** Resolves when both sockets are closed; never rejects. */
+  readonly done: Promise<PipeOutcome>
+
+  readonly #client: Socket
+  readonly #upstream: Socket
+  readonly #clock: Clock
+  #outcome: PipeOutcome = 'closed'
+  #lastAt: number
+  /** The last six bytes to the client; 0 once the client has answered. */
+  #tail = 0
+  #cancelTimer: () => void = () => {}
+
+  constructor(client: Socket, upstream: Socket, options: PipeOptions) {
+    this.#client = client
+    this.#upstream = upstream
+    this.#clock = options.clock
+    this.#lastAt = options.clock.now()
+    this.#tail = READY_IDLE // the greeting ended so
+    this.done = this.#run(options.idleTimeoutMs)
+  }
+
+  /**
+   * Does the session look idle: the last thing to the client was ReadyForQuery outside a
+   * transaction, the client has sent nothing since, and both were silent for a second? A guess,
+   * since data can look so: acted upon only by closing, which is never a wrong byte.
+   */
+  get looksIdle(): boolean {
+    return this.#tail === READY_IDLE && this.#clock.now() - this.#lastAt >= SILENCE_MS
+  }
+
+  /** Ends an idle session as its own client would: Terminate up, FIN down. */
+  drain(): void {
+    this.#outcome = 'drained'
+    this.#upstream.end(TERMINATE)
+    this.#client.end()
+    this.#boundSilence(SILENCE_MS)
+  }
+
+  /** Ends the session now. */
+  destroy(outcome: PipeOutcome): void {
+    this.#outcome = outcome
+    this.#client.destroy()
+    this.#upstream.destroy()
+  }
+
+  async #run(idleTimeoutMs: number): Promise<PipeOutcome> {
+    const client = this.#client
+    const upstream = this.#upstream
+    const closed = Promise.all([onceClosed(client), onceClosed(upstream)])
+    client.on('error', () => this.#broke('client reset', client, upstream))
+    upstream.on('error', () => this.#broke('upstream reset', upstream, client))
+    this.#pump(client, upstream, (chunk) => {
+      this.bytesUp += chunk.length
+      this.#tail = 0
+    })
+    this.#pump(upstream, client, (chunk) => {
+      this.bytesDown += chunk.length
+      this.#tail = tailAfter(this.#tail, chunk)
+    })
+    if (idleTimeoutMs > 0) this.#watchIdle(idleTimeoutMs)
+    await closed
+    this.#cancelTimer()
+    return this.#outcome
+  }
+
+  #pump(from: Socket, to: Socket, count: (chunk: Buffer) => void): void {
+    from.on('data', (chunk: Buffer) => {
+      count(chunk)
+      this.#lastAt = this.#clock.now()
+      if (!to.write(chunk)) from.pause()
+    })
+    to.on('drain', () => from.resume())
+    from.on('end', () => {
+      to.end()
+      this.#boundSilence(LINGER_MS)
+    })
+    from.on('close', () => {
+      if (!to.writableEnded) to.end()
+      this.#boundSilence(LINGER_MS)
+    })
+    if (from.closed && !to.writableEnded) to.end()
+  }
+
+  /** What came from the broken side is flushed; a broken client leaves nothing to deliver to. */
+  #broke(outcome: PipeOutcome, broken: Socket, other: Socket): void {
+    if (this.#outcome === 'closed') this.#outcome = outcome
+    broken.destroy()
+    if (outcome === 'client reset') other.destroy()
+    else other.end()
+  }
+
+  /** Destroys both once nothing has moved for `silenceMs`. */
+  #boundSilence(silenceMs: number): void {
+    this.#lastAt = this.#clock.now()
+    this.#afterSilence(silenceMs, () => {
+      this.#client.destroy()
+      this.#upstream.destroy()
+    })
+  }
+
+  #watchIdle(idleTimeoutMs: number): void {
+    this.#afterSilence(idleTimeoutMs, () => this.destroy('idle timeout'))
+  }
+
+  /** One timer, set again when it finds that something has moved since: none per chunk. */
+  #afterSilence(silenceMs: number, act: () => void): void {
+    this.#cancelTimer()
+    const check = (): void => {
+      const leftMs = this.#lastAt + silenceMs - this.#clock.now()
+      if (leftMs <= 0) act()
+      else this.#cancelTimer = this.#clock.after(leftMs, check)
+    }
+    this.#cancelTimer = this.#clock.after(silenceMs, check)
+  }
+}
+
+/** The last six bytes as a number, which costs less to keep than a slice that holds on to its chunk. */
+function tailAfter(tail: number, chunk: Buffer): number {
+  const { length } = chunk
+  if (length >= READY_BYTES) return chunk.readUIntBE(length - READY_BYTES, READY_BYTES)
+  if (length === 0) return tail
+  const shift = 256 ** length
+  return (tail % (2 ** 48 / shift)) * shift + chunk.readUIntBE(0, length)
+}
+
+function onceClosed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.closed) resolve()
+    else socket.once('close', () => resolve())
+  })
+}

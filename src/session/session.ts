@@ -1,0 +1,298 @@
+/**
+ * One client connection from its first byte to its last. The order of the lines is the protocol;
+ * the phase is only for the people watching.
+ */
+
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
+
+import { LinkedAbort } from '../abort.js'
+import type { Clock } from '../clock.js'
+import { ProxyError, toClientError } from '../errors.js'
+import type { Cancels } from '../upstream/cancel.js'
+import type { Connector, ConnectPhase } from '../upstream/connect.js'
+import { errorResponse, negotiateProtocolVersion } from '../wire/backend.js'
+import { type CancelRequest, fromWireText, type StartupMessage } from '../wire/frontend.js'
+import type { ClientAuth } from './client-auth.js'
+import { clientHandshake } from './client-handshake.js'
+import { Pipe, type PipeOutcome } from './pipe.js'
+
+export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe'
+
+export type SessionOutcome =
+  | PipeOutcome
+  | 'no startup packet'
+  | 'cancel request'
+  | 'failed'
+  | 'client left'
+
+/** What a session shows of itself; only the session changes it. */
+export interface SessionView {
+  readonly id: string
+  readonly target: string
+  /** Address and port of the client, or the Unix socket's path. */
+  readonly client: string
+  readonly openedAt: number
+  readonly phase: SessionPhase
+  /** How long each phase took that is over, in ms. */
+  readonly phaseMs: ReadonlyMap<SessionPhase, number>
+  /** As the client named them. */
+  readonly user: string | undefined
+  readonly applicationName: string | undefined
+  /** As the server was asked for, once logged in; else as the client named it. */
+  readonly database: string | undefined
+  readonly bytesUp: number
+  readonly bytesDown: number
+}
+
+/** What this stage tells the one to its right. Implemented by observe/, and by nothing in tests. */
+export interface SessionObserver {
+  opened(session: SessionView): void
+  /** `session.phase` is over and took so long; login's end comes as the end of `login`. */
+  phaseEnded(session: SessionView, phase: SessionPhase, durationMs: number): void
+  /** Once a failed session; `phase` is where it failed. */
+  failed(session: SessionView, error: unknown): void
+  cancelled(session: SessionView, error: unknown): void
+  /** Once a session, whatever became of it. `reason` only says more. */
+  closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void
+}
+
+/** The stages to its left and the place it is given, as narrow as this stage needs them. */
+export interface SessionDeps {
+  target: string
+  localTls: SecureContext | undefined
+  /** Refuse clients that did not ask for TLS: the address is open to others. */
+  requireTls: boolean
+  /** Undefined: `local-auth=trust`. */
+  clientAuth: ClientAuth | undefined
+  connector: Pick<Connector, 'connect'>
+  cancels: Cancels
+  clock: Clock
+  handshakeTimeoutMs: number
+  idleTimeoutMs: number
+  observer: SessionObserver
+  /** Takes a place among the sessions, or throws why there is none; the returned function gives it back. */
+  admit: () => () => void
+}
+
+export class Session implements SessionView {
+  readonly id = randomBytes(4).toString('hex')
+  readonly target: string
+  readonly client: string
+  readonly openedAt: number
+  readonly phaseMs = new Map<SessionPhase, number>()
+  phase: SessionPhase = 'client-handshake'
+  user: string | undefined
+  applicationName: string | undefined
+  database: string | undefined
+  /** Resolves when nothing of the session is left; never rejects. */
+  readonly done: Promise<void>
+
+  readonly #socket: Socket
+  readonly #deps: SessionDeps
+  readonly #ending: LinkedAbort
+  #phaseAt: number
+  #pipe: Pipe | undefined
+
+  constructor(socket: Socket, deps: SessionDeps, closing: AbortSignal) {
+    this.target = deps.target
+    this.client = clientName(socket)
+    this.openedAt = deps.clock.now()
+    this.#phaseAt = this.openedAt
+    this.#socket = socket
+    this.#deps = deps
+    this.#ending = new LinkedAbort(closing)
+    this.done = this.#run().finally(() => this.#ending.release())
+  }
+
+  get bytesUp(): number {
+    return this.#pipe?.bytesUp ?? 0
+  }
+
+  get bytesDown(): number {
+    return this.#pipe?.bytesDown ?? 0
+  }
+
+  get looksIdle(): boolean {
+    return this.#pipe?.looksIdle ?? false
+  }
+
+  /** Ends an idle session as its own client would. */
+  drain(): void {
+    this.#pipe?.drain()
+  }
+
+  /** Ends the session now, in whatever phase it is. */
+  end(error: ProxyError): void {
+    this.#ending.abort(error)
+    this.#pipe?.destroy('ended by shutdown')
+  }
+
+  async #run(): Promise<void> {
+    const { observer, clock, localTls, handshakeTimeoutMs } = this.#deps
+    observer.opened(this)
+    const socket = this.#socket
+    socket.on('error', () => {}) // an unheard 'error' ends the process; whoever reads next hears of it
+
+    // From accept to a valid StartupMessage: one deadline for all of it, however the bytes dribble.
+    const handshake = new LinkedAbort(this.#ending.signal)
+    handshake.abortAfter(
+      clock,
+      handshakeTimeoutMs,
+      () => new ProxyError('protocol', 'timeout expired'),
+    )
+    const { client, encrypted, hello } = await clientHandshake(socket, localTls, handshake.signal)
+    handshake.release()
+    switch (hello.type) {
+      case 'none':
+        socket.destroy()
+        return this.#closed('no startup packet', hello.reason)
+      case 'broken':
+        return this.#fail(client, hello.error)
+      case 'packet':
+        if (hello.packet.type === 'CancelRequest') return this.#cancel(client, hello.packet)
+        return this.#serve(client, encrypted, hello.packet)
+    }
+  }
+
+  /** No reply, and none is waited for: its client may leave at once. */
+  async #cancel(client: Socket, request: CancelRequest): Promise<void> {
+    client.resume()
+    let failure: unknown
+    try {
+      await this.#deps.cancels.forward(request, this.#ending.signal)
+    } catch (error) {
+      failure = error
+    }
+    client.destroy()
+    this.#deps.observer.cancelled(this, failure)
+    this.#closed('cancel request', undefined)
+  }
+
+  async #serve(client: Socket, encrypted: boolean, startup: StartupMessage): Promise<void> {
+    const { admit, clientAuth, requireTls, connector, cancels, clock, idleTimeoutMs } = this.#deps
+    this.user = textOf(startup, 'user')
+    this.database = textOf(startup, 'database')
+    this.applicationName = textOf(startup, 'application_name')
+    let release = (): void => {}
+    try {
+      if (requireTls && !encrypted) throw tlsRequired()
+      release = admit()
+      if (startup.protocolMinor > 0 || startup.protocolOptions.length > 0) {
+        client.write(negotiateProtocolVersion(startup.protocolOptions))
+      }
+
+      this.#enter('client-auth')
+      await clientAuth?.authenticate(client, this.#ending.signal)
+
+      const leaving = new ClientLeaving(client, this.#ending.signal)
+      const connected = await connector
+        .connect(startup, (phase) => this.#enter(phase), leaving.signal)
+        .finally(() => leaving.release())
+      this.database = connected.database
+
+      const { upstream, endpoint, greeting, key } = connected
+      const unregister = cancels.register(key, endpoint, upstream.address)
+      this.#enter('pipe')
+      client.write(greeting)
+      this.#pipe = new Pipe(client, upstream.socket, { clock, idleTimeoutMs })
+      const outcome = await this.#pipe.done
+      unregister()
+      this.#closed(outcome, undefined)
+    } catch (error) {
+      this.#fail(client, error)
+    } finally {
+      release()
+    }
+  }
+
+  #fail(client: Socket, error: unknown): void {
+    const { observer, clock } = this.#deps
+    if (error instanceof ClientLeft) {
+      client.destroy()
+      return this.#closed('client left', undefined)
+    }
+    observer.failed(this, error)
+    const told = toClientError(error)
+    const id = `session ${this.id}`
+    const detail = told.detail === undefined ? id : `${told.detail}\n${id}`
+    endGently(client, errorResponse({ ...told, detail }), clock)
+    this.#closed('failed', undefined)
+  }
+
+  #closed(outcome: SessionOutcome, reason: string | undefined): void {
+    this.#endPhase()
+    this.#deps.observer.closed(this, outcome, reason)
+  }
+
+  #enter(phase: SessionPhase): void {
+    if (phase === this.phase) return
+    this.#endPhase()
+    this.phase = phase
+  }
+
+  #endPhase(): void {
+    const now = this.#deps.clock.now()
+    const durationMs = now - this.#phaseAt
+    this.phaseMs.set(this.phase, (this.phaseMs.get(this.phase) ?? 0) + durationMs)
+    this.#phaseAt = now
+    this.#deps.observer.phaseEnded(this, this.phase, durationMs)
+  }
+}
+
+class ClientLeft extends Error {}
+
+/**
+ * Aborts when the client leaves while nobody reads from it, so that its upstream is not dialled for
+ * nothing. One that has sent ahead and then half-closed has not left.
+ */
+class ClientLeaving extends LinkedAbort {
+  readonly #client: Socket
+  // An end is announced only to who reads; read(0) takes no byte.
+  readonly #look = (): void => void this.#client.read(0)
+  readonly #left = (): void => this.abort(new ClientLeft())
+
+  constructor(client: Socket, closing: AbortSignal) {
+    super(closing)
+    this.#client = client
+    client.on('readable', this.#look).on('end', this.#left).on('close', this.#left)
+    if (client.destroyed || client.readableEnded) this.#left()
+    else this.#look()
+  }
+
+  override release(): void {
+    super.release()
+    this.#client.off('readable', this.#look).off('end', this.#left).off('close', this.#left)
+  }
+}
+
+const ERROR_PATIENCE_MS = 2_000
+
+/** Closing with unread bytes would be a reset, which can take the error's text away from its reader. */
+function endGently(client: Socket, lastBytes: Buffer, clock: Clock): void {
+  client.end(lastBytes)
+  client.resume()
+  const cancel = clock.after(ERROR_PATIENCE_MS, () => client.destroy())
+  client.once('close', cancel)
+  client.once('end', () => client.destroySoon())
+}
+
+function tlsRequired(): ProxyError {
+  return new ProxyError('identity', 'connection requires TLS', {
+    hint: 'Connect with sslmode=require: this lakebase-proxy listens beyond this machine.',
+  })
+}
+
+function textOf(startup: StartupMessage, name: string): string | undefined {
+  const value = startup.parameters.get(name)
+  return value === undefined ? undefined : fromWireText(value)
+}
+
+function clientName(socket: Socket): string {
+  if (socket.remoteAddress === undefined) return 'unix socket'
+  const { remoteAddress, remotePort } = socket
+  return remoteAddress.includes(':')
+    ? `[${remoteAddress}]:${remotePort}`
+    : `${remoteAddress}:${remotePort}`
+}
