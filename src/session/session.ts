@@ -103,7 +103,9 @@ export class Session implements SessionView {
     this.#socket = socket
     this.#deps = deps
     this.#ending = new LinkedAbort(closing)
-    this.done = this.#run().finally(() => this.#ending.release())
+    this.done = this.#run()
+      .catch((error: unknown) => this.#fail(socket, error))
+      .finally(() => this.#ending.release())
   }
 
   get bytesUp(): number {

@@ -1,0 +1,156 @@
+/** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
+
+import type { Clock } from '../clock.js'
+import type { ProxySettings, TargetSettings } from '../config/settings.js'
+import type { CredentialObserver } from '../credentials/credential-cache.js'
+import {
+  type Credentials,
+  NativeCredentials,
+  TokenCredentials,
+} from '../credentials/credentials.js'
+import { Endpoints } from '../endpoints/endpoints.js'
+import type { Resolver } from '../endpoints/resolver.js'
+import { Starter } from '../endpoints/starter.js'
+import { Listener } from '../listener/listener.js'
+import type { Log } from '../log.js'
+import { ClientAuth } from '../session/client-auth.js'
+import type { SessionObserver } from '../session/session.js'
+import { Cancels } from '../upstream/cancel.js'
+import { Connector } from '../upstream/connect.js'
+import { UpstreamTls } from '../upstream/tls-context.js'
+import { LookUp } from '../workspace/look-up.js'
+import type { LakebaseDatabase, Workspace } from '../workspace/workspace.js'
+
+/** A signed-in workspace, shared by the targets of one profile. */
+export interface SignedIn {
+  readonly workspace: Workspace
+  readonly identity: LookUp<string>
+}
+
+export interface RunningTargetOptions {
+  target: TargetSettings
+  settings: ProxySettings
+  /** Undefined for a static URL. */
+  signedIn: SignedIn | undefined
+  resolver: Resolver
+  localTls: import('node:tls').SecureContext | undefined
+  clock: Clock
+  log: Log
+  sessionObserver: SessionObserver
+  credentialObserver: CredentialObserver
+}
+
+export class RunningTarget {
+  readonly settings: TargetSettings
+  readonly credentials: Credentials
+  readonly listener: Listener
+  readonly #endpoints: Endpoints
+  readonly #identity: LookUp<string> | undefined
+  readonly #closing = new AbortController()
+
+  constructor(options: RunningTargetOptions) {
+    const { target, settings, signedIn, resolver, clock, log } = options
+    const closing = this.#closing.signal
+    this.settings = target
+    this.#identity = signedIn?.identity
+    const database =
+      signedIn && new LookUp(() => signedIn.workspace.findDatabase(target.target, closing))
+    this.credentials = buildCredentials(options, database, closing)
+    const endpoints = new Endpoints({ target, resolver, database })
+    this.#endpoints = endpoints
+    const tls = new UpstreamTls(target)
+    const connector = new Connector({
+      target,
+      endpoints,
+      credentials: this.credentials,
+      tls,
+      starter: buildStarter(options, database, closing),
+      clock,
+      log,
+      timeoutMs: settings.connectTimeoutMs,
+    })
+    const cancels = new Cancels({
+      dialOptions: { tls, clock, dialled: () => {} },
+      resolve: (signal) => endpoints.resolve(signal),
+      clock,
+    })
+    this.listener = new Listener({
+      addresses: target.address,
+      port: target.port,
+      unixSocket: target.unixSocket,
+      maxConnections: target.maxConnections,
+      session: {
+        target: target.name,
+        localTls: options.localTls,
+        requireTls: !settings.unsafeListen && target.address.some((each) => !isLoopback(each)),
+        clientAuth:
+          target.localAuth === 'password' && settings.localPassword !== undefined
+            ? new ClientAuth(settings.localPassword)
+            : undefined,
+        connector,
+        cancels,
+        clock,
+        handshakeTimeoutMs: settings.handshakeTimeoutMs,
+        idleTimeoutMs: target.idleTimeoutMs,
+        observer: options.sessionObserver,
+      },
+    })
+  }
+
+  /** The signed-in identity's role, once known. */
+  get identity(): string | undefined {
+    return this.#identity?.held
+  }
+
+  /** Asks ahead for identity, endpoint, address and token, so that the first client need not wait. */
+  async prime(): Promise<void> {
+    const { signal } = this.#closing
+    await Promise.all([this.#endpoints.resolve(signal), this.credentials.get(signal)])
+  }
+
+  async close(): Promise<void> {
+    await this.listener.close()
+    this.#closing.abort()
+    this.credentials.close()
+  }
+}
+
+function buildCredentials(
+  { target, signedIn, clock, credentialObserver }: RunningTargetOptions,
+  database: LookUp<LakebaseDatabase> | undefined,
+  closing: AbortSignal,
+): Credentials {
+  if (target.target.kind === 'static') {
+    const { user, password } = target.target
+    return new NativeCredentials(target.user === 'identity' ? user : roleOf(target), password)
+  }
+  const { workspace, identity } = signedIn!
+  const observer = credentialObserver
+  return new TokenCredentials({
+    target,
+    workspace,
+    identity,
+    database: database!,
+    clock,
+    closing,
+    observer,
+  })
+}
+
+function roleOf(target: TargetSettings): string | undefined {
+  return target.user === 'client' ? undefined : target.user
+}
+
+function buildStarter(
+  { target, signedIn, clock, log }: RunningTargetOptions,
+  database: LookUp<LakebaseDatabase> | undefined,
+  closing: AbortSignal,
+): Starter | undefined {
+  if (!target.autoStart || signedIn === undefined || database === undefined) return undefined
+  const { workspace } = signedIn
+  return new Starter({ database, workspace, timeoutMs: target.startTimeoutMs, clock, log, closing })
+}
+
+export function isLoopback(address: string): boolean {
+  return address === '::1' || address === 'localhost' || address.startsWith('127.')
+}
