@@ -213,7 +213,8 @@ export class Session implements SessionView {
     const { observer, clock } = this.#deps
     if (error instanceof ClientLeft) {
       client.destroy()
-      return this.#closed('client left', undefined)
+      this.#closed('client left', undefined)
+      return
     }
     observer.failed(this, error)
     const told = toClientError(error)
