@@ -1,0 +1,44 @@
+/** The one-way law: a file may import from its own folder and from those to the left of it, never to the right. */
+
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { test } from 'node:test'
+
+const ORDER =
+  'errors clock abort log wire config workspace credentials endpoints upstream session listener observe daemon emulator commands main'.split(
+    ' ',
+  )
+const rank = (path: string): number => ORDER.indexOf(path.split('/')[1]!.replace(/\.[jt]s$/, ''))
+
+const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => join('src', name).replaceAll('\\', '/'))
+
+test('imports point one way', () => {
+  assert.ok(sources.length > 20)
+  for (const file of sources) {
+    assert.notEqual(rank(file), -1, `${file} is in no known stage`)
+    for (const [, specifier] of readFileSync(file, 'utf8').matchAll(
+      /(?:from|import\()\s*'(\.[^']+)'/g,
+    )) {
+      const target = normalize(join(dirname(file), specifier!)).replaceAll('\\', '/')
+      assert.ok(rank(target) <= rank(file), `${file} must not import ${target}`)
+    }
+  }
+})
+
+test('no file outgrows its idea', () => {
+  for (const file of sources) {
+    const lines = readFileSync(file, 'utf8').split('\n').length
+    assert.ok(lines <= 400, `${file} has ${lines} lines, of 400: which two ideas is it?`)
+  }
+})
+
+test('only main touches the process', () => {
+  for (const file of sources) {
+    if (file === 'src/main.ts') continue
+    const text = readFileSync(file, 'utf8').replaceAll(/^\s*(\*|\/\/|\/\*).*$/gm, '')
+    assert.doesNotMatch(text, /\bprocess\.(env|argv|exit|on|once|stdout|stderr|stdin)\b/, file)
+  }
+})

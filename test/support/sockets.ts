@@ -1,0 +1,38 @@
+/** Small things tests do with sockets: pairs of them, and clients that speak byte by byte. */
+
+import { once } from 'node:events'
+import net, { type AddressInfo, type Socket } from 'node:net'
+
+/** Two ends of one TCP connection on loopback. */
+export async function socketPair(): Promise<[Socket, Socket]> {
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const near = await connectTo((server.address() as AddressInfo).port, server)
+  server.close()
+  return near
+}
+
+async function connectTo(port: number, server: net.Server): Promise<[Socket, Socket]> {
+  const near = net.connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+  const [far] = (await once(server, 'connection')) as [Socket]
+  near.on('error', () => {})
+  far.on('error', () => {})
+  return [near, far]
+}
+
+/** A connected socket that no error of can end the test run. */
+export async function connect(port: number): Promise<Socket> {
+  const socket = net.connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return socket
+}
+
+/** Everything the peer sends until it closes, in whatever way. */
+export async function readAll(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  socket.on('end', () => socket.end())
+  if (!socket.closed) await once(socket, 'close').catch(() => {})
+  return Buffer.concat(chunks)
+}
