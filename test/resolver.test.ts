@@ -12,7 +12,9 @@ import { Resolver } from '../src/endpoints/resolver.js'
 const { signal } = new AbortController()
 const HOST = 'ep-cool-name-1234.database.us-west-2.cloud.databricks.com'
 const servers: Socket[] = []
-after(() => servers.forEach((server) => server.close()))
+after(() => {
+  for (const server of servers) server.close()
+})
 
 /** A DNS server that answers A questions for HOST with what `answer` says, and counts them. */
 async function dnsServer(answer: () => { addresses: string[]; ttl: number } | undefined) {

@@ -7,16 +7,20 @@ import { LinkedAbort, pause } from '../abort.js'
 import { type Clock, systemClock } from '../clock.js'
 import type { ProxySettings, TargetSettings } from '../config/settings.js'
 import { Resolver } from '../endpoints/resolver.js'
+import { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import { SessionLog } from '../observe/session-log.js'
 import { LookUp } from '../workspace/look-up.js'
 import type { Workspace } from '../workspace/workspace.js'
 import { RunningTarget, type SignedIn } from './running-target.js'
+import { isSameTarget } from './same-target.js'
 
 export interface DaemonOptions {
   settings: ProxySettings
   /** Signs in as the target's host and profile say; called once for each such pair. */
   openWorkspace: (target: TargetSettings) => Workspace & { close(): Promise<void> }
+  /** Where keys of `local-tls=auto` are kept. */
+  stateDir: string
   log: Log
   clock?: Clock
 }
@@ -26,10 +30,13 @@ const IDLE_CHECK_MS = 250
 export class Daemon {
   readonly #options: DaemonOptions
   readonly #clock: Clock
-  readonly #settings: ProxySettings
-  readonly #resolver: Resolver
+  #settings: ProxySettings
+  #resolver: Resolver
+  #localTls: LocalTls | undefined
   readonly #workspaces = new Map<string, SignedIn & { close: () => Promise<void> }>()
-  readonly #targets: RunningTarget[] = []
+  #targets: RunningTarget[] = []
+  /** Changed or removed by a reload: they take no clients, and go with their last one. */
+  readonly #retired = new Set<RunningTarget>()
   readonly #closing = new AbortController()
   #closed: Promise<void> | undefined
 
@@ -44,7 +51,8 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options)
     try {
-      for (const target of options.settings.targets) await daemon.#startTarget(target)
+      daemon.#localTls = await daemon.#openLocalTls(options.settings)
+      daemon.#targets = await daemon.#startTargets(options.settings.targets)
       return daemon
     } catch (error) {
       await daemon.close()
@@ -54,6 +62,46 @@ export class Daemon {
 
   get targets(): readonly RunningTarget[] {
     return this.#targets
+  }
+
+  /** Path of the CA that verifies `local-tls=auto`. */
+  get localCaFile(): string | undefined {
+    return this.#localTls?.caFile
+  }
+
+  /**
+   * Takes over new settings: targets that stayed the same, and the sessions of all, are not
+   * touched. Targets that are gone or changed take no more clients. The admin port and the log stay
+   * as they are. Errors: kind `config`, when a new target cannot be listened for; then the old
+   * settings are back in force.
+   */
+  async reload(settings: ProxySettings): Promise<void> {
+    const before = { settings: this.#settings, resolver: this.#resolver, localTls: this.#localTls }
+    const localTls = await this.#openLocalTls(settings)
+    const stays = (running: RunningTarget): boolean =>
+      settings.targets.some((target) => isSameTarget(running, target, before.settings, settings))
+    const kept = this.#targets.filter(stays)
+    const leaving = this.#targets.filter((running) => !stays(running))
+    const isNew = (target: TargetSettings): boolean =>
+      !kept.some((running) => running.settings.name === target.name)
+
+    for (const { listener } of leaving) listener.stopListening()
+    this.#settings = settings
+    this.#localTls = localTls
+    this.#resolver = new Resolver({ servers: settings.resolver, clock: this.#clock })
+    try {
+      const started = await this.#startTargets(settings.targets.filter(isNew))
+      this.#targets = [...kept, ...started]
+    } catch (error) {
+      this.#settings = before.settings
+      this.#localTls = before.localTls
+      this.#resolver = before.resolver
+      localTls?.close()
+      for (const { listener } of leaving) await listener.start()
+      throw error
+    }
+    before.localTls?.close()
+    for (const running of leaving) this.#retire(running)
   }
 
   /**
@@ -67,7 +115,7 @@ export class Daemon {
       if (drainDelayMs > 0) await pause(this.#clock, drainDelayMs, limit.signal).catch(() => {})
       limit.abortAfter(this.#clock, drainTimeoutMs, () => new Error('drain-timeout'))
       const checkAgain = (fn: () => void): (() => void) => this.#clock.after(IDLE_CHECK_MS, fn)
-      const drained = this.#targets.map(({ listener }) => listener.drain(limit.signal, checkAgain))
+      const drained = this.#all.map(({ listener }) => listener.drain(limit.signal, checkAgain))
       const inTime = await Promise.all(drained)
       return inTime.every(Boolean)
     } finally {
@@ -84,40 +132,72 @@ export class Daemon {
 
   async #close(): Promise<void> {
     this.#closing.abort()
-    await Promise.all(this.#targets.map((target) => target.close()))
+    await Promise.all(this.#all.map((target) => target.close()))
+    this.#localTls?.close()
     await Promise.all([...this.#workspaces.values()].map((workspace) => workspace.close()))
   }
 
-  async #startTarget(settings: TargetSettings): Promise<void> {
+  get #all(): RunningTarget[] {
+    return [...this.#targets, ...this.#retired]
+  }
+
+  #retire(running: RunningTarget): void {
+    this.#retired.add(running)
+    void running.listener.lastGone().then(async () => {
+      await running.close()
+      this.#retired.delete(running)
+    })
+  }
+
+  #openLocalTls({ localTls: setting }: ProxySettings): Promise<LocalTls | undefined> {
+    return LocalTls.open({ setting, stateDir: this.#options.stateDir, clock: this.#clock })
+  }
+
+  /** All of them, or none. */
+  async #startTargets(targets: readonly TargetSettings[]): Promise<RunningTarget[]> {
+    const started: RunningTarget[] = []
+    try {
+      for (const target of targets) {
+        const running = this.#buildTarget(target)
+        started.push(running)
+        await running.listener.start()
+      }
+    } catch (error) {
+      await Promise.all(started.map((running) => running.close()))
+      throw error
+    }
+    for (const running of started) this.#prime(running)
+    return started
+  }
+
+  #buildTarget(settings: TargetSettings): RunningTarget {
     const { log } = this.#options
-    const target = new RunningTarget({
+    return new RunningTarget({
       target: settings,
       settings: this.#settings,
       signedIn: settings.target.kind === 'static' ? undefined : this.#signIn(settings),
       resolver: this.#resolver,
-      localTls: undefined,
+      localTls: this.#localTls,
       clock: this.#clock,
       log,
       sessionObserver: new SessionLog(log),
       credentialObserver: {
         refreshed: () => {},
         refreshFailed: (error, stillGood) => {
-          if (stillGood)
-            log.warn(
-              { target: settings.name, reason: String(error) },
-              'credential not refreshed, the held one is still good',
-            )
+          if (stillGood) {
+            const facts = { target: settings.name, reason: String(error) }
+            log.warn(facts, 'credential not refreshed, the held one is still good')
+          }
         },
       },
     })
-    this.#targets.push(target)
-    await target.listener.start()
-    target.prime().catch((error: unknown) => {
+  }
+
+  #prime(running: RunningTarget): void {
+    running.prime().catch((error: unknown) => {
       if (this.#closing.signal.aborted) return
-      log.warn(
-        { target: settings.name, reason: String(error) },
-        'not ready yet, the first client will ask again',
-      )
+      const facts = { target: running.settings.name, reason: String(error) }
+      this.#options.log.warn(facts, 'not ready yet, the first client will ask again')
     })
   }
 

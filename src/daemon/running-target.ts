@@ -12,6 +12,7 @@ import { Endpoints } from '../endpoints/endpoints.js'
 import type { Resolver } from '../endpoints/resolver.js'
 import { Starter } from '../endpoints/starter.js'
 import { Listener } from '../listener/listener.js'
+import type { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import { ClientAuth } from '../session/client-auth.js'
 import type { SessionObserver } from '../session/session.js'
@@ -33,7 +34,7 @@ export interface RunningTargetOptions {
   /** Undefined for a static URL. */
   signedIn: SignedIn | undefined
   resolver: Resolver
-  localTls: import('node:tls').SecureContext | undefined
+  localTls: LocalTls | undefined
   clock: Clock
   log: Log
   sessionObserver: SessionObserver

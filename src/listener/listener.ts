@@ -3,7 +3,7 @@
  * them go when the proxy stops. Accepting goes on whatever becomes of a single client.
  */
 
-import type { Server, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 
 import { ProxyError } from '../errors.js'
 import { Session, type SessionDeps, type SessionView } from '../session/session.js'
@@ -99,13 +99,25 @@ export class Listener {
     return inTime
   }
 
+  /** Takes no more clients in, and frees the port at once; sessions go on. Safe to call twice. */
+  stopListening(): void {
+    for (const server of this.#listening?.servers ?? []) server.close()
+  }
+
+  /** Resolves when no client is left. */
+  async lastGone(): Promise<void> {
+    while (this.#sessions.size > 0) {
+      await Promise.race([...this.#sessions].map((session) => session.done))
+    }
+  }
+
   /** Ends every session and stops listening. Safe to call twice. */
   async close(): Promise<void> {
     this.refuse()
+    this.stopListening()
     this.#closing.abort(stopping())
     this.#endSessions()
-    await Promise.all((this.#listening?.servers ?? []).map(closed))
-    await Promise.all([...this.#sessions].map((session) => session.done))
+    await this.lastGone()
   }
 
   #accept(socket: Socket): void {
@@ -144,10 +156,6 @@ export class Listener {
   #endSessions(): void {
     for (const session of this.#sessions) session.end(stopping())
   }
-}
-
-function closed(server: Server): Promise<void> {
-  return new Promise((resolve) => server.close(() => resolve()))
 }
 
 function stopping(): ProxyError {

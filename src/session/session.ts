@@ -61,7 +61,8 @@ export interface SessionObserver {
 /** The stages to its left and the place it is given, as narrow as this stage needs them. */
 export interface SessionDeps {
   target: string
-  localTls: SecureContext | undefined
+  /** Undefined: `local-tls=off`. */
+  localTls: { readonly context: SecureContext } | undefined
   /** Refuse clients that did not ask for TLS: the address is open to others. */
   requireTls: boolean
   /** Undefined: `local-auth=trust`. */
@@ -144,7 +145,11 @@ export class Session implements SessionView {
       handshakeTimeoutMs,
       () => new ProxyError('protocol', 'timeout expired'),
     )
-    const { client, encrypted, hello } = await clientHandshake(socket, localTls, handshake.signal)
+    const { client, encrypted, hello } = await clientHandshake(
+      socket,
+      localTls?.context,
+      handshake.signal,
+    )
     handshake.release()
     switch (hello.type) {
       case 'none':

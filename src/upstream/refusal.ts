@@ -42,7 +42,6 @@ export function isDatabaseMissing({ error }: Refusal): boolean {
 export interface RefusalContext {
   /** The role we logged in as. */
   readonly user: string
-  readonly database: string
   readonly method: 'token' | 'password'
 }
 
@@ -70,7 +69,7 @@ function kindOf(sqlState: string): ErrorKind {
   return 'upstream'
 }
 
-function hintFor(refusal: Refusal, { user, database, method }: RefusalContext): string | undefined {
+function hintFor(refusal: Refusal, { user, method }: RefusalContext): string | undefined {
   if (isTokenRefused(refusal)) {
     return method === 'password'
       ? `Check the password of the role "${user}" in the URL.`
@@ -83,7 +82,7 @@ function hintFor(refusal: Refusal, { user, database, method }: RefusalContext): 
   }
   switch (refusal.error.sqlState) {
     case '3D000':
-      return `Name a database that exists with the client, or with --database (now "${database}").`
+      return 'Name one that exists ("psql -l" lists them), or set --database for clients that name none.'
     case '53300':
       return 'Close connections that are not used, or put a pooler before the proxy.'
     default:
