@@ -5,7 +5,7 @@
  * https://www.postgresql.org/docs/current/sasl-authentication.html
  */
 
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 import { ProxyError } from '../errors.js'
 import type { Secret } from '../log.js'
@@ -26,7 +26,7 @@ export class ClientAuth {
   }
 
   /** Errors: kind `password` (28P01), kind `protocol` for a broken exchange. */
-  async authenticate(client: Socket, signal: AbortSignal): Promise<void> {
+  async authenticate(client: Duplex, signal: AbortSignal): Promise<void> {
     const scram = new ScramServer(await this.#verifier)
     client.write(authenticationSasl(SCRAM_SHA_256))
     const { mechanism, response } = saslInitialResponse(await passwordMessage(client, signal))
@@ -47,7 +47,7 @@ export class ClientAuth {
 // A password nobody types is longer; the manual's own limit is 65535 (PG_MAX_AUTH_TOKEN_LENGTH).
 const MAX_PASSWORD_BYTES = 4096
 
-async function passwordMessage(client: Socket, signal: AbortSignal): Promise<Buffer> {
+async function passwordMessage(client: Duplex, signal: AbortSignal): Promise<Buffer> {
   const head = await readExactly(client, 5, signal)
   const byteCount = head.readInt32BE(1) - 4
   if (head[0] !== 0x70 || byteCount < 0 || byteCount > MAX_PASSWORD_BYTES) {

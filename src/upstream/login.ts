@@ -4,7 +4,7 @@
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
  */
 
-import type { TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
 
 import { serialize } from 'pg-protocol'
 
@@ -42,7 +42,7 @@ const MAX_GREETING_BYTES = 1024 * 1024
  * `upstream` when it breaks the protocol, kind `identity` when it asks for what we must not send.
  */
 export async function login(
-  socket: TLSSocket,
+  socket: Duplex,
   parameters: ReadonlyMap<string, string>,
   credential: Pick<LoginCredential, 'password' | 'method'>,
   signal: AbortSignal,

@@ -3,13 +3,13 @@
  * upgrade or the pipe can take the stream over with nothing to hand back.
  */
 
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 import { ProxyError } from '../errors.js'
 
 /** Exactly `byteCount` bytes. Rejects with kind `protocol` when the peer hangs up before. */
 export function readExactly(
-  socket: Socket,
+  socket: Duplex,
   byteCount: number,
   signal: AbortSignal,
 ): Promise<Buffer> {
@@ -22,11 +22,11 @@ export function readExactly(
 }
 
 /** Whatever has come, at least one byte. Rejects with kind `protocol` when the peer hangs up before. */
-export function readSome(socket: Socket, signal: AbortSignal): Promise<Buffer> {
+export function readSome(socket: Duplex, signal: AbortSignal): Promise<Buffer> {
   return read(socket, signal, () => socket.read() as Buffer | null)
 }
 
-function read(socket: Socket, signal: AbortSignal, take: () => Buffer | null): Promise<Buffer> {
+function read(socket: Duplex, signal: AbortSignal, take: () => Buffer | null): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     // One 'readable' listener for the whole wait: adding it anew while part of the message is
     // buffered makes Node announce that part again at once, and a loop over
