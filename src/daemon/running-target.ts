@@ -57,7 +57,7 @@ export class RunningTarget {
     const database =
       signedIn && new LookUp(() => signedIn.workspace.findDatabase(target.target, closing))
     this.credentials = buildCredentials(options, database, closing)
-    const endpoints = new Endpoints({ target, resolver, database })
+    const endpoints = new Endpoints({ target, resolver, database, clock })
     this.#endpoints = endpoints
     const tls = new UpstreamTls(target)
     const connector = new Connector({

@@ -3,6 +3,8 @@
  * ones last. Asked again when a dial fails; the old answer stays while the asking fails.
  */
 
+import { LinkedAbort } from '../abort.js'
+import type { Clock } from '../clock.js'
 import type { TargetSettings } from '../config/settings.js'
 import { ProxyError } from '../errors.js'
 import type { LookUp } from '../workspace/look-up.js'
@@ -21,10 +23,14 @@ export interface Endpoint {
 
 export interface EndpointsOptions {
   target: TargetSettings
+  clock: Clock
   resolver: Pick<Resolver, 'resolve' | 'forget'>
   /** Undefined for a static URL. */
   database: LookUp<LakebaseDatabase> | undefined
 }
+
+// With an old answer at hand, a workspace that hangs must not keep clients waiting.
+const PATIENCE_MS = 3_000
 
 export class Endpoints {
   readonly #options: EndpointsOptions
@@ -64,7 +70,7 @@ export class Endpoints {
   async #database(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
     const { database, target } = this.#options
     if (database === undefined) return undefined
-    let found = this.#askAgain ? await this.#refresh(signal) : await database.get(signal)
+    let found = this.#askAgain ? await this.#refresh(database, signal) : await database.get(signal)
     // What is held may be old: an instance may have been started since.
     if (refusalByState(found, target) !== undefined) found = await database.askAgain(signal)
     const refusal = refusalByState(found, target)
@@ -72,9 +78,21 @@ export class Endpoints {
     return found
   }
 
-  #refresh(signal: AbortSignal): Promise<LakebaseDatabase> {
+  async #refresh(
+    database: LookUp<LakebaseDatabase>,
+    signal: AbortSignal,
+  ): Promise<LakebaseDatabase> {
     this.#askAgain = false
-    return this.#options.database!.askAgain(signal)
+    const limit = new LinkedAbort(signal)
+    limit.abortAfter(this.#options.clock, PATIENCE_MS, () => new Error('timeout expired'))
+    try {
+      return await database.askAgain(limit.signal)
+    } catch (error) {
+      if (signal.aborted || database.held === undefined) throw error
+      return database.held
+    } finally {
+      limit.release()
+    }
   }
 
   #deadLast(addresses: readonly string[]): readonly string[] {

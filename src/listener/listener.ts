@@ -23,7 +23,6 @@ const MAX_HANDSHAKES = 2_000
 
 export class Listener {
   readonly #options: ListenerOptions
-  readonly #closing = new AbortController()
   readonly #sessions = new Set<Session>()
   #listening: Listening | undefined
   #admitted = 0
@@ -115,7 +114,6 @@ export class Listener {
   async close(): Promise<void> {
     this.refuse()
     this.stopListening()
-    this.#closing.abort(stopping())
     this.#endSessions()
     await this.lastGone()
   }
@@ -127,7 +125,7 @@ export class Listener {
       return
     }
     const deps: SessionDeps = { ...this.#options.session, admit: () => this.#admit() }
-    const session = new Session(socket, deps, this.#closing.signal)
+    const session = new Session(socket, deps)
     this.#sessions.add(session)
     void session.done.finally(() => this.#sessions.delete(session))
   }

@@ -92,18 +92,17 @@ export class Session implements SessionView {
 
   readonly #socket: Socket
   readonly #deps: SessionDeps
-  readonly #ending: LinkedAbort
+  readonly #ending = new LinkedAbort()
   #phaseAt: number
   #pipe: Pipe | undefined
 
-  constructor(socket: Socket, deps: SessionDeps, closing: AbortSignal) {
+  constructor(socket: Socket, deps: SessionDeps) {
     this.target = deps.target
     this.client = clientName(socket)
     this.openedAt = deps.clock.now()
     this.#phaseAt = this.openedAt
     this.#socket = socket
     this.#deps = deps
-    this.#ending = new LinkedAbort(closing)
     this.done = this.#run()
       .catch((error: unknown) => this.#fail(socket, error))
       .finally(() => this.#ending.release())

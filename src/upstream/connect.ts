@@ -105,10 +105,14 @@ export class Connector {
   async #try(
     startup: StartupMessage,
     attempt: Attempt,
-    enter: (phase: ConnectPhase) => void,
+    entered: (phase: ConnectPhase) => void,
     signal: AbortSignal,
   ): Promise<Connected | (Refusal & { context: LoginContext })> {
     const { endpoints, credentials, tls, clock } = this.#options
+    const enter = (phase: ConnectPhase): void => {
+      attempt.phase = phase
+      entered(phase)
+    }
     enter('resolve')
     const [endpoint, credential] = await Promise.all([
       endpoints.resolve(signal),
@@ -250,6 +254,7 @@ class Attempt {
   credential: LoginCredential | undefined
   useDefaultDatabase = false
   retries = 0
+  phase: ConnectPhase = 'resolve'
   lastError: ProxyError | undefined
   /** The database that is only libpq's default: the client's user name. */
   readonly guess: string | undefined
@@ -260,17 +265,25 @@ class Attempt {
   }
 
   timedOut(timeoutMs: number): ProxyError {
-    const { lastError } = this
-    const seconds = timeoutMs / 1000
-    return new ProxyError(
-      lastError?.kind ?? 'dial',
-      lastError?.message ?? `no upstream connection within ${seconds} s: timeout expired`,
-      {
-        cause: lastError,
-        detail: `Tried for ${seconds} s (connect-timeout).`,
-        hint: lastError?.hint ?? 'Run "lakebase-proxy doctor" to see which step is slow.',
-        sqlState: lastError?.sqlState,
-      },
-    )
+    const { lastError, phase } = this
+    const seconds = `${timeoutMs / 1000} s`
+    if (lastError !== undefined) {
+      const { kind, message, hint, sqlState } = lastError
+      const detail = `Tried for ${seconds} (connect-timeout).`
+      return new ProxyError(kind, message, { cause: lastError, detail, hint, sqlState })
+    }
+    const kind = phase === 'resolve' ? 'credential' : 'dial'
+    return new ProxyError(kind, `${SLOW[phase]}: timeout expired`, {
+      detail: `Waited for ${seconds} (connect-timeout).`,
+      hint: 'Run "lakebase-proxy doctor" to see which step is slow.',
+    })
   }
+}
+
+const SLOW: Record<ConnectPhase, string> = {
+  resolve: 'workspace or DNS did not answer in time',
+  dial: 'could not reach the server in time',
+  tls: 'TLS with the server was not established in time',
+  login: 'server did not complete the login in time',
+  'start-instance': 'database instance did not start in time',
 }

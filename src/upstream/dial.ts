@@ -173,7 +173,7 @@ function certificateError(error: unknown, host: string): ProxyError | undefined 
       },
     )
   }
-  if (code?.startsWith('ERR_SSL_')) {
+  if (code?.startsWith('ERR_SSL_') || code === 'EPROTO') {
     return new ProxyError('tls', `TLS with "${host}" failed: ${message}`, { cause: error })
   }
   return undefined
