@@ -1,0 +1,57 @@
+/**
+ * All Autoscaling endpoints of a workspace: the API lists them only branch by branch, so this walks
+ * projects, branches and endpoints, several at a time, and stops at the first that is wanted.
+ */
+
+import { type EndpointOnBranch, listBranches, listEndpoints, listProjects } from './autoscaling.js'
+import { ApiError, type WorkspaceClient } from './client.js'
+
+const AT_ONCE = 8
+
+/** The endpoints that `wanted` accepts, in the API's order; only the first when `firstOnly`. */
+export async function walkEndpoints(
+  client: WorkspaceClient,
+  options: {
+    readonly wanted?: (endpoint: EndpointOnBranch) => boolean
+    readonly firstOnly?: boolean
+    readonly signal: AbortSignal
+  },
+): Promise<EndpointOnBranch[]> {
+  const { wanted = () => true, firstOnly = false, signal } = options
+  const projects = await listProjects(client, signal)
+  const found: EndpointOnBranch[][] = projects.map(() => [])
+  let enough = false
+  await severalAtOnce(projects, async ({ name }, at) => {
+    if (enough) return
+    for (const branch of await orNone(listBranches(client, name, signal))) {
+      if (enough) return
+      for (const endpoint of await orNone(listEndpoints(client, branch.name, signal))) {
+        const here = { endpoint, branch }
+        if (wanted(here)) found[at]!.push(here)
+      }
+      enough ||= firstOnly && found[at]!.length > 0
+    }
+  })
+  return found.flat()
+}
+
+async function severalAtOnce<T>(
+  items: readonly T[],
+  work: (item: T, at: number) => Promise<void>,
+): Promise<void> {
+  const left = items.entries()
+  const worker = async (): Promise<void> => {
+    for (const [at, item] of left) await work(item, at)
+  }
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, items.length) }, worker))
+}
+
+/** What was deleted since it was listed, or is not ours to see, is passed over. */
+async function orNone<T>(items: Promise<T[]>): Promise<T[]> {
+  try {
+    return await items
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 404 || error.status === 403)) return []
+    throw error
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Runs a program of the user's (the Databricks or the Azure CLI) and hands back what it said.
+ * Found on the PATH of the environment it is given, never through a shell on Unix; bounded in time
+ * and output.
+ */
+
+import { execFile } from 'node:child_process'
+import { platform } from 'node:os'
+
+export interface CommandResult {
+  /** Undefined when the program was not found. */
+  readonly exitCode: number | undefined
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export type RunCommand = (
+  command: string,
+  args: readonly string[],
+  signal: AbortSignal,
+) => Promise<CommandResult>
+
+const TIMEOUT_MS = 30_000
+const MAX_OUTPUT_BYTES = 1024 * 1024
+
+export function commandRunner(env: Readonly<Record<string, string | undefined>>): RunCommand {
+  return (command, args, signal) =>
+    new Promise((resolve, reject) => {
+      // az is a batch file there, which Windows starts through its shell only.
+      const shell = platform() === 'win32'
+      if (shell && args.some((arg) => !/^[\w.:/@=-]+$/.test(arg))) {
+        reject(new Error(`refusing to pass an argument with special characters to ${command}`))
+        return
+      }
+      const options = {
+        env,
+        shell,
+        signal,
+        timeout: TIMEOUT_MS,
+        maxBuffer: MAX_OUTPUT_BYTES,
+        windowsHide: true,
+        encoding: 'utf8' as const,
+      }
+      const child = execFile(command, [...args], options, (error, stdout, stderr) => {
+        if (signal.aborted) return reject(signal.reason)
+        if (error === null) return resolve({ exitCode: 0, stdout, stderr })
+        if (error.code === 'ENOENT') return resolve({ exitCode: undefined, stdout, stderr })
+        if (typeof error.code === 'number') {
+          return resolve({ exitCode: error.code, stdout, stderr })
+        }
+        const why = error.killed === true ? `no answer in ${TIMEOUT_MS / 1000} s` : error.message
+        resolve({ exitCode: 1, stdout, stderr: `${stderr}\n${why}`.trim() })
+      })
+      child.stdin?.end()
+    })
+}
