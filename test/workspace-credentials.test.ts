@@ -1,0 +1,153 @@
+/** Database credentials: what is asked for, and how long the answer counts. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import { FakeClock } from './support/fake-clock.js'
+import {
+  connectTo,
+  patience,
+  type ScriptedReply,
+  ScriptedWorkspace,
+} from './support/scripted-workspace.js'
+
+const SERVER_NOW = Date.parse('2026-03-01T12:00:00Z')
+const MINUTE = 60_000
+
+const common = {
+  uid: undefined,
+  readWriteHost: 'h',
+  readOnlyHost: undefined,
+  state: 'available',
+  apiState: 'X',
+  branchCreatedAt: undefined,
+} as const
+const provisioned: LakebaseDatabase = { ...common, kind: 'provisioned', name: 'inst' }
+const autoscaling: LakebaseDatabase = {
+  ...common,
+  kind: 'autoscaling',
+  name: 'projects/p/branches/b/endpoints/e',
+}
+
+function reply(body: object, headers: Record<string, string> = {}): ScriptedReply {
+  return { body, headers: { date: new Date(SERVER_NOW).toUTCString(), ...headers } }
+}
+
+const at = (ms: number): string => new Date(SERVER_NOW + ms).toISOString()
+
+function jwt(claims: object): string {
+  return `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.sig`
+}
+
+test('a Provisioned credential is asked for by instance name with a fresh UUID', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () =>
+    reply({ token: 'tok', expiration_time: at(60 * MINUTE) }),
+  )
+  const clock = new FakeClock()
+  const workspace = await connectTo(t, server.host, { clock })
+  const credential = await workspace.mintCredential(provisioned, { ttlMs: 300_000 }, patience)
+  assert.equal(credential.token.reveal(), 'tok')
+  assert.equal(credential.expiresAt, 60 * MINUTE)
+  await workspace.mintCredential(provisioned, {}, patience)
+  const bodies = server.requests.map(({ body }) => JSON.parse(body))
+  assert.equal(server.lines[0], 'POST /api/2.0/database/credentials')
+  assert.deepEqual(Object.keys(bodies[0]).sort(), ['instance_names', 'request_id'])
+  assert.deepEqual(bodies[0].instance_names, ['inst'])
+  assert.match(bodies[0].request_id, /^[0-9a-f-]{36}$/)
+  assert.notEqual(bodies[0].request_id, bodies[1].request_id)
+})
+
+test('an Autoscaling credential is asked for by endpoint, ttl and group only where set', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () =>
+    reply({ token: 'tok', expire_time: at(5 * MINUTE) }),
+  )
+  const clock = new FakeClock()
+  const workspace = await connectTo(t, server.host, { clock })
+  assert.equal((await workspace.mintCredential(autoscaling, {}, patience)).expiresAt, 5 * MINUTE)
+  await workspace.mintCredential(autoscaling, { ttlMs: 300_000, group: 'analysts' }, patience)
+  assert.equal(server.lines[0], 'POST /api/2.0/postgres/credentials')
+  assert.deepEqual(
+    server.requests.map(({ body }) => JSON.parse(body)),
+    [
+      { endpoint: autoscaling.name },
+      { endpoint: autoscaling.name, ttl: '300s', group_name: 'analysts' },
+    ],
+  )
+})
+
+test('a group on a Provisioned instance is refused before anything is asked', async (t) => {
+  const server = await ScriptedWorkspace.start(t)
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.mintCredential(provisioned, { group: 'g' }, patience), {
+    kind: 'config',
+  })
+  assert.deepEqual(server.lines, [])
+})
+
+for (const hoursOff of [-2, 0, 2]) {
+  test(`a local clock that is ${hoursOff} hours off does no harm`, async (t) => {
+    const clock = new FakeClock()
+    clock.sleep(SERVER_NOW + hoursOff * 60 * MINUTE)
+    const server = await ScriptedWorkspace.start(t, () =>
+      reply({ token: 'tok', expiration_time: at(60 * MINUTE) }),
+    )
+    const workspace = await connectTo(t, server.host, { clock })
+    const { expiresAt } = await workspace.mintCredential(provisioned, {}, patience)
+    assert.equal(expiresAt - clock.now(), 60 * MINUTE)
+  })
+}
+
+for (const [form, body, minutes] of [
+  ['nanoseconds', { token: 't', expire_time: '2026-03-01T12:30:00.123456789Z' }, 30],
+  ['an offset', { token: 't', expiration_time: '2026-03-01T14:30:00+02:00' }, 30],
+  ["no expiry, the JWT's own", { token: jwt({ exp: SERVER_NOW / 1000 + 1200 }) }, 20],
+  [
+    'an expiry that is no time',
+    { token: jwt({ exp: SERVER_NOW / 1000 + 1200 }), expire_time: 'soon' },
+    20,
+  ],
+  ['no expiry and no JWT', { token: 'opaque' }, 50],
+  ['a JWT that is garbage', { token: 'a.b.c' }, 50],
+] as const) {
+  test(`the life of a credential is read from a reply with ${form}`, async (t) => {
+    const clock = new FakeClock()
+    const server = await ScriptedWorkspace.start(t, () => reply(body))
+    const workspace = await connectTo(t, server.host, { clock })
+    const { expiresAt } = await workspace.mintCredential(autoscaling, {}, patience)
+    assert.equal(Math.floor(expiresAt / MINUTE), minutes)
+  })
+}
+
+test('a credential that has already expired is refused', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () =>
+    reply({ token: 'tok', expiration_time: at(-1000) }),
+  )
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.mintCredential(provisioned, {}, patience), {
+    kind: 'credential',
+    message: /already expired/,
+    hint: /clock/,
+  })
+})
+
+test('a reply without a token is an error, and what came is not repeated as a secret', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () =>
+    reply({ tocken: 'eyJhbGciOi.eyJzdWIi.sig' }),
+  )
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.mintCredential(provisioned, {}, patience), (error: Error) => {
+    assert.match(error.message, /unexpected reply/)
+    assert.doesNotMatch(JSON.stringify(error), /eyJ/)
+    return true
+  })
+})
+
+test('a minted token prints as redacted', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () =>
+    reply({ token: 'sesame', expiration_time: at(MINUTE) }),
+  )
+  const workspace = await connectTo(t, server.host)
+  const credential = await workspace.mintCredential(provisioned, {}, patience)
+  assert.doesNotMatch(`${credential.token} ${JSON.stringify(credential)}`, /sesame/)
+})

@@ -1,0 +1,354 @@
+/** Where a target lives: both kinds of Lakebase, names in part, the wrong door, the closest name. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import {
+  connectTo,
+  patience,
+  recordingLog,
+  routes,
+  type ScriptedReply,
+  ScriptedWorkspace,
+} from './support/scripted-workspace.js'
+
+const UID = '11111111-2222-3333-4444-555555555555'
+
+const instance = (name: string, state = 'AVAILABLE'): object => ({
+  name,
+  uid: UID,
+  state,
+  read_write_dns: `instance-${UID}.database.cloud.databricks.com`,
+  effective_stopped: state === 'STOPPED',
+})
+
+const branch = (name: string, isDefault = false): object => ({
+  name,
+  create_time: '2026-01-02T03:04:05Z',
+  status: { ...(isDefault ? { default: true } : {}), current_state: 'READY' },
+})
+
+const endpoint = (name: string, type = 'READ_WRITE', status: object = {}): object => ({
+  name,
+  uid: `ep-${name.split('/').join('-')}`,
+  status: {
+    current_state: 'ACTIVE',
+    endpoint_type: `ENDPOINT_TYPE_${type}`,
+    hosts: {
+      host: `${name.split('/').at(-1)}.direct`,
+      read_write_pooled_host: `${name.split('/').at(-1)}.pooled`,
+    },
+    ...status,
+  },
+})
+
+const API = 'GET /api/2.0/postgres'
+const B = 'projects/shop/branches/production'
+const E = `${B}/endpoints/primary`
+
+const shop: Record<string, ScriptedReply> = {
+  [`${API}/projects`]: { body: { projects: [{ name: 'projects/shop' }] } },
+  [`${API}/projects/shop/branches`]: { body: { branches: [branch(B, true)] } },
+  [`${API}/${B}`]: { body: branch(B, true) },
+  [`${API}/${B}/endpoints`]: { body: { endpoints: [endpoint(E)] } },
+  [`${API}/${E}`]: { body: endpoint(E) },
+}
+
+const warehouse: Record<string, ScriptedReply> = {
+  'GET /api/2.0/database/instances/warehouse': { body: instance('warehouse') },
+  'GET /api/2.0/database/instances:findByUid': { body: instance('warehouse') },
+  'GET /api/2.0/database/instances': { body: { database_instances: [instance('warehouse')] } },
+}
+
+test('a Provisioned instance is one request away, and its name need not be in the reply', async (t) => {
+  const { name: _, ...nameless } = instance('x') as { name: string }
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({ 'GET /api/2.0/database/instances/my inst': { body: nameless } }),
+  )
+  const workspace = await connectTo(t, server.host)
+  const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'my inst' }, patience)
+  assert.deepEqual(found, {
+    kind: 'provisioned',
+    name: 'my inst',
+    uid: UID,
+    readWriteHost: `instance-${UID}.database.cloud.databricks.com`,
+    readOnlyHost: undefined,
+    state: 'available',
+    apiState: 'AVAILABLE',
+    branchCreatedAt: undefined,
+  } satisfies LakebaseDatabase)
+  assert.deepEqual(server.lines, ['GET /api/2.0/database/instances/my%20inst'])
+  const { headers } = server.requests[0]!
+  assert.equal(headers.authorization, 'Bearer dapi-secret')
+  assert.equal(headers['user-agent'], 'lakebase-proxy/9.9.9')
+})
+
+for (const [apiState, state] of [
+  ['AVAILABLE', 'available'],
+  ['STARTING', 'starting'],
+  ['UPDATING', 'starting'],
+  ['FAILING_OVER', 'starting'],
+  ['UPGRADING', 'starting'],
+  ['STOPPED', 'stopped'],
+  ['DELETING', 'deleting'],
+  ['SOMETHING_NEW', 'available'],
+] as const) {
+  test(`an instance that is ${apiState} counts as ${state}`, async (t) => {
+    const server = await ScriptedWorkspace.start(
+      t,
+      routes({ 'GET /api/2.0/database/instances/i': { body: instance('i', apiState) } }),
+    )
+    const workspace = await connectTo(t, server.host)
+    const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'i' }, patience)
+    assert.deepEqual([found.state, found.apiState], [state, apiState])
+  })
+}
+
+for (const [status, state, apiState] of [
+  [{ current_state: 'ACTIVE' }, 'available', 'ACTIVE'],
+  [{ current_state: 'IDLE' }, 'idle', 'IDLE'],
+  [{ current_state: 'INIT' }, 'starting', 'INIT'],
+  [{ current_state: 'DEGRADED' }, 'available', 'DEGRADED'],
+  [{ current_state: 'IDLE', disabled: true }, 'disabled', 'DISABLED'],
+] as const) {
+  test(`an endpoint with ${JSON.stringify(status)} counts as ${state}`, async (t) => {
+    const server = await ScriptedWorkspace.start(
+      t,
+      routes({ ...shop, [`${API}/${E}`]: { body: endpoint(E, 'READ_WRITE', status) } }),
+    )
+    const workspace = await connectTo(t, server.host)
+    const found = await workspace.findDatabase(path('shop', 'production', 'primary'), patience)
+    assert.deepEqual([found.state, found.apiState], [state, apiState])
+  })
+}
+
+test('a whole path, and each part of it, lead to the same endpoint and never to a pooled host', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes(shop))
+  const workspace = await connectTo(t, server.host)
+  for (const target of [
+    path('shop'),
+    path('shop', 'production'),
+    path('shop', 'production', 'primary'),
+  ]) {
+    const found = await workspace.findDatabase(target, patience)
+    assert.equal(found.name, E)
+    assert.equal(found.readWriteHost, 'primary.direct')
+    assert.equal(found.branchCreatedAt, Date.parse('2026-01-02T03:04:05Z'))
+    assert.doesNotMatch(JSON.stringify(found), /pooled/)
+  }
+})
+
+test('of several branches the default one is taken, of several endpoints the read-write one', async (t) => {
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({
+      ...shop,
+      [`${API}/projects/shop/branches`]: {
+        body: { branches: [branch('projects/shop/branches/dev'), branch(B, true)] },
+      },
+      [`${API}/${B}/endpoints`]: {
+        body: { endpoints: [endpoint(`${B}/endpoints/replica`, 'READ_ONLY'), endpoint(E)] },
+      },
+    }),
+  )
+  const workspace = await connectTo(t, server.host)
+  assert.equal((await workspace.findDatabase(path('shop'), patience)).name, E)
+})
+
+test('where no branch is the obvious one, the choices are listed', async (t) => {
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({
+      ...shop,
+      [`${API}/projects/shop/branches`]: {
+        body: {
+          branches: [branch('projects/shop/branches/dev'), branch('projects/shop/branches/test')],
+        },
+      },
+    }),
+  )
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.findDatabase(path('shop'), patience), {
+    kind: 'target',
+    hint: 'Name one of: projects/shop/branches/dev, projects/shop/branches/test.',
+  })
+})
+
+test('a read-only endpoint has a read-only host and no other', async (t) => {
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({ ...shop, [`${API}/${E}`]: { body: endpoint(E, 'READ_ONLY') } }),
+  )
+  const workspace = await connectTo(t, server.host)
+  const found = await workspace.findDatabase(path('shop', 'production', 'primary'), patience)
+  assert.deepEqual([found.readWriteHost, found.readOnlyHost], [undefined, 'primary.direct'])
+})
+
+test('who may not see the branch may still use its endpoint', async (t) => {
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({ ...shop, [`${API}/${B}`]: { status: 403, body: { message: 'no' } } }),
+  )
+  const workspace = await connectTo(t, server.host)
+  const found = await workspace.findDatabase(path('shop', 'production', 'primary'), patience)
+  assert.deepEqual([found.name, found.branchCreatedAt], [E, undefined])
+})
+
+test('an instance name that only Autoscaling knows is found there, with a notice', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes(shop))
+  const log = recordingLog()
+  const workspace = await connectTo(t, server.host, { log })
+  const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'shop' }, patience)
+  assert.equal(found.name, E)
+  assert.deepEqual(
+    log.lines.filter(([level]) => level === 'warn'),
+    [['warn', `"shop" is not a Provisioned instance; using Autoscaling endpoint ${E}`]],
+  )
+})
+
+test('the name of an endpoint, given as an instance, is found too', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes(shop))
+  const workspace = await connectTo(t, server.host)
+  for (const name of ['primary', 'ep-projects-shop-branches-production-endpoints-primary']) {
+    const found = await workspace.findDatabase({ kind: 'provisioned', instance: name }, patience)
+    assert.equal(found.name, E)
+  }
+})
+
+test('a project that is an instance is found there, with a notice', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes(warehouse))
+  const log = recordingLog()
+  const workspace = await connectTo(t, server.host, { log })
+  const found = await workspace.findDatabase(path('warehouse'), patience)
+  assert.deepEqual([found.kind, found.name], ['provisioned', 'warehouse'])
+  assert.match(log.lines.find(([level]) => level === 'warn')![1], /not an Autoscaling project/)
+})
+
+test('a misspelt name is answered with the closest of either kind', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes({ ...shop, ...warehouse }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(
+    workspace.findDatabase({ kind: 'provisioned', instance: 'warehose' }, patience),
+    { kind: 'target', hint: 'Did you mean warehouse?' },
+  )
+  await assert.rejects(workspace.findDatabase(path('shopp'), patience), {
+    kind: 'target',
+    hint: 'Did you mean projects/shop?',
+  })
+  await assert.rejects(
+    workspace.findDatabase({ kind: 'provisioned', instance: 'nothing-like-it' }, patience),
+    { kind: 'target', hint: 'See what there is with: lakebase-proxy instances list' },
+  )
+})
+
+test('a branch or an endpoint that does not exist is named', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes(shop))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.findDatabase(path('shop', 'dev'), patience), {
+    kind: 'target',
+    message: 'branch projects/shop/branches/dev does not exist',
+  })
+  await assert.rejects(workspace.findDatabase(path('shop', 'production', 'x'), patience), {
+    kind: 'target',
+    message: `endpoint ${B}/endpoints/x does not exist`,
+  })
+})
+
+test('a host name leads to its instance by uid, and to its endpoint by search', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes({ ...shop, ...warehouse }))
+  const log = recordingLog()
+  const workspace = await connectTo(t, server.host, { log })
+  const find = (host: string) => workspace.findDatabase({ kind: 'host', host }, patience)
+  const byUid = await find(`instance-${UID}.database.cloud.databricks.com`)
+  assert.equal(byUid.name, 'warehouse')
+  assert.equal(server.requests.at(-1)!.query.get('uid'), UID)
+  assert.equal((await find('PRIMARY.direct')).name, E)
+  assert.equal(log.lines.filter(([level]) => level === 'warn').length, 0)
+  const pooled = await find('primary.pooled')
+  assert.equal(pooled.readWriteHost, 'primary.direct')
+  assert.match(log.lines.find(([level]) => level === 'warn')![1], /pooled host, which takes no tok/)
+  await assert.rejects(find('ep-none.database.us-east-1.cloud.databricks.com'), { kind: 'target' })
+})
+
+test('an instance found by uid without a name gets it from the list', async (t) => {
+  const { name: _, ...nameless } = instance('x') as { name: string }
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({ ...warehouse, 'GET /api/2.0/database/instances:findByUid': { body: nameless } }),
+  )
+  const workspace = await connectTo(t, server.host)
+  const host = `instance-${UID}.database.cloud.databricks.com`
+  assert.equal((await workspace.findDatabase({ kind: 'host', host }, patience)).name, 'warehouse')
+})
+
+test('the list holds both kinds, page by page, and survives the failure of one', async (t) => {
+  const pages: Record<string, object> = {
+    '': { database_instances: [instance('a')], next_page_token: 'p2' },
+    p2: { database_instances: [instance('b')], next_page_token: '' },
+  }
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({
+      ...shop,
+      'GET /api/2.0/database/instances': ({ query }) => ({
+        body: pages[query.get('page_token') ?? ''],
+      }),
+    }),
+  )
+  const workspace = await connectTo(t, server.host)
+  const both = await workspace.listDatabases(patience)
+  assert.deepEqual(
+    both.databases.map(({ name }) => name),
+    [E, 'a', 'b'],
+  )
+  assert.deepEqual(both.failures, [])
+  server.script = routes(shop)
+  const one = await workspace.listDatabases(patience)
+  assert.deepEqual(
+    one.databases.map(({ name }) => name),
+    [E],
+  )
+  assert.deepEqual(
+    one.failures.map(({ kind }) => kind),
+    ['provisioned'],
+  )
+  server.script = () => ({ status: 403, body: { message: 'nothing for you' } })
+  await assert.rejects(workspace.listDatabases(patience), { kind: 'identity' })
+})
+
+test('an instance is started and stopped by PATCH with a body', async (t) => {
+  const server = await ScriptedWorkspace.start(t, (request) =>
+    request.method === 'PATCH' ? { body: {} } : { body: instance('warehouse', 'STOPPED') },
+  )
+  const workspace = await connectTo(t, server.host)
+  const found = await workspace.findDatabase(
+    { kind: 'provisioned', instance: 'warehouse' },
+    patience,
+  )
+  await workspace.startDatabase(found, patience)
+  await workspace.stopDatabase(found, patience)
+  assert.deepEqual(
+    server.requests.slice(1).map(({ line, body }) => [line, JSON.parse(body)]),
+    [
+      [
+        'PATCH /api/2.0/database/instances/warehouse?update_mask=stopped',
+        { name: 'warehouse', stopped: false },
+      ],
+      [
+        'PATCH /api/2.0/database/instances/warehouse?update_mask=stopped',
+        { name: 'warehouse', stopped: true },
+      ],
+    ],
+  )
+})
+
+function path(project: string, branchName?: string, endpointName?: string) {
+  return {
+    kind: 'autoscaling',
+    project,
+    ...(branchName === undefined ? {} : { branch: branchName }),
+    ...(endpointName === undefined ? {} : { endpoint: endpointName }),
+  } as const
+}
