@@ -1,0 +1,186 @@
+/** The manifests under docker/kubernetes are what Kubernetes takes, and safe to copy. */
+
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+import { parseAllDocuments } from 'yaml'
+
+const FOLDER = 'docker/kubernetes'
+const FILES = readdirSync(FOLDER).filter((name) => name.endsWith('.yaml'))
+
+interface TypeMeta {
+  apiVersion: string
+  kind: string
+}
+
+interface Manifest extends TypeMeta {
+  metadata: { name: string }
+  spec?: { template?: { metadata?: { labels?: Record<string, string> }; spec: PodSpec } }
+}
+
+interface PodSpec {
+  automountServiceAccountToken?: boolean
+  terminationGracePeriodSeconds?: number
+  securityContext?: { seccompProfile?: { type: string }; fsGroup?: number }
+  initContainers?: Container[]
+  containers: Container[]
+  volumes?: { name: string; secret?: { defaultMode: number } }[]
+}
+
+interface Container {
+  name: string
+  image: string
+  restartPolicy?: string
+  args?: string[]
+  env?: { name: string; value: string }[]
+  ports?: { name: string; containerPort: number }[]
+  volumeMounts?: { name: string; mountPath: string }[]
+  securityContext?: object
+  resources?: { requests?: object; limits?: { memory?: string } }
+}
+
+/** As kubectl reads it: YAML 1.1, where 0440 is octal. */
+function manifestsOf(file: string): Manifest[] {
+  return parseAllDocuments(readFileSync(join(FOLDER, file), 'utf8'), { version: '1.1' }).map(
+    (document) => {
+      assert.deepEqual([document.errors, document.warnings], [[], []])
+      return document.toJS() as Manifest
+    },
+  )
+}
+
+/** Every container of every manifest, with the pod it is in. */
+function containersOf(file: string): { pod: PodSpec; container: Container }[] {
+  return manifestsOf(file).flatMap(({ spec }) => {
+    const pod = spec?.template?.spec
+    if (pod === undefined) return []
+    return [...(pod.initContainers ?? []), ...pod.containers].map((container) => ({
+      pod,
+      container,
+    }))
+  })
+}
+
+function isProxy({ image }: Container): boolean {
+  return image.startsWith('lakebase-proxy:')
+}
+
+/** Reads the way the schema's validator does, and gives back the fields that it never asked for. */
+function watch(value: unknown, path: string, unread: Set<string>): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const fields = Object.entries(value).map(([key, child]): [string, unknown] => {
+    const at = `${path}.${key}`
+    unread.add(at)
+    return [key, watch(child, at, unread)]
+  })
+  const watched = Array.isArray(value)
+    ? fields.map(([, child]) => child)
+    : Object.fromEntries(fields)
+  return new Proxy(watched, {
+    get(target, key, receiver) {
+      unread.delete(`${path}.${String(key)}`)
+      return Reflect.get(target, key, receiver)
+    },
+  })
+}
+
+interface Schema {
+  new (data: object): object
+  readonly prototype: { validate(this: unknown): void }
+}
+
+async function schemaOf({ apiVersion, kind }: TypeMeta): Promise<Schema> {
+  const models = (await import(`kubernetes-models/${apiVersion}`)) as Record<string, Schema>
+  const schema = models[kind]
+  assert.ok(schema !== undefined, `Kubernetes has no ${kind} in ${apiVersion}`)
+  return schema
+}
+
+/** Throws when a field is missing or of the wrong type; returns the fields Kubernetes has not. */
+async function unknownFields(manifest: TypeMeta): Promise<string[]> {
+  const schema = await schemaOf(manifest)
+  const unread = new Set<string>()
+  schema.prototype.validate.call(watch(manifest, manifest.kind, unread))
+  return [...unread]
+}
+
+test('the check itself sees a misspelt field, a missing one and a wrong type', async () => {
+  const pod = (container: object) => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'a' },
+    spec: { containers: [container] },
+  })
+  assert.deepEqual(await unknownFields(pod({ name: 'a', image: 'b', imagePolicy: 'Always' })), [
+    'Pod.spec.containers.0.imagePolicy',
+  ])
+  await assert.rejects(unknownFields(pod({ image: 'b' })), /name/)
+  await assert.rejects(unknownFields(pod({ name: 'a', args: 'start' })), /array/)
+})
+
+for (const file of FILES) {
+  test(`${file} holds to the Kubernetes schemas, with no field that they do not know`, async () => {
+    for (const manifest of manifestsOf(file)) assert.deepEqual(await unknownFields(manifest), [])
+  })
+
+  test(`${file} runs every container without root, capabilities or a writable file system`, () => {
+    for (const { pod, container } of containersOf(file)) {
+      assert.deepEqual(container.securityContext, {
+        runAsNonRoot: true,
+        runAsUser: 1000,
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      })
+      assert.equal(pod.securityContext?.seccompProfile?.type, 'RuntimeDefault')
+      assert.equal(pod.automountServiceAccountToken, false)
+      assert.ok(container.resources?.requests && container.resources.limits?.memory)
+    }
+  })
+
+  test(`${file} gives secrets as files that others cannot read, and none in the environment`, () => {
+    for (const { pod, container } of containersOf(file)) {
+      for (const { secret } of pod.volumes ?? []) assert.equal(secret?.defaultMode ?? 0o440, 0o440)
+      assert.equal(pod.securityContext?.fsGroup, 1000)
+      for (const { name, value } of container.env ?? []) {
+        assert.equal(typeof value, 'string', `${name} must be a string`)
+        assert.doesNotMatch(name, /TOKEN|SECRET|PASSWORD$|PG_URL/)
+        // A file that a setting names is one that is mounted.
+        if (!value.startsWith('/')) continue
+        const mounted = container.volumeMounts?.some(({ mountPath }) => value.startsWith(mountPath))
+        assert.ok(mounted, `${value} of ${name} is in no volume`)
+      }
+    }
+  })
+
+  test(`${file} has probes that reach the admin port, and time to drain`, () => {
+    for (const { pod, container } of containersOf(file)) {
+      if (!isProxy(container)) continue
+      const env = new Map((container.env ?? []).map(({ name, value }) => [name, value]))
+      const port = Number(env.get('LAKEBASE_PROXY_ADMIN_PORT'))
+      assert.equal(env.get('LAKEBASE_PROXY_ADMIN_ADDRESS'), '0.0.0.0')
+      assert.ok(container.ports?.some(({ containerPort }) => containerPort === port))
+      const seconds = (name: string, byDefault: string) =>
+        Number.parseInt(env.get(`LAKEBASE_PROXY_${name}`) ?? byDefault, 10)
+      const drain = seconds('DRAIN_DELAY', '0s') + seconds('DRAIN_TIMEOUT', '30s')
+      // 30 s is what Kubernetes gives by default.
+      assert.ok((pod.terminationGracePeriodSeconds ?? 30) > drain)
+    }
+  })
+}
+
+test('a sidecar is one that Kubernetes stops after the application, on loopback', () => {
+  for (const file of ['sidecar.yaml', 'job.yaml', 'gateway-pgbouncer.yaml']) {
+    const sidecars = manifestsOf(file).flatMap(
+      ({ spec }) => spec?.template?.spec.initContainers ?? [],
+    )
+    assert.equal(sidecars.length, 1)
+    for (const sidecar of sidecars) {
+      assert.ok(isProxy(sidecar))
+      assert.equal(sidecar.restartPolicy, 'Always')
+      assert.ok(sidecar.env?.every(({ name }) => name !== 'LAKEBASE_PROXY_ADDRESS'))
+    }
+  }
+})
