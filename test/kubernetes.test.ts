@@ -1,11 +1,16 @@
 /** The manifests under docker/kubernetes are what Kubernetes takes, and safe to copy. */
 
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, extname, join } from 'node:path'
 import { test } from 'node:test'
 
 import { parseAllDocuments } from 'yaml'
+
+import { loadConfig } from '../src/config/config.js'
+import { SETTING_NAMES, variableOf } from '../src/config/table.js'
+import { issueLocalCertificate } from '../src/listener/local-certificate.js'
 
 const FOLDER = 'docker/kubernetes'
 const FILES = readdirSync(FOLDER).filter((name) => name.endsWith('.yaml'))
@@ -170,6 +175,49 @@ for (const file of FILES) {
     }
   })
 }
+
+test('the proxy takes the settings of every manifest', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'))
+  context.after(() => rmSync(folder, { recursive: true }))
+  const validity = { now: Date.now(), certificateDays: 1, caDays: 1 }
+  const certificate = await issueLocalCertificate({ ...validity, ca: undefined })
+  for (const file of FILES) {
+    for (const { container } of containersOf(file).filter(({ container }) => isProxy(container))) {
+      // What a volume would hold, in a folder of our own.
+      const env: Record<string, string> = {}
+      for (const { name, value } of container.env ?? []) {
+        env[name] = value
+        if (!value.startsWith('/')) continue
+        const path = join(folder, value)
+        env[name] = path
+        mkdirSync(dirname(path), { recursive: true })
+        const text = { '.crt': certificate.cert, '.key': certificate.key }[extname(path)]
+        writeFileSync(path, text ?? 'a long enough password', { mode: 0o600 })
+      }
+      const { settings, notices } = await loadConfig({
+        targets: container.args ?? [],
+        flags: new Map(),
+        env,
+        machine: {
+          cwd: folder,
+          homeDir: folder,
+          hostname: 'pod',
+          platform: 'linux',
+          isTerminal: false,
+        },
+      })
+      assert.deepEqual(notices, [])
+      for (const name of Object.keys(env)) {
+        const known = new Set([...SETTING_NAMES.map(variableOf), 'DATABRICKS_CONFIG_FILE'])
+        assert.ok(known.has(name), `${name} in ${file} is no setting`)
+      }
+      assert.deepEqual(
+        settings.targets.map(({ port }) => port),
+        [5432],
+      )
+    }
+  }
+})
 
 test('a sidecar is one that Kubernetes stops after the application, on loopback', () => {
   for (const file of ['sidecar.yaml', 'job.yaml', 'gateway-pgbouncer.yaml']) {
