@@ -35,9 +35,9 @@ test('no file outgrows its idea', () => {
   }
 })
 
-test('only main touches the process', () => {
+test('only the two doors, the command line and the library, touch the process', () => {
   for (const file of sources) {
-    if (file === 'src/main.ts') continue
+    if (file === 'src/main.ts' || file === 'src/daemon/start-proxy.ts') continue
     const text = readFileSync(file, 'utf8').replaceAll(/^\s*(\*|\/\/|\/\*).*$/gm, '')
     assert.doesNotMatch(text, /\bprocess\.(env|argv|exit|on|once|stdout|stderr|stdin)\b/, file)
   }

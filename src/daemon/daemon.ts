@@ -18,7 +18,7 @@ import { isSameTarget } from './same-target.js'
 export interface DaemonOptions {
   settings: ProxySettings
   /** Signs in as the target's host and profile say; called once for each such pair. */
-  openWorkspace: (target: TargetSettings) => Workspace & { close(): Promise<void> }
+  openWorkspace: (target: TargetSettings) => Promise<Workspace & { close(): Promise<void> }>
   /** Where keys of `local-tls=auto` are kept. */
   stateDir: string
   log: Log
@@ -158,7 +158,7 @@ export class Daemon {
     const started: RunningTarget[] = []
     try {
       for (const target of targets) {
-        const running = this.#buildTarget(target)
+        const running = await this.#buildTarget(target)
         started.push(running)
         await running.listener.start()
       }
@@ -170,12 +170,13 @@ export class Daemon {
     return started
   }
 
-  #buildTarget(settings: TargetSettings): RunningTarget {
+  async #buildTarget(settings: TargetSettings): Promise<RunningTarget> {
     const { log } = this.#options
+    const signedIn = settings.target.kind === 'static' ? undefined : await this.#signIn(settings)
     return new RunningTarget({
       target: settings,
       settings: this.#settings,
-      signedIn: settings.target.kind === 'static' ? undefined : this.#signIn(settings),
+      signedIn,
       resolver: this.#resolver,
       localTls: this.#localTls,
       clock: this.#clock,
@@ -201,11 +202,11 @@ export class Daemon {
     })
   }
 
-  #signIn(target: TargetSettings): SignedIn {
+  async #signIn(target: TargetSettings): Promise<SignedIn> {
     const key = JSON.stringify([target.databricksHost, target.profile])
     const known = this.#workspaces.get(key)
     if (known !== undefined) return known
-    const workspace = this.#options.openWorkspace(target)
+    const workspace = await this.#options.openWorkspace(target)
     const signedIn = {
       workspace,
       identity: new LookUp(() => workspace.identity(this.#closing.signal)),

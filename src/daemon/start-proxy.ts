@@ -1,0 +1,65 @@
+/**
+ * lakebase-proxy as a library: the same proxy, in your process, with no effect on anything else in
+ * it: no signal handler, no admin port unless asked for, no log unless given one.
+ */
+
+import { homedir } from 'node:os'
+
+import { systemClock } from '../clock.js'
+import { type ProxyOptions, settingsFromOptions, type TargetOptions } from '../config/options.js'
+import { ProxyError } from '../errors.js'
+import { type Log, silentLog } from '../log.js'
+import { Daemon } from './daemon.js'
+import { stateDir } from './state-dir.js'
+import { workspaceOpener } from './workspace-opener.js'
+
+export { ProxyError, type ProxyOptions, type TargetOptions }
+
+export interface StartProxyOptions extends ProxyOptions {
+  /** Where DATABRICKS_* and LAKEBASE_PROXY_* variables are read from; the process's, if left out. */
+  env?: Readonly<Record<string, string | undefined>>
+  /** A pino logger, or anything like it. */
+  log?: Log
+}
+
+export interface TargetAddress {
+  /** The target as it was named. */
+  readonly target: string
+  /** The port on each of the addresses. */
+  readonly port: number
+  /** Such as `127.0.0.1:5432`, or the path of a Unix socket. */
+  readonly addresses: readonly string[]
+}
+
+export interface Proxy {
+  readonly addresses: readonly TargetAddress[]
+  /** Refuses new clients, closes idle ones, gives the others `drainTimeout`. True when none was cut short. */
+  drain(): Promise<boolean>
+  /** Ends every session now. Safe to call twice. */
+  close(): Promise<void>
+}
+
+/**
+ * Listens for every target, then resolves; signing in goes on behind. Errors: a ProxyError of kind
+ * `config`, with every problem of the options, or a port that cannot be listened on.
+ */
+export async function startProxy(options: StartProxyOptions): Promise<Proxy> {
+  const { env = process.env, log = silentLog, ...settings } = options
+  const daemon = await Daemon.start({
+    settings: settingsFromOptions(settings, env),
+    openWorkspace: workspaceOpener({ env, homeDir: homedir(), clock: systemClock, log }),
+    stateDir: stateDir(env, homedir()),
+    log,
+  })
+  return {
+    get addresses() {
+      return daemon.targets.map(({ settings: { name }, listener: { port, addresses } }) => ({
+        target: name,
+        port,
+        addresses,
+      }))
+    },
+    drain: () => daemon.drain(),
+    close: () => daemon.close(),
+  }
+}
