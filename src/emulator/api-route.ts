@@ -1,0 +1,135 @@
+/**
+ * What the parts of the workspace API share: a route, what it is given, and the error in the shape
+ * the real API gives it.
+ */
+
+import type { Clock } from '../clock.js'
+import type { Identity, Inventory } from './inventory.js'
+import type { TokenOffice } from './tokens.js'
+
+export interface ApiCall {
+  /** What the path's groups matched, decoded. */
+  readonly path: readonly string[]
+  readonly query: URLSearchParams
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** Parsed JSON of an API call; `{}` where none was sent. */
+  readonly body: Readonly<Record<string, unknown>>
+  /** The raw body, of form posts. */
+  readonly text: string
+  /** The caller. Of public routes: nobody in particular. */
+  readonly identity: Identity
+  /** `http://127.0.0.1:port`, as the caller named it. */
+  readonly origin: string
+}
+
+export interface ApiReply {
+  readonly status?: number
+  readonly body: unknown
+}
+
+export interface ApiRoute {
+  /** For counting and for faults. */
+  readonly api: ApiName
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  readonly path: RegExp
+  /** Needs no bearer token. */
+  readonly isPublic?: boolean
+  handle(call: ApiCall): ApiReply
+}
+
+export type ApiName =
+  | 'databricks-config'
+  | 'oidc-discovery'
+  | 'oidc-token'
+  | 'github-id-token'
+  | 'me'
+  | 'instances'
+  | 'instance'
+  | 'instance-by-uid'
+  | 'instance-update'
+  | 'credentials'
+  | 'projects'
+  | 'project'
+  | 'branches'
+  | 'branch'
+  | 'endpoints'
+  | 'endpoint'
+  | 'roles'
+  | 'databases'
+  | 'catalogs'
+  | 'synced-table'
+  | 'operation'
+  | 'unknown'
+
+/** What every part works with. */
+export interface ApiContext {
+  readonly inventory: Inventory
+  readonly tokens: TokenOffice
+  readonly clock: Clock
+  readonly behaviour: ApiBehaviour
+}
+
+/** Set by whoever controls the emulator; read at each call. */
+export interface ApiBehaviour {
+  /** Life of database credentials where the request names none. */
+  tokenTtlMs: number
+  workspaceTokenTtlMs: number
+  /** How far the API's clock (its Date and the times in its replies) is ahead of ours. */
+  clockSkewMs: number
+  /** Leave expiration_time and expire_time out. */
+  omitExpiry: boolean
+  /** How long a state change takes. */
+  transitionMs: number
+  /** Pages are never longer. */
+  maxPageSize: number
+}
+
+export class ApiError extends Error {
+  readonly status: number
+  readonly errorCode: string
+
+  constructor(status: number, errorCode: string, message: string) {
+    super(message)
+    this.status = status
+    this.errorCode = errorCode
+  }
+}
+
+export function notFound(message: string): ApiError {
+  return new ApiError(404, 'NOT_FOUND', message)
+}
+
+export function badRequest(message: string): ApiError {
+  return new ApiError(400, 'INVALID_PARAMETER_VALUE', message)
+}
+
+/** A time in a reply, by the API's clock. */
+export function timestamp(at: number, behaviour: ApiBehaviour): string {
+  return new Date(at + behaviour.clockSkewMs).toISOString()
+}
+
+/** One page of a list, and the token of the next. Page tokens are opaque. */
+export function page<Item>(
+  items: readonly Item[],
+  query: URLSearchParams,
+  behaviour: ApiBehaviour,
+): { items: readonly Item[]; next: { next_page_token?: string } } {
+  const asked = Number(query.get('page_size') ?? 100)
+  if (!Number.isInteger(asked) || asked < 0 || asked > 100) {
+    throw badRequest('page_size must be between 0 and 100')
+  }
+  const size = Math.min(asked || 100, behaviour.maxPageSize)
+  const token = query.get('page_token')
+  const start = token ? Number(Buffer.from(token, 'base64url').toString().replace('from:', '')) : 0
+  if (!Number.isInteger(start) || start < 0) throw badRequest('page_token is invalid')
+  const end = start + size
+  const more = end < items.length
+  return {
+    items: items.slice(start, end),
+    next: more ? { next_page_token: Buffer.from(`from:${end}`).toString('base64url') } : {},
+  }
+}
+
+export function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}

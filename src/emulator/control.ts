@@ -1,0 +1,185 @@
+/**
+ * The handle by which tests and the demo steer a running emulator and see what it saw. Everything
+ * takes effect for the next call or connection; nothing here reaches into the proxy.
+ */
+
+import type { Clock } from '../clock.js'
+import type { ApiFault, ApiFaults } from './api-faults.js'
+import type { ApiBehaviour, ApiName } from './api-route.js'
+import type { DnsRecord, DnsServer } from './dns.js'
+import type { CertificateKind, Front, FrontConnection } from './front.js'
+import type { FrontFault, FrontFaults } from './front-faults.js'
+import {
+  type Branch,
+  changeState,
+  type Endpoint,
+  endpoints,
+  type Identity,
+  type Instance,
+  type InstanceState,
+  type Inventory,
+} from './inventory.js'
+import type { Postgres } from './postgres.js'
+import type { IssuedToken, TokenOffice } from './tokens.js'
+import type { RecordedCall, WorkspaceApi } from './workspace-api.js'
+
+export interface ControlParts {
+  inventory: Inventory
+  clock: Clock
+  tokens: TokenOffice
+  behaviour: ApiBehaviour
+  apiFaults: ApiFaults
+  frontFaults: FrontFaults
+  dns: DnsServer
+  postgres: Postgres
+  front: Front
+  api: WorkspaceApi
+}
+
+export class EmulatorControl {
+  readonly #parts: ControlParts
+
+  constructor(parts: ControlParts) {
+    this.#parts = parts
+  }
+
+  // The workspace
+
+  /** Lives, skew, transition times and page size: assign to change. */
+  get behaviour(): ApiBehaviour {
+    return this.#parts.behaviour
+  }
+
+  /** Calls so far, of one API or of all. */
+  calls(api?: ApiName): readonly RecordedCall[] {
+    const { calls } = this.#parts.api
+    return api === undefined ? calls : calls.filter((call) => call.api === api)
+  }
+
+  callCount(api?: ApiName): number {
+    return this.calls(api).length
+  }
+
+  /** The next `times` calls of `api` (undefined: of any) meet this. */
+  failApi(api: ApiName | undefined, fault: ApiFault, times = Number.POSITIVE_INFINITY): void {
+    this.#parts.apiFaults.add(api, fault, times)
+  }
+
+  instance(name: string): Instance {
+    return found(this.#parts.inventory.instances, name)
+  }
+
+  /** At once. To go through STARTING as the API does: `startInstance`. */
+  setInstanceState(name: string, state: InstanceState): void {
+    this.instance(name).state = state
+  }
+
+  startInstance(name: string): void {
+    const { behaviour, clock } = this.#parts
+    changeState(this.instance(name), 'AVAILABLE', behaviour.transitionMs, clock)
+  }
+
+  stopInstance(name: string): void {
+    this.setInstanceState(name, 'STOPPED')
+  }
+
+  /** By its path `projects/P/branches/B/endpoints/E`; its `state` and `disabled` may be assigned. */
+  endpoint(path: string): Endpoint {
+    return found(endpoints(this.#parts.inventory), path)
+  }
+
+  /** By its path `projects/P/branches/B`; its `createdAt` may be assigned. */
+  branch(path: string): Branch {
+    return found(
+      this.#parts.inventory.projects.flatMap((each) => each.branches),
+      path,
+    )
+  }
+
+  // Tokens
+
+  /** A database credential, minted past the API. */
+  mintToken(identity: Identity, options: { lifeMs?: number; group?: string } = {}): IssuedToken {
+    const lifeMs = options.lifeMs ?? this.#parts.behaviour.tokenTtlMs
+    const { group } = options
+    return this.#parts.tokens.mint({ use: 'database', identity, lifeMs, group })
+  }
+
+  /** Number of the latest database credential: how many were minted. */
+  get mintedCount(): number {
+    return this.#parts.tokens.count('database')
+  }
+
+  revokeTokens(use: IssuedToken['use']): void {
+    this.#parts.tokens.revokeAll(use)
+  }
+
+  // The front door
+
+  /** The next `times` connections that get there meet this. */
+  failFront(fault: FrontFault, times = Number.POSITIVE_INFINITY): void {
+    this.#parts.frontFaults.add(fault, times)
+  }
+
+  /** Connections to the front door that are open now. */
+  connections(): readonly FrontConnection[] {
+    return this.#parts.front.connections()
+  }
+
+  /** Every login that succeeded, in order. */
+  get logins(): readonly FrontConnection[] {
+    return this.#parts.front.logins
+  }
+
+  /** Connections accepted since start, whatever became of them. */
+  get acceptedCount(): number {
+    return this.#parts.front.acceptedCount
+  }
+
+  /** CancelRequests handed on to PostgreSQL. */
+  get cancelCount(): number {
+    return this.#parts.front.cancelCount
+  }
+
+  resetConnections(): void {
+    this.#parts.front.resetConnections()
+  }
+
+  showCertificate(kind: CertificateKind): Promise<void> {
+    return this.#parts.front.showCertificate(kind)
+  }
+
+  // The rest
+
+  setDns(name: string, record: DnsRecord): void {
+    this.#parts.dns.set(name, record)
+  }
+
+  dnsQueryCount(name?: string): number {
+    return this.#parts.dns.queryCount(name)
+  }
+
+  /** Asks PostgreSQL itself, as its superuser. */
+  query(sql: string, database?: string): Promise<(string | null)[][]> {
+    return this.#parts.postgres.query(sql, database)
+  }
+
+  get postgresPid(): number {
+    return this.#parts.postgres.pid
+  }
+
+  /** Ends all misbehaviour that was asked for and not met yet. */
+  clearFaults(): void {
+    this.#parts.apiFaults.clear()
+    this.#parts.frontFaults.clear()
+  }
+}
+
+function found<Named extends { readonly name: string }>(
+  list: readonly Named[],
+  name: string,
+): Named {
+  const match = list.find((each) => each.name === name)
+  if (match === undefined) throw new Error(`the emulator has no ${name}`)
+  return match
+}

@@ -1,0 +1,152 @@
+/**
+ * The Lakebase emulator: builds each part once and joins them. A workspace API, the DNS server that
+ * alone knows its host names, the TLS front door, and a real PostgreSQL behind it, all on loopback
+ * ports, all gone after close().
+ */
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { type Clock, systemClock } from '../clock.js'
+import { ApiFaults } from './api-faults.js'
+import type { ApiBehaviour } from './api-route.js'
+import { createCertificateAuthority } from './certificates.js'
+import { EmulatorControl } from './control.js'
+import { startDns } from './dns.js'
+import { startFront } from './front.js'
+import { FrontFaults } from './front-faults.js'
+import { demoInventory, demoUser, destinations, groups, type Inventory } from './inventory.js'
+import { type NativeRole, startPostgres } from './postgres.js'
+import { TokenOffice } from './tokens.js'
+import { startWorkspaceApi } from './workspace-api.js'
+
+export interface EmulatorOptions {
+  /** Life of database credentials where the request names none. Default: an hour. */
+  tokenTtlMs?: number
+  /** Of the workspace API. Default: a free one. */
+  port?: number
+  /** Of the front door. Default: a free one. */
+  frontPort?: number
+  /** Default: one Provisioned instance `demo-instance`, one project `demo`, and more: inventory.ts. */
+  inventory?: Inventory
+  /** Roles with a Postgres password, for static URLs. Default: `app` (SCRAM) and `legacy` (cleartext). */
+  nativeRoles?: readonly NativeRole[]
+  maxConnections?: number
+  /** How long the front door waits for a StartupMessage. Default: 15 s, as the real one. */
+  handshakeTimeoutMs?: number
+  /** How long a stopped instance takes to start. Default: 1 s. */
+  transitionMs?: number
+  clock?: Clock
+}
+
+export interface Emulator {
+  /** `http://127.0.0.1:port` */
+  readonly workspaceUrl: string
+  readonly frontPort: number
+  /** `127.0.0.1:port` */
+  readonly dnsServer: string
+  readonly caFile: string
+  readonly caPem: string
+  /** What lakebase-proxy needs in its environment to use this workspace. */
+  readonly env: Readonly<Record<string, string>>
+  readonly control: EmulatorControl
+  close(): Promise<void>
+}
+
+export const defaultNativeRoles: readonly NativeRole[] = [
+  { name: 'app', password: 'app-password', method: 'scram-sha-256' },
+  { name: 'legacy', password: 'legacy-password', method: 'password' },
+]
+
+/** Errors: `config` when PostgreSQL is not installed or cannot run here. */
+export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
+  const clock = options.clock ?? systemClock
+  const inventory = options.inventory ?? demoInventory(clock.now())
+  const nativeRoles = options.nativeRoles ?? defaultNativeRoles
+  const behaviour: ApiBehaviour = {
+    tokenTtlMs: options.tokenTtlMs ?? 3_600_000,
+    workspaceTokenTtlMs: 3_600_000,
+    clockSkewMs: 0,
+    omitExpiry: false,
+    transitionMs: options.transitionMs ?? 1_000,
+    maxPageSize: 100,
+  }
+  const tokens = new TokenOffice(clock, inventory.workspaceId)
+  const apiFaults = new ApiFaults()
+  const frontFaults = new FrontFaults()
+  const hosts = destinations(inventory)
+  // Closed in the reverse order of this list, whether start-up came to its end or not.
+  const closers: (() => Promise<void>)[] = []
+  const close = closeOnce(closers)
+  try {
+    const directory = await mkdtemp(join(tmpdir(), 'lakebase-emulator-'))
+    closers.push(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }))
+    const authority = await createCertificateAuthority('Lakebase emulator')
+    const caFile = join(directory, 'ca.pem')
+    await writeFile(caFile, authority.certificate, { mode: 0o644 })
+    const postgres = await startPostgres({
+      directory,
+      roles: [
+        ...inventory.identities.filter((each) => each.hasRole).map((each) => each.userName),
+        ...groups,
+      ],
+      nativeRoles,
+      databases: ['databricks_postgres'],
+      maxConnections: options.maxConnections ?? 300,
+    })
+    closers.push(() => postgres.close())
+    const front = await startFront({
+      ...{ authority, postgres, tokens, clock, faults: frontFaults },
+      untrustedAuthority: () => createCertificateAuthority('Somebody else'),
+      destinations: new Map(hosts.map((each) => [each.host, each])),
+      nativeRoles: new Set(nativeRoles.map((role) => role.name)),
+      port: options.frontPort ?? 0,
+      handshakeTimeoutMs: options.handshakeTimeoutMs ?? 15_000,
+      wakeMs: 200,
+    })
+    closers.push(() => front.close())
+    const dns = await startDns(
+      hosts.map((each) => each.host),
+      ['127.0.0.1'],
+    )
+    closers.push(() => dns.close())
+    const api = await startWorkspaceApi({
+      ...{ inventory, tokens, clock, behaviour, faults: apiFaults },
+      port: options.port ?? 0,
+    })
+    closers.push(() => api.close())
+    const parts = { inventory, clock, tokens, behaviour, apiFaults, frontFaults }
+    return {
+      workspaceUrl: api.url,
+      frontPort: front.port,
+      dnsServer: dns.address,
+      caFile,
+      caPem: authority.certificate,
+      env: {
+        DATABRICKS_HOST: api.url,
+        DATABRICKS_TOKEN: demoUser.pat ?? '',
+        LAKEBASE_PROXY_RESOLVER: dns.address,
+        LAKEBASE_PROXY_SSLROOTCERT: caFile,
+        LAKEBASE_PROXY_UPSTREAM_PORT: `${front.port}`,
+      },
+      control: new EmulatorControl({ ...parts, dns, postgres, front, api }),
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Safe to call twice: the second call waits for the first. */
+function closeOnce(closers: (() => Promise<void>)[]): () => Promise<void> {
+  let closing: Promise<void> | undefined
+  const closeAll = async (): Promise<void> => {
+    for (const closer of closers.toReversed()) await closer()
+  }
+  return () => {
+    closing ??= closeAll()
+    return closing
+  }
+}

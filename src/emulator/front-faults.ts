@@ -1,0 +1,40 @@
+/**
+ * Ways in which the front door can be told to misbehave, so that what stands before it can be
+ * proved: at a phase it resets, closes, hangs or refuses; or it breaks a rule of the protocol.
+ */
+
+import type { Refusal } from './front-messages.js'
+
+/**
+ * `accept`: nothing read yet. `ssl-request`: read, not answered. `tls`: answered S, no handshake
+ * yet. `startup`: StartupMessage read. `password`: password read. `greeting`: AuthenticationOk sent,
+ * and nothing of what follows.
+ */
+export type FrontPhase = 'accept' | 'ssl-request' | 'tls' | 'startup' | 'password' | 'greeting'
+
+export type FrontFault =
+  | { readonly at: FrontPhase; readonly how: 'reset' | 'close' | 'hang' }
+  | { readonly at: 'startup' | 'password'; readonly refuse: Refusal }
+  /** To SSLRequest: N, an ErrorResponse, or S with plaintext stuffed behind it. */
+  | { readonly at: 'ssl-request'; readonly answer: 'N' | 'E' | 'extra-bytes' }
+  /** Asks an identity for something else than its token. */
+  | { readonly at: 'startup'; readonly ask: 'sasl' | 'md5' }
+
+export class FrontFaults {
+  readonly #pending: { fault: FrontFault; left: number }[] = []
+
+  /** The next `times` connections to get to its phase meet it. */
+  add(fault: FrontFault, times: number): void {
+    this.#pending.push({ fault, left: times })
+  }
+
+  take(phase: FrontPhase): FrontFault | undefined {
+    const found = this.#pending.find((each) => each.fault.at === phase && each.left > 0)
+    if (found !== undefined) found.left--
+    return found?.fault
+  }
+
+  clear(): void {
+    this.#pending.length = 0
+  }
+}

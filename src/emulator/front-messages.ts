@@ -1,0 +1,100 @@
+/**
+ * What the front door says in its own name, word for word as far as it is known. The first layer
+ * speaks PostgreSQL's FATAL; the authentication proxy before Autoscaling says ERROR with three
+ * fields and always XX000. Written by hand, not with `wire/`: the proxy must not agree with itself.
+ */
+
+export interface Refusal {
+  readonly severity: 'FATAL' | 'ERROR'
+  readonly sqlState: string
+  readonly message: string
+  readonly detail?: string
+}
+
+export function errorResponse(refusal: Refusal): Buffer {
+  const { severity, sqlState, message, detail } = refusal
+  let fields = `S${severity}\0`
+  if (severity === 'FATAL') fields += `V${severity}\0`
+  fields += `C${sqlState}\0M${message}\0`
+  if (detail !== undefined) fields += `D${detail}\0`
+  return packet('E', Buffer.from(`${fields}\0`))
+}
+
+/** 3 is a password in the clear, 5 MD5 (with a salt), 10 SASL (with a list of mechanisms). */
+export function authenticationRequest(code: 3 | 5 | 10): Buffer {
+  const data = { 3: '', 5: 'salt', 10: 'SCRAM-SHA-256\0\0' }[code]
+  return packet('R', Buffer.concat([Buffer.from([0, 0, 0, code]), Buffer.from(data)]))
+}
+
+function packet(type: string, body: Buffer): Buffer {
+  const head = Buffer.alloc(5)
+  head.write(type, 'latin1')
+  head.writeInt32BE(body.length + 4, 1)
+  return Buffer.concat([head, body])
+}
+
+const fatal = (sqlState: string, message: string, detail?: string): Refusal =>
+  detail === undefined
+    ? { severity: 'FATAL', sqlState, message }
+    : { severity: 'FATAL', sqlState, message, detail }
+
+const error = (message: string): Refusal => ({ severity: 'ERROR', sqlState: 'XX000', message })
+
+/** The front door's own refusals, the same for both kinds of Lakebase. */
+export const refusals = {
+  notSsl: (version: number) =>
+    fatal(
+      '08P01',
+      `Invalid protocol version. Protocol version: ${version}`,
+      'Ensure that connection is using SSL. If you are using psql, set sslmode=require.',
+    ),
+  unencryptedData: fatal('08P01', 'Received unencrypted data after SSL request.'),
+  insecure: fatal('08006', 'Insecure connection. Please use SSL to connect.'),
+  noSni: fatal(
+    '08006',
+    'Connection does not have SNI.',
+    'Please upgrade your client to support SNI.',
+  ),
+  startupLength: fatal('08006', 'Invalid length of startup packet.'),
+  startupLayout: fatal('08P01', 'Invalid startup packet layout.'),
+  protocol: (version: number) =>
+    fatal(
+      '0A000',
+      `Unsupported frontend protocol ${version >>> 16}.${version & 0xffff}. Server supports 3.0 to 3.0`,
+    ),
+  externalAuthorization: (reason: string) =>
+    fatal(
+      '28000',
+      'External authorization failed.',
+      `This could be due to paused instances, disabling readable secondaries, IP ACLs or private link configuration. ${reason}`,
+    ),
+  noUser: fatal('28000', 'no PostgreSQL user name specified in startup packet'),
+  noPassword: fatal('08P01', 'expected password response'),
+  cannotConnectNow: fatal('57P03', 'the database system is starting up'),
+}
+
+/** How the two kinds refuse a password. */
+export const passwordRefusals = {
+  provisioned: {
+    notAToken: (role: string) => provisionedRefusal(role),
+    refused: (role: string) => provisionedRefusal(role),
+    expired: (role: string, _expiresAt: number) => provisionedRefusal(role),
+    noSuchRole: (role: string) =>
+      fatal('28P01', `password authentication failed for user "${role}"`),
+  },
+  autoscaling: {
+    notAToken: (_role: string) =>
+      error('Provided authentication token is not a valid JWT encoding'),
+    refused: (role: string) => error(`password authentication failed for user '${role}'`),
+    expired: (_role: string, expiresAt: number) =>
+      error(`JWT token has expired (exp=${Math.floor(expiresAt / 1000)})`),
+    noSuchRole: (role: string) => error(`password authentication failed for user '${role}'`),
+  },
+}
+
+function provisionedRefusal(role: string): Refusal {
+  return fatal(
+    '28P01',
+    `Failed to decode token for role "${role}" and native postgres login was either not attempted due to configuration or failed.`,
+  )
+}

@@ -1,0 +1,155 @@
+/**
+ * The TLS front door of the emulated workspace: one listener for all its host names, as strict as
+ * the real one (SSLRequest, TLS with SNI, protocol exactly 3.0, a token that is good for the role),
+ * with a real PostgreSQL behind it that speaks for itself from AuthenticationOk on.
+ */
+
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createSecureContext, type SecureContext } from 'node:tls'
+
+import type { Clock } from '../clock.js'
+import type { CertificateAuthority } from './certificates.js'
+import type { FrontFaults } from './front-faults.js'
+import { serveConnection } from './front-session.js'
+import type { Destination } from './inventory.js'
+import type { Postgres } from './postgres.js'
+import type { TokenOffice } from './tokens.js'
+
+/** One connection, as far as it has come. */
+export interface FrontConnection {
+  /** 1, 2, 3, … in the order of arrival. */
+  readonly id: number
+  phase: 'handshake' | 'login' | 'relay' | 'cancel'
+  host: string | undefined
+  /** As in the StartupMessage. */
+  parameters: ReadonlyMap<string, string>
+  /** Number of the database credential it logged in with. */
+  tokenNumber: number | undefined
+}
+
+/** Which certificate is shown: the right one, or one that must not be accepted. */
+export type CertificateKind = 'right' | 'wrong-name' | 'expired' | 'untrusted'
+
+export interface FrontOptions {
+  authority: CertificateAuthority
+  /** Clients know nothing of it. */
+  untrustedAuthority: () => Promise<CertificateAuthority>
+  destinations: ReadonlyMap<string, Destination>
+  nativeRoles: ReadonlySet<string>
+  postgres: Pick<Postgres, 'connect' | 'identityPassword'>
+  tokens: Pick<TokenOffice, 'judge'>
+  faults: FrontFaults
+  clock: Clock
+  port: number
+  handshakeTimeoutMs: number
+  /** How long an idle endpoint takes to wake. */
+  wakeMs: number
+}
+
+export interface Front {
+  readonly port: number
+  /** Those open now. */
+  connections(): readonly FrontConnection[]
+  /** Every login that PostgreSQL accepted, in order; and how many cancels were forwarded. */
+  readonly logins: readonly FrontConnection[]
+  readonly cancelCount: number
+  /** Since start, whatever became of them. */
+  readonly acceptedCount: number
+  showCertificate(kind: CertificateKind): Promise<void>
+  /** Resets every connection that is open now. */
+  resetConnections(): void
+  close(): Promise<void>
+}
+
+/** What one connection needs of the front door. */
+export interface FrontContext extends Omit<FrontOptions, 'authority' | 'untrustedAuthority'> {
+  /** For a new TLS handshake: the certificate for a name, and the one for none. */
+  readonly tls: TlsContexts
+  onLogin(connection: FrontConnection): void
+  onCancel(): void
+}
+
+export interface TlsContexts {
+  readonly byDefault: SecureContext
+  forName(name: string): Promise<SecureContext>
+}
+
+export async function startFront(options: FrontOptions): Promise<Front> {
+  const open = new Map<Socket, FrontConnection>()
+  const logins: FrontConnection[] = []
+  let accepted = 0
+  let cancels = 0
+  let tls = await tlsContexts(options, 'right')
+  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true })
+  server.on('connection', (socket) => {
+    socket.on('error', () => {}) // an owner from the first tick; its end is seen as 'close'
+    const connection: FrontConnection = {
+      id: ++accepted,
+      phase: 'handshake',
+      host: undefined,
+      parameters: new Map(),
+      tokenNumber: undefined,
+    }
+    open.set(socket, connection)
+    socket.once('close', () => open.delete(socket))
+    const context: FrontContext = {
+      ...options,
+      tls,
+      onLogin: (each) => logins.push(each),
+      onCancel: () => cancels++,
+    }
+    void serveConnection(socket, connection, context)
+  })
+  server.listen(options.port, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    connections: () => [...open.values()],
+    logins,
+    get cancelCount() {
+      return cancels
+    },
+    get acceptedCount() {
+      return accepted
+    },
+    async showCertificate(kind) {
+      tls = await tlsContexts(options, kind)
+    },
+    resetConnections() {
+      for (const socket of open.keys()) socket.resetAndDestroy()
+    },
+    async close() {
+      if (!server.listening) return
+      const closed = once(server, 'close')
+      server.close()
+      for (const socket of open.keys()) socket.destroy()
+      await closed
+    },
+  }
+}
+
+/**
+ * All made anew for a kind, the default too: session tickets are sealed with the default's keys, and
+ * a resumed session would not show the new certificate.
+ */
+async function tlsContexts(options: FrontOptions, kind: CertificateKind): Promise<TlsContexts> {
+  const authority = kind === 'untrusted' ? await options.untrustedAuthority() : options.authority
+  const validMs = kind === 'expired' ? -3600_000 : undefined
+  const make = async (name: string): Promise<SecureContext> => {
+    const shown = kind === 'wrong-name' ? 'wrong-name.example.com' : name
+    const certificate = await authority.issue([shown], validMs)
+    return createSecureContext({ ...certificate, minVersion: 'TLSv1.2' })
+  }
+  const made = new Map<string, Promise<SecureContext>>()
+  return {
+    byDefault: await make('no-name.database.cloud.databricks.com'),
+    forName(name) {
+      // Only names that are ours get one of their own, or a stranger could fill the memory.
+      const key = options.destinations.has(name) ? name : ''
+      const context = made.get(key) ?? make(key || 'no-such-host.database.cloud.databricks.com')
+      made.set(key, context)
+      return context
+    },
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * What the emulated workspace holds: who may sign in, Provisioned instances, Autoscaling projects
+ * with their branches and endpoints, and the host names all these are reached at. State changes
+ * take time, as they do there.
+ */
+
+import { randomUUID } from 'node:crypto'
+
+import type { Clock } from '../clock.js'
+
+export interface Identity {
+  /** An e-mail, or a service principal's application id: also the name of its role. */
+  readonly userName: string
+  readonly displayName: string
+  readonly kind: 'user' | 'service_principal'
+  /** Personal access token. */
+  readonly pat?: string
+  /** OAuth secret of a service principal; its client id is the user name. */
+  readonly clientSecret?: string
+  readonly groups: readonly string[]
+  /** False: has no role in the databases. */
+  readonly hasRole: boolean
+}
+
+export type InstanceState =
+  | 'STARTING'
+  | 'AVAILABLE'
+  | 'UPDATING'
+  | 'FAILING_OVER'
+  | 'UPGRADING'
+  | 'STOPPED'
+  | 'DELETING'
+
+export interface Instance {
+  readonly name: string
+  readonly uid: string
+  state: InstanceState
+  readonly readWriteHost: string
+  readonly readOnlyHost: string | undefined
+  readonly createdAt: number
+}
+
+export type EndpointState = 'INIT' | 'ACTIVE' | 'IDLE' | 'DEGRADED'
+
+export interface Endpoint {
+  /** `projects/P/branches/B/endpoints/E` */
+  readonly name: string
+  readonly uid: string
+  readonly type: 'READ_WRITE' | 'READ_ONLY'
+  state: EndpointState
+  disabled: boolean
+  readonly host: string
+  readonly readOnlyHost: string | undefined
+  readonly pooledHost: string
+  readonly createdAt: number
+}
+
+export interface Branch {
+  /** `projects/P/branches/B` */
+  readonly name: string
+  readonly uid: string
+  readonly isDefault: boolean
+  createdAt: number
+  readonly endpoints: Endpoint[]
+}
+
+export interface Project {
+  /** `projects/P` */
+  readonly name: string
+  readonly uid: string
+  readonly displayName: string
+  readonly createdAt: number
+  readonly branches: Branch[]
+}
+
+export interface Inventory {
+  readonly workspaceId: string
+  readonly identities: readonly Identity[]
+  readonly instances: Instance[]
+  readonly projects: Project[]
+}
+
+/** The user whose personal access token the printed environment holds. */
+export const demoUser: Identity = {
+  userName: 'ada@example.com',
+  displayName: 'Ada Lovelace',
+  kind: 'user',
+  pat: 'dapi00000000000000000000000000000ada',
+  groups: ['analysts'],
+  hasRole: true,
+}
+
+export const otherUser: Identity = {
+  userName: 'grace@example.com',
+  displayName: 'Grace Hopper',
+  kind: 'user',
+  pat: 'dapi000000000000000000000000000grace',
+  groups: [],
+  hasRole: true,
+}
+
+/** Signs in to the workspace, but nobody made it a role in the databases. */
+export const userWithoutRole: Identity = {
+  userName: 'nora@example.com',
+  displayName: 'Nora Norole',
+  kind: 'user',
+  pat: 'dapi0000000000000000000000000000nora',
+  groups: [],
+  hasRole: false,
+}
+
+export const servicePrincipal: Identity = {
+  userName: '5f1c3c1e-0b7a-4c58-9a51-2d4f6c8e0a13',
+  displayName: 'demo-service-principal',
+  kind: 'service_principal',
+  clientSecret: 'dose0000000000000000000000000secret',
+  groups: ['analysts'],
+  hasRole: true,
+}
+
+/** Groups that have a role of their own. */
+export const groups: readonly string[] = ['analysts']
+
+/** The default: something of every kind that a user or a test may meet. */
+export function demoInventory(now: number): Inventory {
+  const createdAt = now - 30 * 24 * 3600_000
+  return {
+    workspaceId: '1234567890123456',
+    identities: [demoUser, otherUser, userWithoutRole, servicePrincipal],
+    instances: [
+      instance('demo-instance', 'AVAILABLE', createdAt, { readOnly: true }),
+      instance('stopped-instance', 'STOPPED', createdAt),
+      instance('second-instance', 'AVAILABLE', createdAt),
+    ],
+    projects: [
+      project('demo', createdAt, [branch('production', createdAt, ['primary'])]),
+      // Where a bare `projects/many` must choose: the default branch, its read-write endpoint.
+      project('many', createdAt, [
+        branch('production', createdAt, ['primary', 'replica']),
+        branch('dev', createdAt, ['primary']),
+        branch('idle', createdAt, ['primary'], 'IDLE'),
+        branch('disabled', createdAt, ['primary'], 'DISABLED'),
+      ]),
+    ],
+  }
+}
+
+export function instance(
+  name: string,
+  state: InstanceState,
+  createdAt: number,
+  options: { readOnly?: boolean } = {},
+): Instance {
+  const uid = randomUUID()
+  return {
+    name,
+    uid,
+    state,
+    readWriteHost: `instance-${uid}.database.cloud.databricks.com`,
+    readOnlyHost: options.readOnly ? `instance-ro-${uid}.database.cloud.databricks.com` : undefined,
+    createdAt,
+  }
+}
+
+/** Names inside are relative until a project takes it in. */
+export interface BranchPlan {
+  readonly id: string
+  readonly createdAt: number
+  readonly endpoints: readonly string[]
+  readonly state: EndpointState | 'DISABLED'
+}
+
+/** The first branch of a project is its default. An endpoint whose id has `replica` in it is read-only. */
+export function branch(
+  id: string,
+  createdAt: number,
+  endpoints: readonly string[],
+  state: EndpointState | 'DISABLED' = 'ACTIVE',
+): BranchPlan {
+  return { id, createdAt, endpoints, state }
+}
+
+export function project(id: string, createdAt: number, branches: readonly BranchPlan[]): Project {
+  const name = `projects/${id}`
+  return {
+    name,
+    uid: randomUUID(),
+    displayName: id,
+    createdAt,
+    branches: branches.map((plan, at) => {
+      const path = `${name}/branches/${plan.id}`
+      return {
+        name: path,
+        uid: `br-${word()}`,
+        isDefault: at === 0,
+        createdAt: plan.createdAt,
+        endpoints: plan.endpoints.map((each) => endpoint(`${path}/endpoints/${each}`, plan)),
+      }
+    }),
+  }
+}
+
+function endpoint(name: string, plan: BranchPlan): Endpoint {
+  const uid = `ep-${word()}`
+  const region = 'database.us-west-2.cloud.databricks.com'
+  const readOnly = name.includes('replica')
+  return {
+    name,
+    uid,
+    type: readOnly ? 'READ_ONLY' : 'READ_WRITE',
+    state: plan.state === 'DISABLED' ? 'IDLE' : plan.state,
+    disabled: plan.state === 'DISABLED',
+    host: `${uid}.${region}`,
+    readOnlyHost: readOnly ? `${uid}.${region}` : undefined,
+    pooledHost: `${uid}-pooler.${region}`,
+    createdAt: plan.createdAt,
+  }
+}
+
+function word(): string {
+  return `quiet-river-${randomUUID().slice(0, 8)}`
+}
+
+/** Where a host name leads: what TLS certificates, DNS and the front door know. */
+export type Destination =
+  | { readonly kind: 'provisioned'; readonly host: string; readonly instance: Instance }
+  | {
+      readonly kind: 'autoscaling'
+      readonly host: string
+      readonly endpoint: Endpoint
+      /** Behind PgBouncer, which takes no tokens. */
+      readonly pooled: boolean
+    }
+
+export function destinations(inventory: Inventory): Destination[] {
+  const found: Destination[] = []
+  for (const instance of inventory.instances) {
+    for (const host of [instance.readWriteHost, instance.readOnlyHost]) {
+      if (host !== undefined) found.push({ kind: 'provisioned', host, instance })
+    }
+  }
+  for (const endpoint of endpoints(inventory)) {
+    found.push({ kind: 'autoscaling', host: endpoint.host, endpoint, pooled: false })
+    found.push({ kind: 'autoscaling', host: endpoint.pooledHost, endpoint, pooled: true })
+  }
+  return found
+}
+
+export function endpoints(inventory: Inventory): Endpoint[] {
+  return inventory.projects.flatMap((project) => project.branches.flatMap((each) => each.endpoints))
+}
+
+/** Starts or stops an instance; it is on its way for `transitionMs`. */
+export function changeState(
+  instance: Instance,
+  to: 'AVAILABLE' | 'STOPPED',
+  transitionMs: number,
+  clock: Clock,
+): void {
+  if (instance.state === to) return
+  if (to === 'STOPPED') {
+    instance.state = 'STOPPED'
+    return
+  }
+  if (instance.state === 'STARTING') return
+  instance.state = 'STARTING'
+  clock.after(transitionMs, () => {
+    if (instance.state === 'STARTING') instance.state = 'AVAILABLE'
+  })
+}

@@ -1,0 +1,125 @@
+/** The API of Lakebase Provisioned, `/api/2.0/database`, as far as a proxy and its commands ask it. */
+
+import {
+  type ApiContext,
+  ApiError,
+  type ApiRoute,
+  badRequest,
+  notFound,
+  page,
+  text,
+  timestamp,
+} from './api-route.js'
+import { changeState, type Instance } from './inventory.js'
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+export function databaseRoutes(context: ApiContext): ApiRoute[] {
+  const { inventory, behaviour, tokens, clock } = context
+  const find = (name: string): Instance => {
+    const found = inventory.instances.find((each) => each.name === name)
+    if (found === undefined) throw notFound(`Database instance '${name}' not found.`)
+    return found
+  }
+  return [
+    {
+      api: 'instances',
+      method: 'GET',
+      path: /^\/api\/2\.0\/database\/instances$/,
+      handle({ query }) {
+        const { items, next } = page(inventory.instances, query, behaviour)
+        const instances = items.map((each) => ({ name: each.name, ...describe(each, context) }))
+        return { body: { ...(items.length > 0 && { database_instances: instances }), ...next } }
+      },
+    },
+    {
+      api: 'instance-by-uid',
+      method: 'GET',
+      path: /^\/api\/2\.0\/database\/instances:findByUid$/,
+      handle({ query }) {
+        const uid = query.get('uid') ?? ''
+        const found = inventory.instances.find((each) => each.uid === uid)
+        if (found === undefined) throw notFound(`Database instance with uid '${uid}' not found.`)
+        return { body: { name: found.name, ...describe(found, context) } }
+      },
+    },
+    {
+      api: 'instance',
+      method: 'GET',
+      path: /^\/api\/2\.0\/database\/instances\/([^/]+)$/,
+      // The real reply to a question by name may leave the name out.
+      handle: ({ path }) => ({ body: describe(find(path[0]!), context) }),
+    },
+    {
+      api: 'instance-update',
+      method: 'PATCH',
+      path: /^\/api\/2\.0\/database\/instances\/([^/]+)$/,
+      handle({ path, query, body }) {
+        const found = find(path[0]!)
+        const mask = (query.get('update_mask') ?? '').split(',')
+        if (!mask.includes('stopped') && !mask.includes('*')) {
+          throw badRequest('update_mask must name a field that can be updated')
+        }
+        if (typeof body.stopped !== 'boolean') throw badRequest('stopped is not set')
+        if (found.state === 'DELETING') {
+          throw new ApiError(409, 'RESOURCE_CONFLICT', 'Instance is being deleted.')
+        }
+        const to = body.stopped ? 'STOPPED' : 'AVAILABLE'
+        changeState(found, to, behaviour.transitionMs, clock)
+        return { body: describe(found, context) }
+      },
+    },
+    {
+      api: 'roles',
+      method: 'GET',
+      path: /^\/api\/2\.0\/database\/instances\/([^/]+)\/roles$/,
+      handle({ path, query }) {
+        find(path[0]!)
+        const withRole = inventory.identities.filter((each) => each.hasRole)
+        const { items, next } = page(withRole, query, behaviour)
+        const roles = items.map((each) => ({
+          name: each.userName,
+          identity_type: each.kind === 'user' ? 'USER' : 'SERVICE_PRINCIPAL',
+          membership_role: 'DATABRICKS_SUPERUSER',
+        }))
+        return { body: { database_instance_roles: roles, ...next } }
+      },
+    },
+    {
+      api: 'credentials',
+      method: 'POST',
+      path: /^\/api\/2\.0\/database\/credentials$/,
+      handle({ body, identity }) {
+        if (!UUID.test(text(body.request_id) ?? '')) throw badRequest('request_id must be a UUID')
+        const names = Array.isArray(body.instance_names) ? (body.instance_names as unknown[]) : []
+        if (names.length === 0) throw badRequest('instance_names must not be empty')
+        for (const name of names) find(String(name))
+        const token = tokens.mint({ use: 'database', identity, lifeMs: behaviour.tokenTtlMs })
+        const expiry = { expiration_time: timestamp(token.expiresAt, behaviour) }
+        return { body: { token: token.text, ...(!behaviour.omitExpiry && expiry) } }
+      },
+    },
+  ]
+}
+
+function describe(instance: Instance, { behaviour }: ApiContext): object {
+  const { uid, state } = instance
+  return {
+    uid,
+    state,
+    read_write_dns: instance.readWriteHost,
+    ...(instance.readOnlyHost !== undefined && { read_only_dns: instance.readOnlyHost }),
+    pg_version: 'PG_VERSION_16',
+    capacity: 'CU_1',
+    effective_capacity: 'CU_1',
+    node_count: 1,
+    effective_node_count: 1,
+    retention_window_in_days: 7,
+    effective_retention_window_in_days: 7,
+    creator: 'ada@example.com',
+    creation_time: timestamp(instance.createdAt, behaviour),
+    // Booleans that are false are left out; `stopped` is only ever written.
+    ...(state === 'STOPPED' && { effective_stopped: true }),
+    ...(instance.readOnlyHost !== undefined && { effective_enable_readable_secondaries: true }),
+  }
+}

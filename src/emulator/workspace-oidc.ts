@@ -1,0 +1,153 @@
+/**
+ * Signing in to the emulated workspace: discovery, and the token endpoint for service principals
+ * (client secret, or an ID token of a federated issuer). https://datatracker.ietf.org/doc/html/rfc8414
+ */
+
+import { type ApiContext, ApiError, type ApiReply, type ApiRoute } from './api-route.js'
+import type { Identity } from './inventory.js'
+
+/** The bearer that a GitHub Actions job would hold to ask for its ID token. */
+export const GITHUB_REQUEST_TOKEN = 'github-actions-request-token'
+
+export function oidcRoutes(context: ApiContext): ApiRoute[] {
+  return [
+    {
+      api: 'oidc-discovery',
+      method: 'GET',
+      path: /^\/oidc\/\.well-known\/oauth-authorization-server$/,
+      isPublic: true,
+      handle: ({ origin }) => ({
+        body: {
+          issuer: `${origin}/oidc`,
+          authorization_endpoint: `${origin}/oidc/v1/authorize`,
+          token_endpoint: `${origin}/oidc/v1/token`,
+          scopes_supported: ['all-apis', 'email', 'offline_access', 'openid', 'profile', 'sql'],
+          response_types_supported: ['code', 'id_token'],
+          token_endpoint_auth_methods_supported: [
+            'client_secret_basic',
+            'client_secret_post',
+            'none',
+          ],
+          grant_types_supported: [
+            'client_credentials',
+            'authorization_code',
+            'refresh_token',
+            TOKEN_EXCHANGE,
+          ],
+          code_challenge_methods_supported: ['S256'],
+        },
+      }),
+    },
+    {
+      api: 'databricks-config',
+      method: 'GET',
+      path: /^\/\.well-known\/databricks-config$/,
+      isPublic: true,
+      handle: ({ origin }) => ({
+        body: {
+          oidc_endpoint: `${origin}/oidc`,
+          account_id: '11111111-2222-3333-4444-555555555555',
+          workspace_id: context.inventory.workspaceId,
+          cloud: 'aws',
+          host_type: 'workspace',
+        },
+      }),
+    },
+    {
+      api: 'oidc-token',
+      method: 'POST',
+      path: /^\/oidc\/v1\/token$/,
+      isPublic: true,
+      handle: ({ text, headers }) =>
+        grant(new URLSearchParams(text), headers.authorization, context),
+    },
+    {
+      api: 'github-id-token',
+      method: 'GET',
+      path: /^\/emulator\/github-id-token$/,
+      isPublic: true,
+      handle({ query, headers }) {
+        if (headers.authorization?.toString().toLowerCase() !== `bearer ${GITHUB_REQUEST_TOKEN}`) {
+          throw new ApiError(401, 'UNAUTHENTICATED', 'wrong request token')
+        }
+        return { body: { value: idToken(query.get('audience') ?? 'none') } }
+      },
+    },
+  ]
+}
+
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const JWT = 'urn:ietf:params:oauth:token-type:jwt'
+const ID_TOKEN_SUBJECT = 'repo:example/app:ref:refs/heads/main'
+
+/** As a federated issuer would make it: what env-oidc, file-oidc and github-oidc hand in. */
+export function idToken(audience: string): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const claims = { iss: 'https://token.example.com', sub: ID_TOKEN_SUBJECT, aud: audience }
+  return `${part({ alg: 'none', typ: 'JWT' })}.${part(claims)}.c2lnbmF0dXJl`
+}
+
+function grant(
+  form: URLSearchParams,
+  authorization: string | string[] | undefined,
+  context: ApiContext,
+): ApiReply {
+  if (form.get('scope') !== 'all-apis') return oauthError(400, 'invalid_scope', 'scope is invalid')
+  let identity: Identity | undefined
+  switch (form.get('grant_type')) {
+    case 'client_credentials':
+      identity = byClientSecret(authorization?.toString(), context)
+      break
+    case TOKEN_EXCHANGE:
+      identity = byIdToken(form, context)
+      break
+    default:
+      return oauthError(400, 'unsupported_grant_type', 'grant type is not supported')
+  }
+  if (identity === undefined) {
+    return oauthError(401, 'invalid_client', 'Client authentication failed')
+  }
+  const lifeMs = context.behaviour.workspaceTokenTtlMs
+  const token = context.tokens.mint({ use: 'workspace', identity, lifeMs })
+  return {
+    body: {
+      access_token: token.text,
+      token_type: 'Bearer',
+      expires_in: Math.floor(lifeMs / 1000),
+      scope: 'all-apis',
+    },
+  }
+}
+
+/** HTTP Basic with the id and the secret as they are, which is how Databricks' own SDKs send them. */
+function byClientSecret(
+  authorization: string | undefined,
+  context: ApiContext,
+): Identity | undefined {
+  const encoded = /^basic (.+)$/i.exec(authorization ?? '')?.[1] ?? ''
+  const pair = Buffer.from(encoded, 'base64').toString()
+  return context.inventory.identities.find(
+    (each) => each.clientSecret !== undefined && pair === `${each.userName}:${each.clientSecret}`,
+  )
+}
+
+/** The issuer and subject that the emulator's federation policy knows, for the principal that is named. */
+function byIdToken(form: URLSearchParams, context: ApiContext): Identity | undefined {
+  if (form.get('subject_token_type') !== JWT) return undefined
+  const payload = (form.get('subject_token') ?? '').split('.')[1] ?? ''
+  let subject: unknown
+  try {
+    subject = (JSON.parse(Buffer.from(payload, 'base64url').toString()) as { sub: unknown }).sub
+  } catch {
+    return undefined
+  }
+  if (subject !== ID_TOKEN_SUBJECT) return undefined
+  const clientId = form.get('client_id')
+  return context.inventory.identities.find(
+    (each) => each.kind === 'service_principal' && each.userName === clientId,
+  )
+}
+
+function oauthError(status: number, error: string, description: string): ApiReply {
+  return { status, body: { error, error_description: description } }
+}

@@ -1,0 +1,216 @@
+/** The API of Lakebase Autoscaling, `/api/2.0/postgres`, as far as a proxy and its commands ask it. */
+
+import {
+  type ApiContext,
+  ApiError,
+  type ApiRoute,
+  badRequest,
+  notFound,
+  page,
+  text,
+  timestamp,
+} from './api-route.js'
+import { type Branch, type Endpoint, endpoints, groups, type Project } from './inventory.js'
+
+export function postgresRoutes(context: ApiContext): ApiRoute[] {
+  const { inventory, behaviour, tokens } = context
+  const findProject = (name: string): Project => {
+    const found = inventory.projects.find((each) => each.name === name)
+    if (found === undefined) throw notFound('project id not found')
+    return found
+  }
+  const findBranch = (name: string): Branch => {
+    const project = findProject(name.split('/').slice(0, 2).join('/'))
+    const found = project.branches.find((each) => each.name === name)
+    if (found === undefined) throw notFound('branch id not found')
+    return found
+  }
+  const findEndpoint = (name: string): Endpoint => {
+    const branch = findBranch(name.split('/').slice(0, 4).join('/'))
+    const found = branch.endpoints.find((each) => each.name === name)
+    if (found === undefined) throw notFound('endpoint id not found')
+    return found
+  }
+  return [
+    {
+      api: 'projects',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/projects$/,
+      handle({ query }) {
+        const { items, next } = page(inventory.projects, query, behaviour)
+        return { body: { projects: items.map((each) => describeProject(each, context)), ...next } }
+      },
+    },
+    {
+      api: 'project',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+)$/,
+      handle: ({ path }) => ({ body: describeProject(findProject(path[0]!), context) }),
+    },
+    {
+      api: 'branches',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+)\/branches$/,
+      handle({ path, query }) {
+        const { items, next } = page(findProject(path[0]!).branches, query, behaviour)
+        return { body: { branches: items.map((each) => describeBranch(each, context)), ...next } }
+      },
+    },
+    {
+      api: 'branch',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)$/,
+      handle: ({ path }) => ({ body: describeBranch(findBranch(path[0]!), context) }),
+    },
+    {
+      api: 'endpoints',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/endpoints$/,
+      handle({ path, query }) {
+        const { items, next } = page(findBranch(path[0]!).endpoints, query, behaviour)
+        return {
+          body: { endpoints: items.map((each) => describeEndpoint(each, context)), ...next },
+        }
+      },
+    },
+    {
+      api: 'endpoint',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+\/endpoints\/[^/]+)$/,
+      handle: ({ path }) => ({ body: describeEndpoint(findEndpoint(path[0]!), context) }),
+    },
+    {
+      api: 'databases',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/databases$/,
+      handle({ path }) {
+        const { name } = findBranch(path[0]!)
+        const database = { name: `${name}/databases/databricks-postgres`, parent: name }
+        return {
+          body: {
+            databases: [{ ...database, status: { postgres_database: 'databricks_postgres' } }],
+          },
+        }
+      },
+    },
+    {
+      api: 'roles',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/roles$/,
+      handle({ path, query }) {
+        const branch = findBranch(path[0]!)
+        const { items, next } = page(roles(context), query, behaviour)
+        const described = items.map((status, at) => ({
+          name: `${branch.name}/roles/role-${at + 1}`,
+          parent: branch.name,
+          status: { ...status, auth_method: 'LAKEBASE_OAUTH_V1' },
+        }))
+        return { body: { roles: described, ...next } }
+      },
+    },
+    {
+      api: 'credentials',
+      method: 'POST',
+      path: /^\/api\/2\.0\/postgres\/credentials$/,
+      handle({ body, identity }) {
+        const name = text(body.endpoint)
+        if (name === undefined || name === '') throw badRequest('endpoint is required')
+        if (!endpoints(inventory).some((each) => each.name === name)) findEndpoint(name)
+        const group = text(body.group_name)
+        if (group !== undefined && !identity.groups.includes(group)) {
+          throw new ApiError(
+            403,
+            'PERMISSION_DENIED',
+            `Caller is not a member of group '${group}'.`,
+          )
+        }
+        const lifeMs = requestedLifeMs(body, context) ?? behaviour.tokenTtlMs
+        const token = tokens.mint({ use: 'database', identity, lifeMs, group })
+        const expiry = { expire_time: timestamp(token.expiresAt, behaviour) }
+        return { body: { token: token.text, ...(!behaviour.omitExpiry && expiry) } }
+      },
+    },
+  ]
+}
+
+/** 5 minutes to 1 hour, as a duration or as the moment of its end; the API takes either, not both. */
+function requestedLifeMs(
+  body: Readonly<Record<string, unknown>>,
+  { clock, behaviour }: ApiContext,
+): number | undefined {
+  if (body.ttl === undefined && body.expire_time === undefined) return undefined
+  if (body.ttl !== undefined && body.expire_time !== undefined) {
+    throw badRequest('only one of ttl and expire_time may be set')
+  }
+  const ttl = /^(\d+(?:\.\d{1,9})?)s$/.exec(text(body.ttl) ?? '')?.[1]
+  const lifeMs =
+    body.ttl !== undefined
+      ? Number(ttl) * 1000
+      : Date.parse(text(body.expire_time) ?? '') - (clock.now() + behaviour.clockSkewMs)
+  if (!(lifeMs >= 300_000 && lifeMs <= 3_600_000)) {
+    throw badRequest('ttl must be a duration between 300s and 3600s')
+  }
+  return lifeMs
+}
+
+function roles({ inventory }: ApiContext): { postgres_role: string; identity_type: string }[] {
+  return [
+    ...inventory.identities
+      .filter((each) => each.hasRole)
+      .map((each) => ({
+        postgres_role: each.userName,
+        identity_type: each.kind === 'user' ? 'USER' : 'SERVICE_PRINCIPAL',
+      })),
+    ...groups.map((name) => ({ postgres_role: name, identity_type: 'GROUP' })),
+  ]
+}
+
+function describeProject(project: Project, { behaviour }: ApiContext): object {
+  const createdAt = timestamp(project.createdAt, behaviour)
+  return {
+    name: project.name,
+    uid: project.uid,
+    create_time: createdAt,
+    update_time: createdAt,
+    status: { display_name: project.displayName, pg_version: 17, owner: 'ada@example.com' },
+  }
+}
+
+function describeBranch(branch: Branch, { behaviour }: ApiContext): object {
+  const createdAt = timestamp(branch.createdAt, behaviour)
+  return {
+    name: branch.name,
+    uid: branch.uid,
+    parent: branch.name.split('/').slice(0, 2).join('/'),
+    create_time: createdAt,
+    update_time: createdAt,
+    status: { current_state: 'READY', ...(branch.isDefault && { default: true }) },
+  }
+}
+
+function describeEndpoint(endpoint: Endpoint, { behaviour }: ApiContext): object {
+  const createdAt = timestamp(endpoint.createdAt, behaviour)
+  return {
+    name: endpoint.name,
+    uid: endpoint.uid,
+    parent: endpoint.name.split('/').slice(0, 4).join('/'),
+    endpoint_id: endpoint.name.split('/')[5],
+    create_time: createdAt,
+    update_time: createdAt,
+    spec: {},
+    status: {
+      current_state: endpoint.state,
+      ...(endpoint.disabled && { disabled: true }),
+      endpoint_type: `ENDPOINT_TYPE_${endpoint.type}`,
+      autoscaling_limit_min_cu: 0.5,
+      autoscaling_limit_max_cu: 4,
+      suspend_timeout_duration: '86400s',
+      hosts: {
+        host: endpoint.host,
+        ...(endpoint.readOnlyHost !== undefined && { read_only_host: endpoint.readOnlyHost }),
+        // Listed first by some clients, and never to be chosen for a token.
+        read_write_pooled_host: endpoint.pooledHost,
+      },
+    },
+  }
+}
