@@ -1,8 +1,12 @@
 /** Logging in at the emulator's front door, with other people's clients. */
 
 import assert from 'node:assert/strict'
-import { setTimeout as delay } from 'node:timers/promises'
+import { once } from 'node:events'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import tls from 'node:tls'
+
+import pg from 'pg'
 
 import {
   demoUser,
@@ -11,6 +15,7 @@ import {
   userWithoutRole,
 } from '../src/emulator/inventory.js'
 import { emulatorForTests, frontClient, frontPsql, needsPsql } from './support/emulator.js'
+import { connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -42,14 +47,19 @@ test('a login is recorded with its host, its parameters and the number of its to
 })
 
 test('parameters of the StartupMessage reach PostgreSQL unchanged', async () => {
-  const { text: password } = control.mintToken(demoUser)
-  const client = frontClient(emulator, {
-    ...{ host: provisioned, user: demoUser.userName, password },
+  const client = new pg.Client({
+    ...{ host: '127.0.0.1', port: emulator.frontPort, database: 'databricks_postgres' },
+    ...{ user: demoUser.userName, password: control.mintToken(demoUser).text },
+    ssl: { ca: emulator.caPem, servername: provisioned },
+    ...{ application_name: 'an app', options: '-c search_path=elsewhere -c work_mem=7MB' },
   })
-  Object.assign(client, {})
   await client.connect()
-  const { rows } = await client.query("select current_setting('client_encoding') as encoding")
-  assert.equal(rows[0].encoding, 'UTF8')
+  const settings = ['application_name', 'search_path', 'work_mem']
+  const sql = settings.map((name) => `current_setting('${name}') as ${name}`).join(', ')
+  const { rows } = await client.query(`select ${sql}`)
+  assert.deepEqual(rows[0], {
+    ...{ application_name: 'an app', search_path: 'elsewhere', work_mem: '7MB' },
+  })
   await client.end()
 })
 
@@ -163,3 +173,22 @@ test('a CancelRequest over TLS, and one in plaintext, ends the query it names', 
     await client.end()
   }
 })
+
+/** `pg` keeps what BackendKeyData said; its own cancel would not reach a port behind a name. */
+async function cancel(client: pg.Client, ssl: boolean): Promise<void> {
+  const { processID, secretKey } = client as pg.Client & { processID: number; secretKey: number }
+  const request = Buffer.alloc(16)
+  request.writeInt32BE(16, 0)
+  request.writeInt32BE(80877102, 4)
+  request.writeInt32BE(processID, 8)
+  request.writeInt32BE(secretKey, 12)
+  let socket = await connect(emulator.frontPort)
+  if (ssl) {
+    socket.write(Buffer.from('0000000804d2162f', 'hex'))
+    await once(socket, 'data')
+    socket.pause()
+    socket = tls.connect({ socket, ca: emulator.caPem, servername: provisioned })
+  }
+  socket.end(request)
+  assert.equal((await readAll(socket)).length, 0)
+}

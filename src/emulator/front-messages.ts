@@ -26,6 +26,10 @@ export function authenticationRequest(code: 3 | 5 | 10): Buffer {
   return packet('R', Buffer.concat([Buffer.from([0, 0, 0, code]), Buffer.from(data)]))
 }
 
+export function passwordMessage(password: string): Buffer {
+  return packet('p', Buffer.from(`${password}\0`))
+}
+
 function packet(type: string, body: Buffer): Buffer {
   const head = Buffer.alloc(5)
   head.write(type, 'latin1')

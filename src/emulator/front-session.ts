@@ -15,6 +15,7 @@ import type { FrontFault, FrontPhase } from './front-faults.js'
 import {
   authenticationRequest,
   errorResponse,
+  passwordMessage,
   passwordRefusals,
   type Refusal,
   refusals,
@@ -209,8 +210,10 @@ async function logIn(
   client.once('close', () => server.destroy())
   try {
     server.write(startup.packet)
-    if (!native) await passOn(client, server, role, destination!, context)
+    const greeting = native ? [] : await readGreeting(server, role, destination!, context)
+    if (greeting[0] !== undefined) client.write(greeting[0])
     await meet('greeting', client, context)
+    if (greeting[1] !== undefined) client.write(greeting[1])
     connection.phase = 'relay'
     context.onLogin(connection)
     await relay(client, server)
@@ -277,32 +280,34 @@ function checkToken(
   return verdict.token.number
 }
 
-/** PostgreSQL's first words to an identity that the front door has let in: AuthenticationOk, or no. */
-async function passOn(
-  client: TLSSocket,
+/**
+ * PostgreSQL's first words to an identity that the front door has let in: AuthenticationOk, which it
+ * says even to a role that does not exist, and the message after it, which then is the error.
+ */
+async function readGreeting(
   server: Socket,
   role: string,
   destination: Destination,
   context: FrontContext,
-): Promise<void> {
-  const never = new AbortController().signal
-  for (;;) {
-    const head = await readExactly(server, 5, never)
-    const body = await readExactly(server, head.readInt32BE(1) - 4, never)
-    const asksPassword = head[0] === 0x52 && body.readInt32BE(0) === 3
-    if (asksPassword && context.postgres.identityPassword !== undefined) {
-      const secret = Buffer.from(`${context.postgres.identityPassword}\0`)
-      const reply = Buffer.alloc(5)
-      reply.write('p')
-      reply.writeInt32BE(secret.length + 4, 1)
-      server.write(Buffer.concat([reply, secret]))
-      continue
-    }
-    const noSuchRole = head[0] === 0x45 && /role ".*" does not exist/.test(body.toString('utf8'))
-    if (noSuchRole) throw new Refused(passwordRefusals[destination.kind].noSuchRole(role))
-    client.write(Buffer.concat([head, body]))
-    return
+): Promise<Buffer[]> {
+  let first = await readMessage(server)
+  const { identityPassword } = context.postgres
+  if (first[0] === 0x52 && first.readInt32BE(5) === 3 && identityPassword !== undefined) {
+    server.write(passwordMessage(identityPassword))
+    first = await readMessage(server)
   }
+  const second = first[0] === 0x45 ? first : await readMessage(server)
+  const isError = second[0] === 0x45
+  if (isError && /role ".*" (does not exist|is not permitted)/.test(second.toString('utf8'))) {
+    throw new Refused(passwordRefusals[destination.kind].noSuchRole(role))
+  }
+  return first === second ? [first] : [first, second]
+}
+
+async function readMessage(server: Socket): Promise<Buffer> {
+  const never = new AbortController().signal // the client's end closes this socket, and ends the wait
+  const head = await readExactly(server, 5, never)
+  return Buffer.concat([head, await readExactly(server, head.readInt32BE(1) - 4, never)])
 }
 
 async function relay(client: TLSSocket, server: Socket): Promise<void> {
