@@ -9,11 +9,12 @@ import type { ProxySettings, TargetSettings } from '../config/settings.js'
 import { Resolver } from '../endpoints/resolver.js'
 import { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
-import { SessionLog } from '../observe/session-log.js'
+import type { ProxyPhase, ProxyStatus } from '../observe/status.js'
 import { LookUp } from '../workspace/look-up.js'
 import type { Workspace } from '../workspace/workspace.js'
 import { RunningTarget, type SignedIn } from './running-target.js'
 import { isSameTarget } from './same-target.js'
+import { Watch } from './watch.js'
 
 export interface DaemonOptions {
   settings: ProxySettings
@@ -38,6 +39,13 @@ export class Daemon {
   /** Changed or removed by a reload: they take no clients, and go with their last one. */
   readonly #retired = new Set<RunningTarget>()
   readonly #closing = new AbortController()
+  readonly #watch: Watch
+  /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
+  readonly done: Promise<boolean>
+  #ended: (inTime: boolean) => void = () => {}
+  #inTime = false
+  #phase: ProxyPhase = 'starting'
+  #drained: Promise<boolean> | undefined
   #closed: Promise<void> | undefined
 
   private constructor(options: DaemonOptions) {
@@ -45,14 +53,26 @@ export class Daemon {
     this.#settings = options.settings
     this.#clock = options.clock ?? systemClock
     this.#resolver = new Resolver({ servers: options.settings.resolver, clock: this.#clock })
+    this.#watch = new Watch({
+      proxy: this,
+      quiet: options.settings.quiet,
+      clock: this.#clock,
+      log: options.log,
+      shutdown: () => void this.drain(),
+    })
+    this.done = new Promise((resolve) => {
+      this.#ended = resolve
+    })
   }
 
   /** Resolves once every target is listened for. Errors: kind `config`. */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options)
     try {
+      await daemon.#watch.openAdminPort(options.settings.admin)
       daemon.#localTls = await daemon.#openLocalTls(options.settings)
       daemon.#targets = await daemon.#startTargets(options.settings.targets)
+      daemon.#phase = 'running'
       return daemon
     } catch (error) {
       await daemon.close()
@@ -62,6 +82,20 @@ export class Daemon {
 
   get targets(): readonly RunningTarget[] {
     return this.#targets
+  }
+
+  get phase(): ProxyPhase {
+    return this.#phase
+  }
+
+  /** `http://127.0.0.1:9090`; undefined without an admin port. */
+  get adminUrl(): string | undefined {
+    return this.#watch.adminUrl
+  }
+
+  /** The targets, where to connect and as whom, and what goes on: for the banner and the status. */
+  status(): ProxyStatus {
+    return this.#watch.status()
   }
 
   /** Path of the CA that verifies `local-tls=auto`. */
@@ -106,9 +140,15 @@ export class Daemon {
 
   /**
    * Lets clients go: after `drain-delay`, new ones are refused, idle ones closed, and the others
-   * get `drain-timeout`. True when none was cut short.
+   * get `drain-timeout`. True when none was cut short. Safe to call twice.
    */
-  async drain(): Promise<boolean> {
+  drain(): Promise<boolean> {
+    this.#drained ??= this.#drain()
+    return this.#drained
+  }
+
+  async #drain(): Promise<boolean> {
+    this.#phase = 'stopping'
     const { drainDelayMs, drainTimeoutMs } = this.#settings
     const limit = new LinkedAbort(this.#closing.signal)
     try {
@@ -116,8 +156,8 @@ export class Daemon {
       limit.abortAfter(this.#clock, drainTimeoutMs, () => new Error('drain-timeout'))
       const checkAgain = (fn: () => void): (() => void) => this.#clock.after(IDLE_CHECK_MS, fn)
       const drained = this.#all.map(({ listener }) => listener.drain(limit.signal, checkAgain))
-      const inTime = await Promise.all(drained)
-      return inTime.every(Boolean)
+      this.#inTime = (await Promise.all(drained)).every(Boolean)
+      return this.#inTime
     } finally {
       limit.release()
       await this.close()
@@ -131,10 +171,13 @@ export class Daemon {
   }
 
   async #close(): Promise<void> {
+    this.#phase = 'stopping'
     this.#closing.abort()
     await Promise.all(this.#all.map((target) => target.close()))
     this.#localTls?.close()
     await Promise.all([...this.#workspaces.values()].map((workspace) => workspace.close()))
+    await this.#watch.close()
+    this.#ended(this.#inTime)
   }
 
   get #all(): RunningTarget[] {
@@ -166,7 +209,7 @@ export class Daemon {
       await Promise.all(started.map((running) => running.close()))
       throw error
     }
-    for (const running of started) this.#prime(running)
+    for (const running of started) void this.#watch.prime(running)
     return started
   }
 
@@ -181,24 +224,8 @@ export class Daemon {
       localTls: this.#localTls,
       clock: this.#clock,
       log,
-      sessionObserver: new SessionLog(log),
-      credentialObserver: {
-        refreshed: () => {},
-        refreshFailed: (error, stillGood) => {
-          if (stillGood) {
-            const facts = { target: settings.name, reason: String(error) }
-            log.warn(facts, 'credential not refreshed, the held one is still good')
-          }
-        },
-      },
-    })
-  }
-
-  #prime(running: RunningTarget): void {
-    running.prime().catch((error: unknown) => {
-      if (this.#closing.signal.aborted) return
-      const facts = { target: running.settings.name, reason: String(error) }
-      this.#options.log.warn(facts, 'not ready yet, the first client will ask again')
+      sessionObserver: this.#watch.sessionObserver,
+      credentialObserver: this.#watch.credentialObserver(settings.name),
     })
   }
 

@@ -45,17 +45,22 @@ export class RunningTarget {
   readonly settings: TargetSettings
   readonly credentials: Credentials
   readonly listener: Listener
+  /** Clients may ask for TLS here. */
+  readonly acceptsTls: boolean
   readonly #endpoints: Endpoints
   readonly #identity: LookUp<string> | undefined
+  readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #closing = new AbortController()
 
   constructor(options: RunningTargetOptions) {
     const { target, settings, signedIn, resolver, clock, log } = options
     const closing = this.#closing.signal
     this.settings = target
+    this.acceptsTls = options.localTls !== undefined
     this.#identity = signedIn?.identity
     const database =
       signedIn && new LookUp(() => signedIn.workspace.findDatabase(target.target, closing))
+    this.#database = database
     this.credentials = buildCredentials(options, database, closing)
     const endpoints = new Endpoints({ target, resolver, database, clock })
     this.#endpoints = endpoints
@@ -101,6 +106,11 @@ export class RunningTarget {
   /** The signed-in identity's role, once known. */
   get identity(): string | undefined {
     return this.#identity?.held
+  }
+
+  /** As the workspace described it last; undefined for a static URL. */
+  get database(): LakebaseDatabase | undefined {
+    return this.#database?.held
   }
 
   /** Asks ahead for identity, endpoint, address and token, so that the first client need not wait. */

@@ -10,13 +10,23 @@ import type { SessionObserver, SessionOutcome, SessionView } from '../session/se
 export class SessionLog implements SessionObserver {
   readonly #log: Log
 
-  constructor(log: Log) {
+  readonly #endLevel: 'info' | 'debug'
+
+  /** `quiet`: no line for each session. */
+  constructor(log: Log, { quiet }: { quiet: boolean }) {
     this.#log = log
+    this.#endLevel = quiet ? 'debug' : 'info'
   }
 
   opened(): void {}
 
   phaseEnded(): void {}
+
+  connected(session: SessionView): void {
+    const { id, target, client, user, database, applicationName } = session
+    const facts = { session: id, target, client, user, database, applicationName }
+    this.#log.debug(facts, 'session connected')
+  }
 
   failed(session: SessionView, error: unknown): void {
     const kind = errorKind(error)
@@ -51,7 +61,7 @@ export class SessionLog implements SessionObserver {
       outcome,
       reason,
     }
-    const isQuiet = outcome === 'no startup packet' || outcome === 'cancel request'
-    this.#log[isQuiet ? 'debug' : 'info'](facts, 'session ended')
+    const isProbe = outcome === 'no startup packet' || outcome === 'cancel request'
+    this.#log[isProbe ? 'debug' : this.#endLevel](facts, 'session ended')
   }
 }

@@ -11,7 +11,7 @@ import { LinkedAbort } from '../abort.js'
 import type { Clock } from '../clock.js'
 import { ProxyError, toClientError } from '../errors.js'
 import type { Cancels } from '../upstream/cancel.js'
-import type { Connector, ConnectPhase } from '../upstream/connect.js'
+import type { Connector, ConnectPhase, ConnectProgress } from '../upstream/connect.js'
 import { errorResponse, negotiateProtocolVersion } from '../wire/backend.js'
 import { type CancelRequest, fromWireText, type StartupMessage } from '../wire/frontend.js'
 import type { ClientAuth } from './client-auth.js'
@@ -44,6 +44,8 @@ export interface SessionView {
   readonly database: string | undefined
   readonly bytesUp: number
   readonly bytesDown: number
+  /** What its last try to connect met, while it still tries and after. */
+  readonly lastError: ProxyError | undefined
 }
 
 /** What this stage tells the one to its right. Implemented by observe/, and by nothing in tests. */
@@ -51,6 +53,8 @@ export interface SessionObserver {
   opened(session: SessionView): void
   /** `session.phase` is over and took so long; login's end comes as the end of `login`. */
   phaseEnded(session: SessionView, phase: SessionPhase, durationMs: number): void
+  /** Logged in: from now on its bytes are moved. */
+  connected(session: SessionView): void
   /** Once a failed session; `phase` is where it failed. */
   failed(session: SessionView, error: unknown): void
   cancelled(session: SessionView, error: unknown): void
@@ -87,12 +91,19 @@ export class Session implements SessionView {
   user: string | undefined
   applicationName: string | undefined
   database: string | undefined
+  lastError: ProxyError | undefined
   /** Resolves when nothing of the session is left; never rejects. */
   readonly done: Promise<void>
 
   readonly #socket: Socket
   readonly #deps: SessionDeps
   readonly #ending = new LinkedAbort()
+  readonly #progress: ConnectProgress = {
+    enter: (phase) => this.#enter(phase),
+    retrying: (error) => {
+      this.lastError = error
+    },
+  }
   #phaseAt: number
   #pipe: Pipe | undefined
 
@@ -177,7 +188,8 @@ export class Session implements SessionView {
   }
 
   async #serve(client: Socket, encrypted: boolean, startup: StartupMessage): Promise<void> {
-    const { admit, clientAuth, requireTls, connector, cancels, clock, idleTimeoutMs } = this.#deps
+    const { admit, clientAuth, requireTls, connector, cancels, observer } = this.#deps
+    const { clock, idleTimeoutMs } = this.#deps
     this.user = textOf(startup, 'user')
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
@@ -194,7 +206,7 @@ export class Session implements SessionView {
 
       const leaving = new ClientLeaving(client, this.#ending.signal)
       const connected = await connector
-        .connect(startup, (phase) => this.#enter(phase), leaving.signal)
+        .connect(startup, this.#progress, leaving.signal)
         .finally(() => leaving.release())
       this.database = connected.database
 
@@ -203,6 +215,7 @@ export class Session implements SessionView {
       this.#enter('pipe')
       client.write(greeting)
       this.#pipe = new Pipe(client, upstream.socket, { clock, idleTimeoutMs })
+      observer.connected(this)
       const outcome = await this.#pipe.done
       unregister()
       this.#closed(outcome, undefined)

@@ -40,6 +40,13 @@ export interface ConnectorOptions {
 
 export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'
 
+/** Told of how it goes, for those who watch. */
+export interface ConnectProgress {
+  enter(phase: ConnectPhase): void
+  /** This try failed; there will be another. */
+  retrying(error: ProxyError): void
+}
+
 export interface Connected {
   readonly upstream: Upstream
   readonly endpoint: Endpoint
@@ -70,24 +77,24 @@ export class Connector {
   /** Errors: all kinds but `protocol`; each is for the client to read. */
   async connect(
     startup: StartupMessage,
-    enter: (phase: ConnectPhase) => void,
+    progress: ConnectProgress,
     signal: AbortSignal,
   ): Promise<Connected> {
     const { clock, timeoutMs } = this.#options
     const limit = new LinkedAbort(signal)
-    const attempt = new Attempt(startup)
+    const attempt = new Attempt(startup, progress)
     let cancelTimeout = limit.abortAfter(clock, timeoutMs, () => attempt.timedOut(timeoutMs))
     try {
       for (;;) {
         try {
-          const result = await this.#try(startup, attempt, enter, limit.signal)
+          const result = await this.#try(startup, attempt, limit.signal)
           if ('greeting' in result) return result
           await this.#mend(result, attempt, limit.signal)
         } catch (error) {
           if (limit.signal.aborted) throw limit.signal.reason
           if (this.#shouldStart(error)) {
             cancelTimeout()
-            enter('start-instance')
+            attempt.enter('start-instance')
             await this.#options.starter!.start(limit.signal)
             cancelTimeout = limit.abortAfter(clock, timeoutMs, () => attempt.timedOut(timeoutMs))
           } else if (error instanceof ProxyError && error.kind === 'dial') {
@@ -105,32 +112,27 @@ export class Connector {
   async #try(
     startup: StartupMessage,
     attempt: Attempt,
-    entered: (phase: ConnectPhase) => void,
     signal: AbortSignal,
   ): Promise<Connected | (Refusal & { context: LoginContext })> {
     const { endpoints, credentials, tls, clock } = this.#options
-    const enter = (phase: ConnectPhase): void => {
-      attempt.phase = phase
-      entered(phase)
-    }
-    enter('resolve')
+    attempt.enter('resolve')
     const [endpoint, credential] = await Promise.all([
       endpoints.resolve(signal),
       attempt.credential ?? credentials.get(signal),
     ])
-    enter('dial')
+    attempt.enter('dial')
     const upstream = await dial(
       endpoint,
       {
         tls,
         clock,
         dialled: (address, succeeded) => endpoints.dialled(endpoint, address, succeeded),
-        connected: () => enter('tls'),
+        connected: () => attempt.enter('tls'),
       },
       signal,
     )
     try {
-      enter('login')
+      attempt.enter('login')
       const parameters = this.#parameters(startup, credential, attempt)
       const context = {
         endpoint,
@@ -228,7 +230,7 @@ export class Connector {
   }
 
   async #waitToRetry(error: ProxyError, attempt: Attempt, signal: AbortSignal): Promise<void> {
-    attempt.lastError = error
+    attempt.retrying(error)
     const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt.retries++)
     this.#options.log.debug({ err: error, delayMs }, 'trying to connect again')
     await pause(this.#options.clock, delayMs * (0.5 + Math.random() / 2), signal)
@@ -256,12 +258,25 @@ class Attempt {
   retries = 0
   phase: ConnectPhase = 'resolve'
   lastError: ProxyError | undefined
+  readonly #progress: ConnectProgress
   /** The database that is only libpq's default: the client's user name. */
   readonly guess: string | undefined
 
-  constructor({ parameters }: StartupMessage) {
+  constructor({ parameters }: StartupMessage, progress: ConnectProgress) {
+    this.#progress = progress
     const database = parameters.get('database')
     this.guess = database === parameters.get('user') ? database : undefined
+  }
+
+  enter(phase: ConnectPhase): void {
+    this.phase = phase
+    this.#progress.enter(phase)
+  }
+
+  /** This try failed with `error`, and there will be another. */
+  retrying(error: ProxyError): void {
+    this.lastError = error
+    this.#progress.retrying(error)
   }
 
   timedOut(timeoutMs: number): ProxyError {

@@ -1,0 +1,57 @@
+/**
+ * Who may ask the admin port: this machine and the network it was opened to, but no page in a
+ * browser that came from somewhere else. Such a page can send a request here (its Origin says so),
+ * or have its own name point here (DNS rebinding; the Host says so, and an address cannot).
+ */
+
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+
+export interface Refusal {
+  readonly status: 403 | 413
+  readonly message: string
+}
+
+// Nothing here reads a body; `curl -d ''` and the like may send a small one.
+const MAX_BODY_BYTES = 1_024
+
+/** Undefined when the request may pass. `adminHost` is the setting: a further Host name. */
+export function refusalOf(
+  request: IncomingMessage,
+  adminHost: string | undefined,
+): Refusal | undefined {
+  const { host, origin } = request.headers
+  const length = request.headers['content-length']
+  if (!isOurName(host, adminHost)) {
+    const message = 'this Host is not served: use localhost, an address, or set --admin-host'
+    return { status: 403, message }
+  }
+  if (origin !== undefined && !isSameOrigin(origin, host)) {
+    return { status: 403, message: 'requests from other origins are not served' }
+  }
+  const isLarge = length !== undefined && !(Number(length) <= MAX_BODY_BYTES)
+  if (isLarge || request.headers['transfer-encoding'] !== undefined) {
+    return { status: 413, message: 'no request body is expected here' }
+  }
+  return undefined
+}
+
+export function isFromLoopback({ socket }: IncomingMessage): boolean {
+  const address = socket.remoteAddress?.replace(/^::ffff:/, '')
+  return address === '::1' || address?.startsWith('127.') === true
+}
+
+/** Without a Host it was no browser: HTTP/1.0, as some load balancers' checks are. */
+function isOurName(host: string | undefined, adminHost: string | undefined): boolean {
+  if (host === undefined) return true
+  const name = /^(?:\[([^\]]+)\]|([^:]+))(?::\d+)?$/.exec(host.toLowerCase())
+  const literal = name?.[1]
+  if (literal !== undefined) return isIP(literal) === 6
+  const plain = name?.[2]
+  if (plain === undefined) return false
+  return plain === 'localhost' || plain === adminHost?.toLowerCase() || isIP(plain) === 4
+}
+
+function isSameOrigin(origin: string, host: string | undefined): boolean {
+  return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase()
+}

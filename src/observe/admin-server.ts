@@ -1,0 +1,217 @@
+/**
+ * The admin port: probes, metrics, status, the status page, and the way to stop the proxy. Each
+ * request is bounded in time and size, and none is answered that a foreign page could have sent.
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+import { ProxyError } from '../errors.js'
+import { nextFreePort, portHolder } from '../listener/port-holder.js'
+import type { Log } from '../log.js'
+import { isFromLoopback, refusalOf } from './admin-guard.js'
+import type { EventStreams } from './event-streams.js'
+import { pageFile } from './page-files.js'
+
+export interface AdminServerOptions {
+  address: string
+  port: number
+  /** A port in use is left for a free one. */
+  portIsDefault: boolean
+  /** A further Host name to accept. */
+  host: string | undefined
+  answers: AdminAnswers
+  events: EventStreams
+  log: Log
+}
+
+/** What the server cannot know by itself. */
+export interface AdminAnswers {
+  isListening(): boolean
+  notReadyReasons(): readonly string[]
+  /** As JSON text. */
+  status(): Promise<string>
+  metrics(): Promise<{ type: string; text: string }>
+  /** Asks the proxy to let its sessions go and end; returns at once. */
+  shutdown(): void
+}
+
+const LIMITS = {
+  headersTimeout: 5_000,
+  requestTimeout: 10_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+  maxHeaderSize: 8_192,
+}
+// Also ends a status page that has stopped reading; one that reads hears something every second.
+const SILENCE_MS = 30_000
+const MAX_CONNECTIONS = 64
+const FREE_PORT_TRIES = 5
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+const HEADERS = {
+  'Cache-Control': 'no-store',
+  'Content-Security-Policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+}
+
+export class AdminServer {
+  readonly #options: AdminServerOptions
+  readonly #server: Server
+
+  constructor(options: AdminServerOptions) {
+    this.#options = options
+    this.#server = createServer(LIMITS, (request, response) => {
+      this.#answer(request, response).catch((error: unknown) => {
+        options.log.error({ err: error, path: request.url }, 'admin request failed')
+        response.destroy()
+      })
+    })
+    this.#server.maxConnections = MAX_CONNECTIONS
+    this.#server.timeout = SILENCE_MS
+  }
+
+  /** Errors: kind `config`, when the port is in use and was set by hand. */
+  async start(): Promise<void> {
+    const { address, port, portIsDefault, log } = this.#options
+    let candidate = port
+    for (let tries = 1; ; tries++) {
+      try {
+        await listen(this.#server, address, candidate)
+        break
+      } catch (error) {
+        const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+        const free = inUse ? await nextFreePort(candidate) : undefined
+        if (!portIsDefault || free === undefined || tries === FREE_PORT_TRIES) {
+          throw await cannotListen(address, candidate, free, error)
+        }
+        candidate = free
+      }
+    }
+    this.#server.on('error', () => {}) // an accept that failed; the next may not
+    if (candidate !== port) {
+      const holder = await portHolder(port)
+      log.warn({ holder }, `port ${port} is in use, the admin port is ${candidate}`)
+    }
+  }
+
+  /** `http://127.0.0.1:9090`. */
+  get url(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  }
+
+  /** Safe to call twice. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve())
+      this.#server.closeAllConnections()
+    })
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refusal = refusalOf(request, this.#options.host)
+    if (refusal !== undefined) {
+      response.setHeader('Connection', 'close')
+      return sendJson(response, refusal.status, { error: refusal.message })
+    }
+    const path = request.url?.split('?', 1)[0] ?? '/'
+    const allowed = path === '/shutdown' ? 'POST' : 'GET'
+    if (request.method !== allowed) {
+      response.setHeader('Allow', allowed)
+      return sendJson(response, 405, { error: `only ${allowed} is allowed here` })
+    }
+    return this.#route(path, request, response)
+  }
+
+  async #route(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { answers, events } = this.#options
+    switch (path) {
+      case '/startup': {
+        const started = answers.isListening()
+        return sendJson(response, started ? 200 : 503, { started })
+      }
+      case '/readiness': {
+        const reasons = answers.notReadyReasons()
+        const ready = reasons.length === 0
+        return sendJson(response, ready ? 200 : 503, { ready, reasons })
+      }
+      case '/liveness':
+        return sendJson(response, 200, { alive: true })
+      case '/metrics': {
+        const { type, text } = await answers.metrics()
+        return send(response, 200, type, text)
+      }
+      case '/status':
+        return send(response, 200, JSON_TYPE, await answers.status())
+      case '/events':
+        if (events.isFull) return sendJson(response, 503, { error: 'too many pages are open' })
+        response.writeHead(200, { ...HEADERS, 'Content-Type': 'text/event-stream' })
+        return events.add(response)
+      case '/shutdown':
+        if (!isFromLoopback(request)) {
+          return sendJson(response, 403, { error: 'only from this machine' })
+        }
+        sendJson(response, 200, { stopping: true })
+        return answers.shutdown()
+      default: {
+        const file = await pageFile(path)
+        if (file === undefined) return sendJson(response, 404, { error: 'nothing is here' })
+        return send(response, 200, file.type, file.bytes)
+      }
+    }
+  }
+}
+
+function sendJson(response: ServerResponse, status: number, body: object): void {
+  send(response, status, JSON_TYPE, `${JSON.stringify(body)}\n`)
+}
+
+function send(
+  response: ServerResponse,
+  status: number,
+  type: string,
+  body: string | Uint8Array,
+): void {
+  response.writeHead(status, { ...HEADERS, 'Content-Type': type }).end(body)
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port, exclusive: true }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+async function cannotListen(
+  address: string,
+  port: number,
+  free: number | undefined,
+  cause: unknown,
+): Promise<ProxyError> {
+  const { code, message } = cause as NodeJS.ErrnoException
+  if (code !== 'EADDRINUSE') {
+    return new ProxyError('config', `could not open the admin port on ${address}: ${message}`, {
+      cause,
+      hint: 'Choose an address of this machine with --admin-address, or do without: --no-admin.',
+    })
+  }
+  const holder = await portHolder(port)
+  return new ProxyError(
+    'config',
+    `admin port ${port} is in use${holder === undefined ? '' : ` by ${holder}`}`,
+    {
+      hint: `Choose another${free === undefined ? '' : `: --admin-port ${free} is free`}; or do without: --no-admin.`,
+    },
+  )
+}

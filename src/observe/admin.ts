@@ -1,0 +1,111 @@
+/**
+ * All that is there only because somebody may look: metrics, history and the server that shows
+ * them. Loaded and built when the proxy has an admin port, and started before all else.
+ */
+
+import { readFileSync } from 'node:fs'
+
+import type { Clock } from '../clock.js'
+import type { ProxySettings } from '../config/settings.js'
+import type { CredentialObserver } from '../credentials/credential-cache.js'
+import { type Log, redact } from '../log.js'
+import type { SessionObserver } from '../session/session.js'
+import { AdminServer } from './admin-server.js'
+import { EventStreams } from './event-streams.js'
+import { History } from './history.js'
+import type { Journal } from './journal.js'
+import { Metrics } from './metrics.js'
+import type { ObservedProxy, ProxyStatus } from './status.js'
+import type { Tally } from './tally.js'
+
+export interface AdminOptions {
+  settings: NonNullable<ProxySettings['admin']>
+  proxy: ObservedProxy
+  status: () => ProxyStatus
+  tally: Tally
+  journal: Journal
+  clock: Clock
+  log: Log
+  /** Somebody waits for readiness: what is missing is to be asked for again. */
+  askAgain: () => void
+  shutdown: () => void
+}
+
+export class Admin {
+  readonly #options: AdminOptions
+  readonly #metrics: Metrics
+  readonly #history: History
+  readonly #events: EventStreams
+  readonly #server: AdminServer
+
+  private constructor(options: AdminOptions) {
+    const { settings, proxy, clock, log } = options
+    this.#options = options
+    this.#metrics = new Metrics(options)
+    this.#history = new History(options.tally, clock)
+    this.#events = new EventStreams({
+      clock,
+      status: () => this.#status({}),
+      history: () => JSON.stringify(this.#history.samples),
+    })
+    this.#history.onSample = (sample) => this.#events.send('sample', JSON.stringify(sample))
+    this.#server = new AdminServer({
+      ...settings,
+      events: this.#events,
+      log,
+      answers: {
+        isListening: () => proxy.phase !== 'starting',
+        notReadyReasons: () => {
+          const { reasons } = options.status()
+          if (reasons.length > 0) options.askAgain()
+          return reasons.map(redact)
+        },
+        status: () => this.#status({ history: this.#history.samples }),
+        metrics: async () => ({
+          type: this.#metrics.contentType,
+          text: redact(await this.#metrics.text()),
+        }),
+        shutdown: options.shutdown,
+      },
+    })
+  }
+
+  /** Errors: kind `config`, when the port is in use and was set by hand. */
+  static async start(options: AdminOptions): Promise<Admin> {
+    const admin = new Admin(options)
+    try {
+      await admin.#server.start()
+      return admin
+    } catch (error) {
+      admin.#history.close()
+      throw error
+    }
+  }
+
+  get url(): string {
+    return this.#server.url
+  }
+
+  get sessionObserver(): SessionObserver {
+    return this.#metrics
+  }
+
+  credentialObserver(target: string): CredentialObserver {
+    return this.#metrics.watch(target)
+  }
+
+  async close(): Promise<void> {
+    this.#history.close()
+    this.#events.close()
+    await this.#server.close()
+  }
+
+  async #status(more: object): Promise<string> {
+    const memoryBytes = await this.#metrics.memoryBytes()
+    return redact(JSON.stringify({ version, memoryBytes, ...this.#options.status(), ...more }))
+  }
+}
+
+const { version } = JSON.parse(
+  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+) as { version: string }

@@ -1,0 +1,73 @@
+/**
+ * The status pages that are open: each is sent events for as long as it is there, and a page that
+ * does not read misses some. While none is open, nothing is done.
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html
+ */
+
+import type { ServerResponse } from 'node:http'
+
+import type { Clock } from '../clock.js'
+
+export interface EventStreamsOptions {
+  clock: Clock
+  /** The state as JSON text, told every second. */
+  status: () => Promise<string>
+  /** What a page that has just opened is told first, as JSON text. */
+  history: () => string
+}
+
+const EVERY_MS = 1_000
+const MAX_STREAMS = 16
+
+export class EventStreams {
+  readonly #options: EventStreamsOptions
+  readonly #streams = new Set<ServerResponse>()
+  #cancel: () => void = () => {}
+
+  constructor(options: EventStreamsOptions) {
+    this.#options = options
+  }
+
+  get isFull(): boolean {
+    return this.#streams.size >= MAX_STREAMS
+  }
+
+  /** `response` has its head written. */
+  async add(response: ServerResponse): Promise<void> {
+    this.#streams.add(response)
+    response.once('close', () => {
+      this.#streams.delete(response)
+      if (this.#streams.size === 0) this.#cancel()
+    })
+    response.write(`retry: 2000\n${event('history', this.#options.history())}`)
+    response.write(event('status', await this.#options.status()))
+    if (this.#streams.size === 1) this.#wait()
+  }
+
+  /** `json` is JSON text, which has no line break of its own. */
+  send(name: string, json: string): void {
+    const text = event(name, json)
+    for (const stream of this.#streams) if (!stream.writableNeedDrain) stream.write(text)
+  }
+
+  close(): void {
+    this.#cancel()
+    for (const stream of this.#streams) stream.end()
+  }
+
+  #wait(): void {
+    this.#cancel()
+    this.#cancel = this.#options.clock.after(EVERY_MS, () => void this.#tick())
+  }
+
+  async #tick(): Promise<void> {
+    const status = await this.#options.status()
+    if (this.#streams.size === 0) return
+    this.send('status', status)
+    this.#wait()
+  }
+}
+
+function event(name: string, json: string): string {
+  return `event: ${name}\ndata: ${json}\n\n`
+}

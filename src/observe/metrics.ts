@@ -1,0 +1,179 @@
+/**
+ * The numbers of one proxy in Prometheus' text format, from a registry of its own. What stands
+ * somewhere already (open sessions, bytes, expiry) is read when it is asked for, so that a long
+ * session's bytes are seen while they move.
+ */
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+import type { CredentialObserver } from '../credentials/credential-cache.js'
+import { errorKind } from '../errors.js'
+import type { SessionObserver, SessionOutcome, SessionView } from '../session/session.js'
+import type { Journal } from './journal.js'
+import type { ObservedProxy } from './status.js'
+import type { Tally } from './tally.js'
+
+export interface MetricsSources {
+  proxy: ObservedProxy
+  tally: Tally
+  journal: Journal
+}
+
+// A token refresh and a cold start take seconds, a good connection some tens of milliseconds.
+const CONNECT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
+
+export class Metrics implements SessionObserver {
+  readonly #register = new Registry()
+  readonly #sources: MetricsSources
+  readonly #sessions: Counter<'target' | 'outcome'>
+  readonly #connect: Histogram<'target' | 'phase'>
+  readonly #errors: Counter<'target' | 'kind'>
+  readonly #refreshes: Counter<'target' | 'outcome'>
+  readonly #cancels: Counter<'target' | 'outcome'>
+
+  constructor(sources: MetricsSources) {
+    this.#sources = sources
+    const registers = [this.#register]
+    collectDefaultMetrics({ register: this.#register })
+    this.#sessions = new Counter({
+      name: 'lakebase_proxy_sessions_total',
+      help: 'Client connections that are over, by what became of them; cancel requests are not counted.',
+      labelNames: ['target', 'outcome'],
+      registers,
+    })
+    this.#connect = new Histogram({
+      name: 'lakebase_proxy_connect_seconds',
+      help: 'Time each phase took of the sessions that were logged in.',
+      labelNames: ['target', 'phase'],
+      buckets: CONNECT_BUCKETS,
+      registers,
+    })
+    this.#errors = new Counter({
+      name: 'lakebase_proxy_errors_total',
+      help: 'Sessions that failed before login, by kind of error.',
+      labelNames: ['target', 'kind'],
+      registers,
+    })
+    this.#refreshes = new Counter({
+      name: 'lakebase_proxy_credential_refreshes_total',
+      help: 'Requests for a database credential that are over: succeeded or failed.',
+      labelNames: ['target', 'outcome'],
+      registers,
+    })
+    this.#cancels = new Counter({
+      name: 'lakebase_proxy_cancels_total',
+      help: 'Cancel requests: delivered or failed.',
+      labelNames: ['target', 'outcome'],
+      registers,
+    })
+    this.#readWhenAsked()
+  }
+
+  /** From now on a target's series are there, at 0, so that their first change is seen as one. */
+  watch(target: string): CredentialObserver {
+    for (const outcome of ['closed', 'failed', 'upstream reset']) {
+      this.#sessions.inc({ target, outcome }, 0)
+    }
+    for (const outcome of ['succeeded', 'failed']) this.#refreshes.inc({ target, outcome }, 0)
+    for (const outcome of ['delivered', 'failed']) this.#cancels.inc({ target, outcome }, 0)
+    for (const kind of ['credential', 'dial', 'identity']) this.#errors.inc({ target, kind }, 0)
+    for (const phase of ['resolve', 'dial', 'tls', 'login']) this.#connect.zero({ target, phase })
+    return {
+      refreshed: () => this.#refreshes.inc({ target, outcome: 'succeeded' }),
+      refreshFailed: () => this.#refreshes.inc({ target, outcome: 'failed' }),
+    }
+  }
+
+  get contentType(): string {
+    return this.#register.contentType
+  }
+
+  text(): Promise<string> {
+    return this.#register.metrics()
+  }
+
+  async memoryBytes(): Promise<number> {
+    const metric = await this.#register.getSingleMetric('process_resident_memory_bytes')?.get()
+    return metric?.values[0]?.value ?? 0
+  }
+
+  opened(): void {}
+
+  phaseEnded(): void {}
+
+  connected({ target, phaseMs }: SessionView): void {
+    for (const [phase, ms] of phaseMs) this.#connect.observe({ target, phase }, ms / 1000)
+  }
+
+  failed({ target }: SessionView, error: unknown): void {
+    this.#errors.inc({ target, kind: errorKind(error) })
+  }
+
+  cancelled({ target }: SessionView, error: unknown): void {
+    this.#cancels.inc({ target, outcome: error === undefined ? 'delivered' : 'failed' })
+  }
+
+  closed({ target }: SessionView, outcome: SessionOutcome): void {
+    if (outcome !== 'cancel request') this.#sessions.inc({ target, outcome })
+  }
+
+  #readWhenAsked(): void {
+    const { proxy, tally, journal } = this.#sources
+    const registers = [this.#register]
+    const names = (): Set<string> => new Set(proxy.targets.map(({ settings }) => settings.name))
+
+    new Gauge({
+      name: 'lakebase_proxy_sessions_open',
+      help: 'Sessions past their handshake: what max-connections counts.',
+      labelNames: ['target'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { settings, listener } of proxy.targets) {
+          this.inc({ target: settings.name }, listener.admitted)
+        }
+      },
+    })
+    new Gauge({
+      name: 'lakebase_proxy_sessions_limit',
+      help: 'The setting max-connections; absent where there is no limit.',
+      labelNames: ['target'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { settings } of proxy.targets) {
+          if (settings.maxConnections > 0) {
+            this.inc({ target: settings.name }, settings.maxConnections)
+          }
+        }
+      },
+    })
+    new Counter({
+      name: 'lakebase_proxy_bytes_total',
+      help: 'Bytes moved after login: up, from clients to the server, and down.',
+      labelNames: ['target', 'direction'],
+      registers,
+      collect() {
+        this.reset()
+        for (const target of names()) {
+          const { bytesUp, bytesDown } = tally.totals(target)
+          this.inc({ target, direction: 'up' }, bytesUp)
+          this.inc({ target, direction: 'down' }, bytesDown)
+        }
+      },
+    })
+    new Gauge({
+      name: 'lakebase_proxy_credential_expires_at_seconds',
+      help: 'When the latest credential expires or has expired, in seconds since the epoch.',
+      labelNames: ['target'],
+      registers,
+      collect() {
+        this.reset()
+        for (const target of names()) {
+          const { expiresAt } = journal.notes(target)
+          if (expiresAt !== undefined) this.set({ target }, expiresAt / 1000)
+        }
+      },
+    })
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * The state of the running proxy as people and scripts read it: what `GET /status` answers, the
+ * status page shows, and the start-up banner prints. It holds no secret.
+ */
+
+import type { TargetSettings } from '../config/settings.js'
+import type { CredentialState } from '../credentials/credential-cache.js'
+import type { Credentials } from '../credentials/credentials.js'
+import type { Listener } from '../listener/listener.js'
+import type { SessionView } from '../session/session.js'
+import type { LakebaseDatabase } from '../workspace/workspace.js'
+import { type ConnectionLines, connectionLines } from './connection-lines.js'
+import type { Failure, Journal, TargetNotes } from './journal.js'
+import type { Tally, Totals } from './tally.js'
+
+/** What observe/ sees of the running proxy; implemented by daemon/. */
+export interface ObservedProxy {
+  readonly phase: ProxyPhase
+  readonly targets: readonly ObservedTarget[]
+}
+
+export interface ObservedTarget {
+  readonly settings: TargetSettings
+  /** The workspace identity's role, once known. */
+  readonly identity: string | undefined
+  /** As the workspace described it last; undefined for a static URL. */
+  readonly database: LakebaseDatabase | undefined
+  readonly credentials: Pick<Credentials, 'state' | 'expiresAt'>
+  readonly listener: Pick<Listener, 'port' | 'addresses' | 'admitted' | 'isFull'>
+  readonly acceptsTls: boolean
+}
+
+export type ProxyPhase = 'starting' | 'running' | 'stopping'
+
+export type TargetState = 'starting' | 'ready' | 'degraded' | 'unavailable' | 'stopping'
+
+/** Times are epoch milliseconds. */
+export interface ProxyStatus {
+  readonly phase: ProxyPhase
+  readonly ready: boolean
+  /** Why it is not ready. */
+  readonly reasons: readonly string[]
+  readonly startedAt: number
+  readonly now: number
+  readonly targets: readonly TargetStatus[]
+  readonly sessions: readonly SessionStatus[]
+  /** How many more there are. */
+  readonly sessionsOmitted: number
+  /** The latest first. */
+  readonly errors: readonly Failure[]
+}
+
+export interface TargetStatus {
+  readonly name: string
+  readonly kind: 'provisioned' | 'autoscaling' | 'host' | 'static'
+  readonly state: TargetState
+  /** The state in words. */
+  readonly words: string
+  readonly hint: string | undefined
+  readonly addresses: readonly string[]
+  readonly port: number
+  readonly connect: ConnectionLines
+  /** The role that sessions log in as; undefined while it is not known. */
+  readonly role: string | undefined
+  /** Sessions log in as whom the client names. */
+  readonly roleOfClient: boolean
+  readonly database: string
+  readonly readOnly: boolean
+  readonly localAuth: 'trust' | 'password'
+  /** The workspace's own word for the state of the instance or endpoint. */
+  readonly apiState: string | undefined
+  readonly credential: CredentialStatus
+  readonly sessionsOpen: number
+  /** 0: none. */
+  readonly sessionsLimit: number
+  readonly totals: Totals
+}
+
+export interface CredentialStatus {
+  readonly method: 'token' | 'password'
+  readonly state: CredentialState
+  readonly issuedAt: number | undefined
+  readonly expiresAt: number | undefined
+  /** Of the latest request for a token, when it failed. */
+  readonly refreshFailure: Failure | undefined
+}
+
+export interface SessionStatus {
+  readonly id: string
+  readonly target: string
+  readonly client: string
+  readonly user: string | undefined
+  readonly database: string | undefined
+  readonly applicationName: string | undefined
+  readonly phase: string
+  readonly openedAt: number
+  readonly bytesUp: number
+  readonly bytesDown: number
+  readonly lastError: string | undefined
+}
+
+export interface StatusSources {
+  proxy: ObservedProxy
+  tally: Tally
+  journal: Journal
+  startedAt: number
+  now: number
+}
+
+// Rows that a person may still look through; a page that is sent them every second may, too.
+const MAX_SESSIONS = 500
+
+export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSources): ProxyStatus {
+  const reasons = notReadyReasons(proxy, journal)
+  const sessions = tally.sessions
+  return {
+    phase: proxy.phase,
+    ready: reasons.length === 0,
+    reasons,
+    startedAt,
+    now,
+    targets: proxy.targets.map((target) => targetStatus(target, proxy.phase, tally, journal)),
+    sessions: sessions.slice(-MAX_SESSIONS).map(sessionStatus),
+    sessionsOmitted: Math.max(0, sessions.length - MAX_SESSIONS),
+    errors: journal.failures,
+  }
+}
+
+/** Why new clients should not be sent here; empty when they may. */
+export function notReadyReasons(proxy: ObservedProxy, journal: Journal): string[] {
+  if (proxy.phase === 'starting') return ['starting: not every target is listened for yet']
+  const reasons = proxy.phase === 'stopping' ? ['stopping: sessions are being let go'] : []
+  for (const target of proxy.targets) {
+    const { name, maxConnections } = target.settings
+    const notes = journal.notes(name)
+    if (target.listener.isFull) {
+      reasons.push(`target "${name}" has all the ${maxConnections} sessions of max-connections`)
+    }
+    const missing = missingCredential(target, notes)
+    if (missing !== undefined) reasons.push(`target "${name}": ${missing}`)
+  }
+  return reasons
+}
+
+/**
+ * Why there is no usable credential; undefined when there is one, and when the last one has merely
+ * run out while nobody needed it: the next client brings another.
+ */
+function missingCredential(target: ObservedTarget, notes: TargetNotes): string | undefined {
+  if (hasCredential(target)) return undefined
+  if (!notes.asked) return 'the workspace is being asked for a credential'
+  return (notes.refreshFailure ?? notes.trouble)?.message
+}
+
+/** A token or password, and the role to use it with. */
+export function hasCredential({ settings, identity, credentials }: ObservedTarget): boolean {
+  if (credentials.state === 'expired') return false
+  const needsIdentity =
+    settings.target.kind !== 'static' &&
+    settings.user === 'identity' &&
+    settings.group === undefined
+  return !needsIdentity || identity !== undefined
+}
+
+function targetStatus(
+  target: ObservedTarget,
+  phase: ProxyPhase,
+  tally: Tally,
+  journal: Journal,
+): TargetStatus {
+  const { settings, listener, credentials, database } = target
+  const notes = journal.notes(settings.name)
+  const role = roleOf(target)
+  return {
+    name: settings.name,
+    kind: database?.kind ?? settings.target.kind,
+    ...stateOf(target, phase, notes),
+    addresses: listener.addresses,
+    port: listener.port,
+    connect: connectionLines({
+      host: localHost(settings.address),
+      port: listener.port,
+      database: settings.database,
+      user: role ?? target.identity,
+      userMatters: settings.user === 'client',
+      tls: target.acceptsTls,
+    }),
+    role,
+    roleOfClient: settings.user === 'client',
+    database: settings.database,
+    readOnly: settings.readOnly,
+    localAuth: settings.localAuth,
+    apiState: database?.apiState,
+    credential: {
+      method: settings.target.kind === 'static' ? 'password' : 'token',
+      state: credentials.state,
+      issuedAt: notes.issuedAt,
+      expiresAt: credentials.expiresAt ?? notes.expiresAt,
+      refreshFailure: notes.refreshFailure,
+    },
+    sessionsOpen: listener.admitted,
+    sessionsLimit: settings.maxConnections,
+    totals: tally.totals(settings.name),
+  }
+}
+
+function stateOf(
+  target: ObservedTarget,
+  phase: ProxyPhase,
+  notes: TargetNotes,
+): Pick<TargetStatus, 'state' | 'words' | 'hint'> {
+  const { trouble, refreshFailure } = notes
+  const hint = (trouble ?? refreshFailure)?.hint
+  if (phase === 'stopping') {
+    return {
+      state: 'stopping',
+      words: 'Letting sessions go; new ones are refused',
+      hint: undefined,
+    }
+  }
+  if (phase === 'starting') return { state: 'starting', words: 'Starting', hint: undefined }
+  const missing = missingCredential(target, notes)
+  if (missing !== undefined) {
+    return notes.asked
+      ? { state: 'unavailable', words: missing, hint }
+      : { state: 'starting', words: 'Asking the workspace for a credential', hint: undefined }
+  }
+  if (trouble !== undefined) return { state: 'degraded', words: trouble.message, hint }
+  if (target.listener.isFull) {
+    return {
+      state: 'degraded',
+      words: 'Full: every session of max-connections is taken',
+      hint: 'Close connections that are not used, or raise --max-connections.',
+    }
+  }
+  if (refreshFailure !== undefined) {
+    const words = `The token could not be refreshed, the held one is still good: ${refreshFailure.message}`
+    return { state: 'degraded', words, hint }
+  }
+  return { state: 'ready', words: 'Ready', hint: undefined }
+}
+
+/** As whom sessions log in; undefined while that is not known, or is the client's to say. */
+function roleOf({ settings, identity }: ObservedTarget): string | undefined {
+  if (settings.user === 'client') return undefined
+  if (settings.user !== 'identity') return settings.user
+  if (settings.target.kind === 'static') return settings.target.user
+  return settings.group ?? identity
+}
+
+/** The name to connect to from this machine. */
+function localHost(addresses: readonly string[]): string {
+  const address = addresses[0] ?? 'localhost'
+  const isLocal = /^(127\.0\.0\.1|::1|0\.0\.0\.0|::)$/.test(address)
+  return isLocal ? 'localhost' : address
+}
+
+function sessionStatus(session: SessionView): SessionStatus {
+  const { id, target, client, user, database, applicationName, phase, openedAt } = session
+  const { bytesUp, bytesDown, lastError } = session
+  return {
+    id,
+    target,
+    client,
+    user,
+    database,
+    applicationName,
+    phase,
+    openedAt,
+    bytesUp,
+    bytesDown,
+    lastError: lastError?.message,
+  }
+}

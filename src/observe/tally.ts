@@ -1,0 +1,100 @@
+/**
+ * What the sessions of each target add up to, open ones counted as they stand. Numbers only, and
+ * cheap enough to be kept whether or not anybody looks.
+ */
+
+import type { SessionObserver, SessionPhase, SessionView } from '../session/session.js'
+
+export interface Totals {
+  /** Sessions that were logged in. */
+  readonly connected: number
+  readonly failed: number
+  /** Cancel requests, delivered or not. */
+  readonly cancels: number
+  readonly bytesUp: number
+  readonly bytesDown: number
+}
+
+export interface Connects {
+  count: number
+  /** All of them together. */
+  readonly phaseMs: Map<SessionPhase, number>
+}
+
+type Sums = { -readonly [Name in keyof Totals]: number }
+
+export class Tally implements SessionObserver {
+  readonly #closed = new Map<string, Sums>()
+  readonly #open = new Set<SessionView>()
+  #connects: Connects = { count: 0, phaseMs: new Map() }
+
+  /** Of the target of this name since the start. */
+  totals(target: string): Totals {
+    const totals = { ...this.#sums(target) }
+    for (const session of this.#open) {
+      if (session.target !== target) continue
+      totals.bytesUp += session.bytesUp
+      totals.bytesDown += session.bytesDown
+    }
+    return totals
+  }
+
+  /** Bytes of all targets since the start. */
+  get bytes(): { up: number; down: number } {
+    const bytes = { up: 0, down: 0 }
+    for (const each of [...this.#closed.values(), ...this.#open]) {
+      bytes.up += each.bytesUp
+      bytes.down += each.bytesDown
+    }
+    return bytes
+  }
+
+  /** Every session that has sent its StartupMessage and is not over. */
+  get sessions(): SessionView[] {
+    return [...this.#open].filter((session) => session.phase !== 'client-handshake')
+  }
+
+  /** Of the sessions that were logged in since the last call. */
+  takeConnects(): Connects {
+    const connects = this.#connects
+    this.#connects = { count: 0, phaseMs: new Map() }
+    return connects
+  }
+
+  opened(session: SessionView): void {
+    this.#open.add(session)
+  }
+
+  phaseEnded(): void {}
+
+  connected(session: SessionView): void {
+    this.#sums(session.target).connected++
+    this.#connects.count++
+    const { phaseMs } = this.#connects
+    for (const [phase, ms] of session.phaseMs) phaseMs.set(phase, (phaseMs.get(phase) ?? 0) + ms)
+  }
+
+  failed(session: SessionView): void {
+    this.#sums(session.target).failed++
+  }
+
+  cancelled(session: SessionView): void {
+    this.#sums(session.target).cancels++
+  }
+
+  closed(session: SessionView): void {
+    this.#open.delete(session)
+    const sums = this.#sums(session.target)
+    sums.bytesUp += session.bytesUp
+    sums.bytesDown += session.bytesDown
+  }
+
+  #sums(target: string): Sums {
+    let sums = this.#closed.get(target)
+    if (sums === undefined) {
+      sums = { connected: 0, failed: 0, cancels: 0, bytesUp: 0, bytesDown: 0 }
+      this.#closed.set(target, sums)
+    }
+    return sums
+  }
+}
