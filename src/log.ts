@@ -42,7 +42,10 @@ const SECRETS: readonly [RegExp, string][] = [
   [/\bd(?:api|ose|kea|sapi)[0-9a-f]{32}(?:-\d+)?/g, '[redacted]'],
   [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:@/"]*):[^\s@"]+@/gi, '$1:[redacted]@'],
   [/\b(Bearer|Basic) [\w.~+/-]{8,}=*/gi, '$1 [redacted]'],
-  [/\b(\w*password|\w*secret|access_token|refresh_token|assertion)=[^\s&"'\\]+/gi, '$1=[redacted]'],
+  [
+    /\b((?:pg|ssl)?password|(?:client_)?secret|access_token|refresh_token|assertion)=[^\s&"'\\]+/gi,
+    '$1=[redacted]',
+  ],
 ]
 
 /** The text without what looks like a secret. JSON stays JSON. */

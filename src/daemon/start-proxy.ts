@@ -33,6 +33,8 @@ export interface TargetAddress {
 
 export interface Proxy {
   readonly addresses: readonly TargetAddress[]
+  /** Such as `http://127.0.0.1:9090`; undefined unless an admin port was asked for. */
+  readonly adminUrl: string | undefined
   /** Refuses new clients, closes idle ones, gives the others `drainTimeout`. True when none was cut short. */
   drain(): Promise<boolean>
   /** Ends every session now. Safe to call twice. */
@@ -59,6 +61,7 @@ export async function startProxy(options: StartProxyOptions): Promise<Proxy> {
         addresses,
       }))
     },
+    adminUrl: daemon.adminUrl,
     drain: () => daemon.drain(),
     close: () => daemon.close(),
   }

@@ -20,7 +20,7 @@ export interface MetricsSources {
 }
 
 // A token refresh and a cold start take seconds, a good connection some tens of milliseconds.
-const CONNECT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
+const CONNECT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
 
 export class Metrics implements SessionObserver {
   readonly #register = new Registry()
