@@ -48,7 +48,7 @@ export const SECTIONS = {
       'a folder: also listen at .s.PGSQL.<port> in it, for this user only',
     ),
     'local-auth': perTarget(
-      choice('trust', 'password'),
+      choice('how', 'trust', 'password'),
       'trust',
       'what a client must show: nothing, or a password (SCRAM-SHA-256)',
     ),
@@ -58,7 +58,7 @@ export const SECTIONS = {
       'file with that password, or LAKEBASE_PROXY_LOCAL_PASSWORD',
     ),
     'local-tls': once(
-      choice('off', 'auto'),
+      choice('how', 'off', 'auto'),
       'off',
       'auto: offer clients TLS with a certificate of our own, whose CA is printed',
     ),
@@ -103,7 +103,7 @@ export const SECTIONS = {
       'profile of ~/.databrickscfg; else DATABRICKS_CONFIG_PROFILE',
     ),
     sslmode: perTarget(
-      choice('verify-full', 'verify-ca', 'require'),
+      choice('mode', 'verify-full', 'verify-ca', 'require'),
       'verify-full',
       'how the server is verified; require does not, and needs unsafe-sslmode-require',
     ),
@@ -185,12 +185,12 @@ export const SECTIONS = {
     'admin-host': once(text('name'), undefined, 'a further Host name to accept there'),
     'no-admin': once(switched, 'false', 'no admin port'),
     'log-level': once(
-      choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+      choice('level', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
       'info',
       'least level to log, on stderr',
     ),
     'log-format': once(
-      choice('pretty', 'json'),
+      choice('form', 'pretty', 'json'),
       undefined,
       'pretty on a terminal, else json, unless set',
     ),

@@ -48,9 +48,12 @@ export const switched: Kind<boolean, boolean> = {
   write: String,
 }
 
-export function choice<const T extends string>(...choices: readonly T[]): Kind<T, T> {
+export function choice<const T extends string>(
+  placeholder: string,
+  ...choices: readonly T[]
+): Kind<T, T> {
   return {
-    placeholder: choices.join('|'),
+    placeholder,
     choices,
     parse(written) {
       const found = choices.find((each) => each === written)

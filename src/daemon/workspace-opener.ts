@@ -1,9 +1,8 @@
 /** Opens workspaces as targets name them; what that needs is loaded only when one does. */
 
-import { readFile } from 'node:fs/promises'
-
 import type { Clock } from '../clock.js'
 import type { TargetSettings } from '../config/settings.js'
+import { packageVersion } from '../config/version.js'
 import type { Log } from '../log.js'
 import type { ConnectedWorkspace } from '../workspace/connect-workspace.js'
 
@@ -23,11 +22,6 @@ export type OpenWorkspace = (
 export function workspaceOpener(options: WorkspaceOpenerOptions): OpenWorkspace {
   return async ({ databricksHost, profile }) => {
     const { openWorkspace } = await import('../workspace/connect-workspace.js')
-    return openWorkspace({ ...options, version: await packageVersion(), databricksHost, profile })
+    return openWorkspace({ ...options, version: packageVersion(), databricksHost, profile })
   }
-}
-
-export async function packageVersion(): Promise<string> {
-  const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }

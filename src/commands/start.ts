@@ -1,0 +1,59 @@
+/** `start`: the proxy itself, from its settings to the end of its last session. */
+
+import { systemClock } from '../clock.js'
+import type { Config } from '../config/config.js'
+import { Daemon } from '../daemon/daemon.js'
+import { stateDir } from '../daemon/state-dir.js'
+import { workspaceOpener } from '../daemon/workspace-opener.js'
+import { createLog, type Log } from '../log.js'
+import { banner } from './banner.js'
+import type { Surroundings } from './command.js'
+import { untilStopped } from './stop.js'
+
+export interface StartOptions {
+  readonly surroundings: Pick<Surroundings, 'env' | 'machine' | 'stderr' | 'onSignal'>
+  /** Called again on SIGHUP. Throws what is wrong with the settings. */
+  readonly loadConfig: (notice: (text: string) => void) => Promise<Config>
+}
+
+/** Resolves to the exit code, when the proxy has stopped. Errors: kind `config`, before it runs. */
+export async function start({ surroundings, loadConfig }: StartOptions): Promise<number> {
+  const { machine, stderr, onSignal } = surroundings
+  const notices: string[] = []
+  const config = await loadConfig((text) => notices.push(text))
+  const { settings } = config
+  const log = await createLog({ level: settings.logLevel, format: settings.logFormat })
+  for (const notice of notices) log.warn(notice)
+
+  const proxy = await startDaemon(config, surroundings, log)
+  if (!settings.quiet && settings.logFormat === 'pretty') stderr.write(banner(proxy, settings))
+  for (const { settings: target, listener } of proxy.targets) {
+    log.info({ target: target.name, addresses: listener.addresses }, 'listening')
+  }
+  const reload = async (): Promise<void> => {
+    try {
+      await proxy.reload((await loadConfig((text) => log.warn(text))).settings)
+      log.info({ file: config.configFile }, 'settings read again')
+    } catch (error) {
+      // The running settings stay: a slip in the file must not stop the proxy.
+      log.error({ err: error, file: config.configFile }, 'settings not taken, the old ones stay')
+    }
+  }
+  const canReload = config.configFile !== undefined && machine.platform !== 'win32'
+  return untilStopped({ proxy, onSignal, reload: canReload ? reload : undefined, log })
+}
+
+/** Also for `exec` and `demo`. */
+export function startDaemon(
+  { settings, databricksEnv }: Pick<Config, 'settings' | 'databricksEnv'>,
+  { env, machine }: Pick<Surroundings, 'env' | 'machine'>,
+  log: Log,
+): Promise<Daemon> {
+  const { homeDir } = machine
+  return Daemon.start({
+    settings,
+    openWorkspace: workspaceOpener({ env: databricksEnv, homeDir, clock: systemClock, log }),
+    stateDir: stateDir(env, homeDir),
+    log,
+  })
+}

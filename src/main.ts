@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+/** The process: argv, environment, signals, exit code. The only file that touches `process`. */
+
+import { homedir, hostname } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+import type { StopSignal, Surroundings } from './commands/command.js'
+import { runProgram } from './commands/program.js'
+import { describeFailure, exitCodeOf } from './commands/report.js'
+
+const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
+
+const surroundings: Surroundings = {
+  env: process.env,
+  machine: {
+    cwd: process.cwd(),
+    homeDir: homedir(),
+    hostname: hostname(),
+    platform: process.platform,
+    isTerminal: process.stderr.isTTY === true,
+  },
+  uid: process.getuid?.() ?? 0,
+  command: [process.execPath, fileURLToPath(import.meta.url)],
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  onSignal(listener) {
+    const listeners = SIGNALS.map((signal) => [signal, () => listener(signal)] as const)
+    for (const [signal, listen] of listeners) process.on(signal, listen)
+    return () => {
+      for (const [signal, listen] of listeners) process.off(signal, listen)
+    }
+  },
+}
+
+/** After an error that nobody caught, nothing here can be trusted: say it, and go. */
+function crash(error: unknown): void {
+  process.stderr.write(describeFailure(error))
+  process.exit(1)
+}
+process.on('uncaughtException', crash)
+process.on('unhandledRejection', crash)
+
+// A reader that went away, such as `head`, is no error of ours; a closed terminal says SIGHUP too.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+async function run(): Promise<number> {
+  try {
+    return await runProgram(process.argv.slice(2), surroundings)
+  } catch (error) {
+    process.stderr.write(describeFailure(error))
+    return exitCodeOf(error)
+  }
+}
+
+const exitCode = await run()
+// stdout may be a pipe that is not yet empty; what else is open must not keep the process.
+process.stdout.write('', () => process.exit(exitCode))
