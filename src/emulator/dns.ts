@@ -33,12 +33,13 @@ const RCODES = { NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5 }
 export async function startDns(
   names: readonly string[],
   addresses: readonly string[],
+  port: number,
 ): Promise<DnsServer> {
   const records = new Map<string, DnsRecord>(names.map((name) => [name, { addresses }]))
   const queries = new Map<string, number>()
   const socket = createSocket('udp4')
   socket.on('message', receive)
-  socket.bind(0, '127.0.0.1')
+  socket.bind(port, '127.0.0.1')
   await once(socket, 'listening')
   // An ICMP "port unreachable" for an asker that has left arrives here as an error.
   socket.on('error', () => {})

@@ -28,6 +28,8 @@ export interface EmulatorOptions {
   port?: number
   /** Of the front door. Default: a free one. */
   frontPort?: number
+  /** Of the DNS server. Default: a free one. */
+  dnsPort?: number
   /** Default: one Provisioned instance `demo-instance`, one project `demo`, and more: inventory.ts. */
   inventory?: Inventory
   /** Roles with a Postgres password, for static URLs. Default: `app` (SCRAM) and `legacy` (cleartext). */
@@ -50,6 +52,8 @@ export interface Emulator {
   readonly caPem: string
   /** What lakebase-proxy needs in its environment to use this workspace. */
   readonly env: Readonly<Record<string, string>>
+  /** What there is to connect to, as TARGETs. */
+  readonly targets: readonly string[]
   readonly control: EmulatorControl
   close(): Promise<void>
 }
@@ -109,6 +113,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     const dns = await startDns(
       hosts.map((each) => each.host),
       ['127.0.0.1'],
+      options.dnsPort ?? 0,
     )
     closers.push(() => dns.close())
     const api = await startWorkspaceApi({
@@ -130,6 +135,10 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
         LAKEBASE_PROXY_SSLROOTCERT: caFile,
         LAKEBASE_PROXY_UPSTREAM_PORT: `${front.port}`,
       },
+      targets: [
+        ...inventory.instances.map((each) => each.name),
+        ...inventory.projects.map((each) => each.name),
+      ],
       control: new EmulatorControl({ ...parts, dns, postgres, front, api }),
       close,
     }

@@ -7,6 +7,13 @@
 
 import { LinkedAbort } from '../abort.js'
 import { ProxyError } from '../errors.js'
+import { azureCli } from './auth-azure-cli.js'
+import { azureClientSecret } from './auth-azure-client-secret.js'
+import { databricksCli } from './auth-databricks-cli.js'
+import { envOidc } from './auth-env-oidc.js'
+import { fileOidc } from './auth-file-oidc.js'
+import { githubOidc } from './auth-github-oidc.js'
+import { metadataService } from './auth-metadata-service.js'
 import { oauthM2m } from './auth-oauth-m2m.js'
 import { pat } from './auth-pat.js'
 import { type Attribute, COMMON_ATTRIBUTES, type DatabricksConfig } from './databricks-config.js'
@@ -21,7 +28,17 @@ import {
 import { TokenCache } from './token-cache.js'
 
 /** In the order in which they are tried, which is that of the Go SDK and the CLI. */
-const METHODS: readonly SignInMethod[] = [pat, oauthM2m]
+const METHODS: readonly SignInMethod[] = [
+  pat,
+  oauthM2m,
+  databricksCli,
+  metadataService,
+  githubOidc,
+  envOidc,
+  fileOidc,
+  azureClientSecret,
+  azureCli,
+]
 
 export const SIGN_IN_ATTRIBUTES: readonly Attribute[] = [
   ...COMMON_ATTRIBUTES,

@@ -20,6 +20,7 @@ import {
 import { Http, type HttpOptions, type PeerCertificate } from './http.js'
 import { type DatabaseList, findDatabase, listDatabases } from './instances.js'
 import { setStopped } from './provisioned.js'
+import { type DatabaseRole, listRoles } from './roles.js'
 import { commandRunner, type RunCommand } from './run-command.js'
 import type { DatabaseCredential, LakebaseDatabase, MintOptions, Workspace } from './workspace.js'
 
@@ -145,6 +146,11 @@ export class ConnectedWorkspace implements Workspace {
     throw new ProxyError('target', `${database.name} is not stopped by hand`, {
       hint: 'An Autoscaling endpoint suspends by itself when idle; its time-out is set in the workspace.',
     })
+  }
+
+  /** Undefined when the workspace does not let us ask. */
+  listRoles(database: LakebaseDatabase, signal: AbortSignal): Promise<DatabaseRole[] | undefined> {
+    return listRoles(this.client, database, signal)
   }
 
   describeSignIn(): SignInDescription {

@@ -18,10 +18,15 @@ import {
 } from 'oauth4webapi'
 
 import { ProxyError } from '../errors.js'
-import { Secret } from '../log.js'
+import type { Secret } from '../log.js'
 import type { Http, HttpReply } from './http.js'
 import { plainText } from './plain-text.js'
-import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
+import {
+  type ConfigWithHost,
+  type SignInDeps,
+  type WorkspaceToken,
+  workspaceToken,
+} from './sign-in-method.js'
 import { isLoopback } from './workspace-host.js'
 
 /** The authorization server's own metadata. Errors: kind `credential` or `identity`. */
@@ -79,11 +84,9 @@ export async function requestToken(
       },
     )
     const grant = await processGenericTokenEndpointResponse(server, client, response)
-    return {
-      accessToken: new Secret(grant.access_token),
-      expiresAt:
-        grant.expires_in === undefined ? undefined : deps.clock.now() + grant.expires_in * 1000,
-    }
+    const lifeMs = grant.expires_in === undefined ? undefined : grant.expires_in * 1000
+    const expiresAt = lifeMs === undefined ? undefined : deps.clock.now() + lifeMs
+    return workspaceToken(grant.access_token, expiresAt, deps.clock)
   } catch (error) {
     throw asSignInError(error, request, endpoint)
   }

@@ -1,9 +1,10 @@
 /** What one way of signing in to the workspace offers, and what it may ask for. */
 
 import type { Clock } from '../clock.js'
-import type { Log, Secret } from '../log.js'
+import { type Log, Secret } from '../log.js'
 import type { Attribute, DatabricksConfig } from './databricks-config.js'
 import type { Http } from './http.js'
+import { jwtTimes } from './jwt.js'
 import type { RunCommand } from './run-command.js'
 
 export interface WorkspaceToken {
@@ -49,3 +50,19 @@ export type ConfigWithHost = DatabricksConfig & { readonly host: string }
 
 /** An ambient way that is not there at all: no program, no login. Not worth an error of its own. */
 export class NotConfigured extends Error {}
+
+/** Where nothing is known of a token's end, it is asked for again after this time. */
+const ASSUMED_LIFE_MS = 10 * 60_000
+
+/** `expiresAt` as stated by whoever gave the token, else by the token itself. */
+export function workspaceToken(
+  accessToken: string,
+  expiresAt: number | undefined,
+  clock: Clock,
+): WorkspaceToken {
+  const stated = expiresAt !== undefined && !Number.isNaN(expiresAt) ? expiresAt : undefined
+  return {
+    accessToken: new Secret(accessToken),
+    expiresAt: stated ?? jwtTimes(accessToken).expiresAt ?? clock.now() + ASSUMED_LIFE_MS,
+  }
+}

@@ -1,0 +1,70 @@
+/** The Postgres roles of a database, so that `doctor` can say why a login fails (lakebase.md §2). */
+
+import { z } from 'zod'
+
+import { branchOf, POSTGRES } from './autoscaling.js'
+import { ApiError, apiPath, type WorkspaceClient } from './client.js'
+import { listAll } from './pages.js'
+import type { LakebaseDatabase } from './workspace.js'
+
+export interface DatabaseRole {
+  /** As in `user=`. */
+  readonly name: string
+  /** How it logs in: a Databricks identity's token, a native password, or not at all. */
+  readonly login: 'token' | 'password' | 'none' | 'unknown'
+  /** `USER`, `SERVICE_PRINCIPAL`, `GROUP`, `PG_ONLY`, where the API says so. */
+  readonly identityType: string | undefined
+}
+
+/** Undefined when the workspace does not let us ask: that is no reason to fail. */
+export async function listRoles(
+  client: WorkspaceClient,
+  database: LakebaseDatabase,
+  signal: AbortSignal,
+): Promise<DatabaseRole[] | undefined> {
+  const what = `list the roles of "${database.name}"`
+  try {
+    if (database.kind === 'provisioned') {
+      const path = apiPath('/api/2.0/database/instances', database.name, 'roles')
+      const field = 'database_instance_roles'
+      const roles = await listAll(client, { path, field, item: InstanceRole, what, signal })
+      return roles.map(({ name, identity_type: identityType }) => ({
+        name,
+        login: identityType === 'PG_ONLY' ? 'password' : 'token',
+        identityType: identityType ?? undefined,
+      }))
+    }
+    const path = apiPath(POSTGRES, branchOf(database.name), 'roles')
+    const roles = await listAll(client, { path, field: 'roles', item: BranchRole, what, signal })
+    return roles.map(normalize)
+  } catch (error) {
+    if (error instanceof ApiError && [403, 404, 501].includes(error.status)) return undefined
+    throw error
+  }
+}
+
+const InstanceRole = z.object({ name: z.string(), identity_type: z.string().nullish() })
+
+const RoleFields = z
+  .object({
+    postgres_role: z.string().nullish(),
+    auth_method: z.string().nullish(),
+    identity_type: z.string().nullish(),
+  })
+  .nullish()
+const BranchRole = z.object({ name: z.string(), spec: RoleFields, status: RoleFields })
+
+function normalize({ name, spec, status }: z.infer<typeof BranchRole>): DatabaseRole {
+  const method = status?.auth_method ?? spec?.auth_method ?? ''
+  return {
+    name: status?.postgres_role ?? spec?.postgres_role ?? name.replace(/^.*\//, ''),
+    login: LOGINS[method] ?? 'unknown',
+    identityType: status?.identity_type ?? spec?.identity_type ?? undefined,
+  }
+}
+
+const LOGINS: Readonly<Record<string, DatabaseRole['login']>> = {
+  LAKEBASE_OAUTH_V1: 'token',
+  PG_PASSWORD_SCRAM_SHA_256: 'password',
+  NO_LOGIN: 'none',
+}

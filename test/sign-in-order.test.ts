@@ -1,0 +1,329 @@
+/**
+ * The order of unified authentication: which way of signing in is taken for which environment,
+ * profile and programs, what is asked of whom, and what is refused. The workspace answers `Me` with
+ * the token it was shown, so that every row proves which token was used.
+ */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+
+import { Agent, type Dispatcher } from 'undici'
+
+import { systemClock } from '../src/clock.js'
+import { silentLog } from '../src/log.js'
+import { openWorkspace } from '../src/workspace/connect-workspace.js'
+import { FakePrograms } from './support/fake-programs.js'
+import {
+  patience,
+  type ScriptedReply,
+  ScriptedWorkspace,
+  type SeenRequest,
+} from './support/scripted-workspace.js'
+
+interface Row {
+  readonly name: string
+  /** HOST stands for the workspace's address, DIR for the row's folder, in these three. */
+  readonly env?: Readonly<Record<string, string>>
+  readonly cfg?: string
+  readonly args?: { readonly databricksHost?: string; readonly profile?: string }
+  readonly files?: Readonly<Record<string, string>>
+  readonly databricks?: keyof typeof DATABRICKS
+  readonly az?: keyof typeof AZ
+  /** What is expected: the way taken and the token used, or an error. */
+  readonly type?: string
+  readonly token?: string
+  /** Requests before `Me`, in order, and the calls of programs. */
+  readonly requests?: readonly string[]
+  readonly calls?: readonly string[]
+  readonly error?: { readonly kind: string; readonly text: RegExp }
+}
+
+const cliToken = (token: string): string =>
+  `echo '{"access_token":"${token}","token_type":"Bearer","expiry":"2099-01-02T03:04:05.678901234Z"}'`
+const CURRENT = "echo 'Databricks CLI v0.296.0'"
+const NOT_LOGGED_IN = `echo 'Error: cache: databricks OAuth is not configured for this host.' >&2; exit 1`
+
+const DATABRICKS = {
+  current: { version: CURRENT, 'auth token*': cliToken('cli') },
+  older: { version: "echo 'Databricks CLI v0.207.1'", 'auth token*': cliToken('cli') },
+  oldest: { version: "echo 'Databricks CLI v0.200.0'", 'auth token*': cliToken('cli') },
+  legacy: { '*': "echo 'Error: No such command' >&2; exit 2" },
+  loggedOut: { version: CURRENT, 'auth token*': NOT_LOGGED_IN },
+  garbage: { version: CURRENT, 'auth token*': 'echo hello' },
+} as const
+
+const azToken = (token: string): string =>
+  `echo '{"accessToken":"${token}","expiresOn":"2099-01-02 03:04:05.000000","tokenType":"Bearer"}'`
+const AZ = {
+  loggedIn: {
+    '*management.core.windows.net*': azToken('az-management'),
+    '*': azToken('az'),
+  },
+  user: {
+    '*management.core.windows.net*': `echo 'no access' >&2; exit 1`,
+    '*': azToken('az'),
+  },
+  managedIdentity: {
+    '*--tenant*': `echo 'Tenant shouldn not be specified for managed identity account' >&2; exit 1`,
+    '*': azToken('az-msi'),
+  },
+  loggedOut: { '*': `echo "ERROR: Please run 'az login' to setup account." >&2; exit 1` },
+} as const
+
+const DISCOVERY = 'GET /oidc/.well-known/oauth-authorization-server'
+const TOKEN = 'POST /oidc/v1/token'
+const TENANT = 'GET /aad/auth'
+const VERSION = 'databricks version'
+const H = { DATABRICKS_HOST: 'HOST' }
+const M2M = { DATABRICKS_CLIENT_ID: 'app-id', DATABRICKS_CLIENT_SECRET: 's3#cr;et%' }
+const AZURE = { ...H, DATABRICKS_AZURE_RESOURCE_ID: '/subscriptions/sub-1/resourceGroups/rg/x' }
+const ARM = { ARM_CLIENT_ID: 'arm-id', ARM_CLIENT_SECRET: 'arm-secret', ARM_TENANT_ID: 'ten' }
+const AZ_CALL =
+  'az account get-access-token --resource 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d --output json'
+const AZ_MANAGEMENT_CALL =
+  'az account get-access-token --resource https://management.core.windows.net/ --output json'
+
+// biome-ignore format: one row a line
+const ROWS: readonly Row[] = [
+  // Tokens and where they come from
+  { name: 'a token in the environment', env: { ...H, DATABRICKS_TOKEN: 'env-pat' }, type: 'pat', token: 'env-pat', requests: [] },
+  { name: 'a host without scheme is https', env: { DATABRICKS_HOST: 'dbc-1.cloud.databricks.com' }, error: { kind: 'config', text: /no way to sign in to https:\/\/dbc-1\.cloud/ } },
+  { name: 'a type whose settings are missing', env: { ...H, DATABRICKS_TOKEN: 'x', DATABRICKS_AUTH_TYPE: 'oauth-m2m' }, error: { kind: 'config', text: /"oauth-m2m" needs DATABRICKS_CLIENT_ID and/ } },
+  { name: 'the path and query of a host copied from a browser are left off', env: { DATABRICKS_HOST: 'HOST/browse?o=123', DATABRICKS_TOKEN: 'p' }, type: 'pat', token: 'p' },
+  { name: 'an explicit host wins over the environment', env: { DATABRICKS_HOST: 'https://other.example', DATABRICKS_TOKEN: 'p' }, args: { databricksHost: 'HOST' }, type: 'pat', token: 'p' },
+  { name: 'profile DEFAULT when nothing is set', cfg: '[DEFAULT]\nhost = HOST\ntoken = default-pat\n', type: 'pat', token: 'default-pat' },
+  { name: 'default_profile of the settings section', cfg: '[__settings__]\ndefault_profile = dev\n[DEFAULT]\nhost = HOST\ntoken = wrong\n[dev]\nhost = HOST\ntoken = dev-pat\n', type: 'pat', token: 'dev-pat' },
+  { name: 'a default_profile that does not exist', cfg: '[__settings__]\ndefault_profile = gone\n[DEFAULT]\nhost = HOST\ntoken = x\n', error: { kind: 'config', text: /no profile "gone".*default_profile.*DEFAULT/s } },
+  { name: 'DATABRICKS_CONFIG_PROFILE', env: { DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[DEFAULT]\ntoken = wrong\n[dev]\nhost = HOST\ntoken = dev-pat\n', type: 'pat', token: 'dev-pat' },
+  { name: 'an explicit profile wins over the environment', env: { DATABRICKS_CONFIG_PROFILE: 'dev' }, args: { profile: 'prod' }, cfg: '[dev]\nhost = HOST\ntoken = wrong\n[prod]\nhost = HOST\ntoken = prod-pat\n', type: 'pat', token: 'prod-pat' },
+  { name: 'a profile with dots in its name', env: { DATABRICKS_CONFIG_PROFILE: 'pat.with.dot' }, cfg: '[pat.with.dot]\nhost = HOST\ntoken = dotted\n', type: 'pat', token: 'dotted' },
+  { name: 'a secret with # and ; in it, and a comment after a space', cfg: '[DEFAULT] ; mine\nhost=HOST\ntoken = a#b;c # not this\n', type: 'pat', token: 'a#b;c' },
+  { name: 'DATABRICKS_CONFIG_FILE', env: { DATABRICKS_CONFIG_FILE: 'DIR/other.cfg' }, files: { 'other.cfg': '[DEFAULT]\nhost = HOST\ntoken = other-file\n' }, type: 'pat', token: 'other-file' },
+  { name: 'a config file in the home folder by ~', env: { DATABRICKS_CONFIG_FILE: '~/other.cfg' }, files: { 'other.cfg': '[DEFAULT]\nhost = HOST\ntoken = home-file\n' }, type: 'pat', token: 'home-file' },
+  { name: 'an explicit profile that does not exist', args: { profile: 'nope' }, cfg: '[dev]\nhost = HOST\n', error: { kind: 'config', text: /no profile "nope".*--profile.*dev/s } },
+  { name: 'an explicit profile without a file', args: { profile: 'nope' }, error: { kind: 'config', text: /does not exist.*databricks auth login --profile nope/s } },
+  { name: 'the settings section is no profile', args: { profile: '__settings__' }, cfg: '[__settings__]\ndefault_profile = dev\n[dev]\nhost = HOST\n', error: { kind: 'config', text: /no profile "__settings__"/ } },
+  { name: 'the file is not read when the host is set', env: H, cfg: '[DEFAULT]\nhost = HOST\ntoken = from-file\n', error: { kind: 'config', text: /no way to sign in.*was not read/s } },
+  { name: 'the file is not read when a way to sign in is set', env: { DATABRICKS_TOKEN: 't' }, cfg: '[DEFAULT]\nhost = HOST\n', error: { kind: 'config', text: /no Databricks workspace host.*was not read/s } },
+  { name: 'the file is read when only the type is set', env: { DATABRICKS_AUTH_TYPE: 'pat' }, cfg: '[DEFAULT]\nhost = HOST\ntoken = p\n', type: 'pat', token: 'p' },
+  { name: 'the environment wins over a named profile, value by value', env: { DATABRICKS_TOKEN: 'env-pat', DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = HOST\ntoken = file-pat\n', type: 'pat', token: 'env-pat' },
+  { name: 'nothing at all', error: { kind: 'config', text: /no Databricks workspace host.*does not exist.*DATABRICKS_HOST/s } },
+  { name: 'an empty DEFAULT', cfg: '[DEFAULT]\n[abc]\nhost = HOST\ntoken = x\n', error: { kind: 'config', text: /no Databricks workspace host/ } },
+  { name: 'plaintext to a host that is not this machine', env: { DATABRICKS_HOST: 'http://dbc-1.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /without TLS.*DATABRICKS_HOST.*https:/s } },
+  { name: 'the account console', env: { DATABRICKS_HOST: 'accounts.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /account console/ } },
+  { name: 'a host that is none', env: { DATABRICKS_HOST: 'not a host', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /"not a host" is not a workspace host/ } },
+
+  // Client secrets
+  { name: 'a client secret in the environment', env: { ...H, ...M2M }, type: 'oauth-m2m', token: 'client_credentials app-id:s3#cr;et% all-apis', requests: [DISCOVERY, TOKEN] },
+  { name: 'a client secret in a profile', cfg: '[DEFAULT]\nhost = HOST\nclient_id = app-id\nclient_secret = a#b\n', type: 'oauth-m2m', token: 'client_credentials app-id:a#b all-apis' },
+  { name: 'a client secret comes before a CLI that is logged in', env: { ...H, ...M2M }, databricks: 'current', type: 'oauth-m2m', token: 'client_credentials app-id:s3#cr;et% all-apis', calls: [] },
+  { name: 'DATABRICKS_DISCOVERY_URL', env: { ...H, ...M2M, DATABRICKS_DISCOVERY_URL: 'HOST/elsewhere' }, type: 'oauth-m2m', token: 'client_credentials app-id:s3#cr;et% all-apis', requests: ['GET /elsewhere', TOKEN] },
+  { name: 'a client secret that is wrong', env: { ...H, DATABRICKS_CLIENT_ID: 'bad', DATABRICKS_CLIENT_SECRET: 'x' }, error: { kind: 'identity', text: /refused the client secret of bad: no such client.*DATABRICKS_CLIENT_SECRET/s } },
+
+  // Mixtures
+  { name: 'a token and a client secret', env: { ...H, ...M2M, DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /more than one authorization method configured: oauth and pat/ } },
+  { name: 'a token in the profile and a client id in the environment', env: { DATABRICKS_CONFIG_PROFILE: 'dev', DATABRICKS_CLIENT_ID: 'x' }, cfg: '[dev]\nhost = HOST\ntoken = y\n', error: { kind: 'config', text: /oauth and pat.*profile "dev".*DATABRICKS_CLIENT_ID/s } },
+  { name: 'a token and an Azure service principal', env: { ...H, ...ARM, DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /azure and pat/ } },
+  { name: 'a token and a user name', env: { ...H, DATABRICKS_TOKEN: 'x', DATABRICKS_USERNAME: 'u' }, error: { kind: 'config', text: /basic and pat/ } },
+  { name: 'three at once', env: { ...H, ...M2M, DATABRICKS_TOKEN: 'x', DATABRICKS_USERNAME: 'u' }, error: { kind: 'config', text: /basic and oauth and pat/ } },
+  { name: 'a mixture with the type named: pat', env: { ...H, ...M2M, DATABRICKS_TOKEN: 'x', DATABRICKS_AUTH_TYPE: 'pat' }, type: 'pat', token: 'x' },
+  { name: 'a mixture with the type named in the profile: oauth-m2m', cfg: '[DEFAULT]\nhost = HOST\ntoken = x\nclient_id = app-id\nclient_secret = y\nauth_type = oauth-m2m\n', type: 'oauth-m2m', token: 'client_credentials app-id:y all-apis' },
+  { name: 'a type that does not exist', env: { ...H, DATABRICKS_TOKEN: 'x', DATABRICKS_AUTH_TYPE: 'magic' }, error: { kind: 'config', text: /"magic" is not supported.*DATABRICKS_AUTH_TYPE.*oauth-m2m/s } },
+  { name: 'external-browser leads to the CLI', env: { ...H, DATABRICKS_AUTH_TYPE: 'external-browser' }, error: { kind: 'config', text: /databricks auth login/ } },
+  { name: 'a user name and password alone', env: { ...H, DATABRICKS_USERNAME: 'u', DATABRICKS_PASSWORD: 'p' }, error: { kind: 'config', text: /no way to sign in.*basic: ended/s } },
+
+  // The Databricks CLI
+  { name: 'a current Databricks CLI, by host', env: H, databricks: 'current', type: 'databricks-cli', token: 'cli', calls: [VERSION, 'databricks auth token --host HOST --force-refresh'] },
+  { name: 'a current Databricks CLI, by profile', env: { DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = HOST\nauth_type = databricks-cli\n', databricks: 'current', type: 'databricks-cli', token: 'cli', calls: [VERSION, 'databricks auth token --profile dev --force-refresh'] },
+  { name: 'a CLI that does not know --force-refresh', env: { DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = HOST\n', databricks: 'older', type: 'databricks-cli', token: 'cli', calls: [VERSION, 'databricks auth token --profile dev'] },
+  { name: 'a CLI that does not know --profile', env: { DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = HOST\n', databricks: 'oldest', type: 'databricks-cli', token: 'cli', calls: [VERSION, 'databricks auth token --host HOST'] },
+  { name: 'DATABRICKS_CLI_PATH', env: { ...H, DATABRICKS_CLI_PATH: 'DIR/databricks', PATH: '/nonexistent' }, databricks: 'current', type: 'databricks-cli', token: 'cli' },
+  { name: 'the legacy CLI is no login', env: H, databricks: 'legacy', error: { kind: 'config', text: /no way to sign in.*legacy/s } },
+  { name: 'no CLI and nothing set', env: H, error: { kind: 'config', text: /no program "databricks" on the PATH.*databricks auth login --host/s } },
+  { name: 'a CLI that is not logged in says so in its own words', env: H, databricks: 'loggedOut', error: { kind: 'identity', text: /OAuth is not configured for this host.*databricks auth login --host HOST/s } },
+  { name: 'a CLI that is not logged in, by profile', args: { profile: 'dev' }, cfg: '[dev]\nhost = HOST\n', databricks: 'loggedOut', error: { kind: 'identity', text: /databricks auth login --profile dev/ } },
+  { name: 'a CLI that prints no token', env: H, databricks: 'garbage', error: { kind: 'identity', text: /printed no token/ } },
+
+  // Azure
+  { name: 'the Azure CLI for an Azure workspace', env: AZURE, az: 'loggedIn', type: 'azure-cli', token: 'az az-management /subscriptions/sub-1/resourceGroups/rg/x', requests: [TENANT], calls: [`${AZ_CALL} --tenant discovered`, `${AZ_MANAGEMENT_CALL} --tenant discovered`] },
+  { name: 'the Azure CLI of a user without rights in Azure itself', env: AZURE, az: 'user', type: 'azure-cli', token: 'az /subscriptions/sub-1/resourceGroups/rg/x' },
+  { name: 'the Azure CLI with a managed identity', env: { ...AZURE, ARM_TENANT_ID: 'ten' }, az: 'managedIdentity', type: 'azure-cli', token: 'az-msi az-msi /subscriptions/sub-1/resourceGroups/rg/x', requests: [] },
+  { name: 'the Databricks CLI comes before the Azure CLI', env: AZURE, databricks: 'current', az: 'loggedIn', type: 'databricks-cli', token: 'cli' },
+  { name: 'a Databricks CLI that is not logged in gives way to the Azure CLI', env: AZURE, databricks: 'loggedOut', az: 'loggedIn', type: 'azure-cli', token: 'az az-management /subscriptions/sub-1/resourceGroups/rg/x' },
+  { name: 'the Azure CLI is not asked for other workspaces', env: H, az: 'loggedIn', error: { kind: 'config', text: /no way to sign in/ }, calls: [] },
+  { name: 'neither CLI is logged in', env: AZURE, databricks: 'loggedOut', az: 'loggedOut', error: { kind: 'identity', text: /could not sign in.*databricks-cli: .*azure-cli: .*az login/s } },
+  { name: 'an Azure service principal', env: { ...AZURE, ...ARM }, type: 'azure-client-secret', token: 'entra ten arm-id 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d entra ten arm-id https://management.core.windows.net/ /subscriptions/sub-1/resourceGroups/rg/x', requests: ['POST /ten/oauth2/token', 'POST /ten/oauth2/token'] },
+  { name: 'an Azure service principal whose tenant the workspace names', env: { ...AZURE, ARM_CLIENT_ID: 'arm-id', ARM_CLIENT_SECRET: 'x', DATABRICKS_AUTH_TYPE: 'azure-client-secret' }, type: 'azure-client-secret', requests: [TENANT, 'POST /discovered/oauth2/token', 'POST /discovered/oauth2/token'] },
+
+  // Federation
+  { name: 'an ID token in DATABRICKS_OIDC_TOKEN', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id', DATABRICKS_OIDC_TOKEN: 'id1' }, type: 'env-oidc', token: 'exchange id1 app-id all-apis', requests: [DISCOVERY, TOKEN] },
+  { name: 'an ID token in a variable of another name', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id', DATABRICKS_OIDC_TOKEN_ENV: 'CI_JWT', CI_JWT: 'id2' }, type: 'env-oidc', token: 'exchange id2 app-id all-apis' },
+  { name: 'an ID token without a client id, by the policy of the account', env: { ...H, DATABRICKS_OIDC_TOKEN: 'id3' }, type: 'env-oidc', token: 'exchange id3  all-apis' },
+  { name: 'an ID token in a file', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id', DATABRICKS_OIDC_TOKEN_FILEPATH: 'DIR/jwt' }, files: { jwt: 'id4\n' }, type: 'file-oidc', token: 'exchange id4 app-id all-apis' },
+  { name: 'an ID token in a file, by its other name', env: { ...H, DATABRICKS_OIDC_TOKEN_FILE: 'DIR/jwt' }, files: { jwt: 'id5' }, type: 'file-oidc', token: 'exchange id5  all-apis' },
+  { name: 'an ID token file that is not there', env: { ...H, DATABRICKS_OIDC_TOKEN_FILEPATH: 'DIR/none' }, error: { kind: 'identity', text: /could not read the ID token.*ENOENT/ } },
+  { name: 'the ID token of GitHub Actions', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id', ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github?v=1', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh' }, type: 'github-oidc', token: 'exchange github:gh:HOST/oidc/v1/token app-id all-apis', requests: [DISCOVERY, 'GET /github', TOKEN] },
+  { name: 'the ID token of GitHub Actions, for another audience', env: { ...H, DATABRICKS_TOKEN_AUDIENCE: 'mine', ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh' }, type: 'github-oidc', token: 'exchange github:gh:mine  all-apis' },
+  { name: 'GitHub Actions comes before a variable', env: { ...H, DATABRICKS_OIDC_TOKEN: 'id6', ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh' }, type: 'github-oidc', token: 'exchange github:gh:HOST/oidc/v1/token  all-apis' },
+  { name: 'an ID token that the workspace refuses', env: { ...H, DATABRICKS_CLIENT_ID: 'bad', DATABRICKS_OIDC_TOKEN: 'id7' }, error: { kind: 'identity', text: /refused the ID token in DATABRICKS_OIDC_TOKEN: no such client.*federation policy of service principal bad/s } },
+  { name: 'an ID token in a file beside a client secret', env: { ...H, ...M2M, DATABRICKS_OIDC_TOKEN_FILEPATH: 'DIR/jwt' }, files: { jwt: 'id8' }, error: { kind: 'config', text: /file-oidc and oauth/ } },
+
+  // The metadata service
+  { name: 'a metadata service', env: { ...H, DATABRICKS_METADATA_SERVICE_URL: 'HOST/metadata' }, type: 'metadata-service', token: 'metadata 1 HOST', requests: ['GET /metadata'] },
+  { name: 'a metadata service that has no token for this host', env: { ...H, DATABRICKS_METADATA_SERVICE_URL: 'HOST/none' }, error: { kind: 'identity', text: /metadata service gave no token.*404/ } },
+  { name: 'a metadata service on another machine', env: { ...H, DATABRICKS_METADATA_SERVICE_URL: 'http://10.0.0.1/x' }, error: { kind: 'config', text: /not a URL on this machine/ } },
+]
+
+for (const row of ROWS) {
+  test(`sign-in: ${row.name}`, async (t) => {
+    const { server, open, programs, fill } = await setUp(t, row)
+    if (row.error !== undefined) {
+      await assert.rejects(
+        open(),
+        (error: Error & { kind?: string; detail?: string; hint?: string }) => {
+          assert.equal(error.kind, row.error!.kind)
+          const text = [error.message, error.detail, error.hint]
+            .join('\n')
+            .replaceAll(server.host, 'HOST')
+          assert.match(text, row.error!.text)
+          return true
+        },
+      )
+    } else {
+      const { type, user } = await open()
+      assert.equal(type, row.type)
+      if (row.token !== undefined) assert.equal(user, fill(row.token))
+    }
+    const requests = server.requests.map(({ method, path }) => `${method} ${path}`)
+    if (row.requests !== undefined) {
+      assert.deepEqual(requests, [...row.requests, 'GET /api/2.0/preview/scim/v2/Me'])
+    }
+    if (row.calls !== undefined) {
+      assert.deepEqual((await programs.calls()).sort(), row.calls.map(fill).sort())
+    }
+  })
+}
+
+async function setUp(t: TestContext, row: Row) {
+  const server = await ScriptedWorkspace.start(t, answer)
+  const programs = await FakePrograms.create(t)
+  const fill = (text: string): string =>
+    text.replaceAll('HOST', server.host).replaceAll('DIR', programs.folder)
+  if (row.databricks !== undefined) await programs.add('databricks', DATABRICKS[row.databricks])
+  if (row.az !== undefined) await programs.add('az', AZ[row.az])
+  if (row.cfg !== undefined) await programs.write('.databrickscfg', fill(row.cfg))
+  for (const [name, text] of Object.entries(row.files ?? {})) await programs.write(name, fill(text))
+  const env: Record<string, string> = { PATH: programs.folder }
+  for (const [name, value] of Object.entries(row.env ?? {}))
+    env[name] =
+      name === 'DATABRICKS_HOST' || value.includes('HOST/') || value.includes('DIR/')
+        ? fill(value)
+        : value
+  const dispatcher = entraAt(server.host)
+  t.after(() => dispatcher.close())
+  const open = async (): Promise<{ type: string | undefined; user: string }> => {
+    const workspace = await openWorkspace({
+      env,
+      homeDir: programs.folder,
+      version: '0',
+      clock: systemClock,
+      log: silentLog,
+      dispatcher,
+      profile: row.args?.profile,
+      databricksHost: row.args?.databricksHost && fill(row.args.databricksHost),
+    })
+    t.after(() => workspace.close())
+    const user = await workspace.identity(patience)
+    return { type: workspace.describeSignIn().type, user }
+  }
+  return { server, open, programs, fill }
+}
+
+/** Microsoft's login page, moved to the test's own server. */
+function entraAt(host: string): Dispatcher {
+  return new Agent().compose(
+    (dispatch) => (options, handler) =>
+      dispatch(
+        {
+          ...options,
+          origin:
+            String(options.origin) === 'https://login.microsoftonline.com'
+              ? host
+              : (options.origin ?? ''),
+        },
+        handler,
+      ),
+  )
+}
+
+function answer(request: SeenRequest): ScriptedReply | undefined {
+  const host = `http://${request.headers.host}`
+  const form = new URLSearchParams(request.body)
+  const granted = (token: string): ScriptedReply => ({
+    body: { access_token: token, token_type: 'Bearer', expires_in: 3600, scope: 'all-apis' },
+  })
+  const refused: ScriptedReply = {
+    status: 401,
+    body: { error: 'invalid_client', error_description: 'no such client' },
+  }
+  const metadata: ScriptedReply = {
+    body: { issuer: `${host}/oidc`, token_endpoint: `${host}/oidc/v1/token` },
+  }
+  switch (`${request.method} ${request.path}`) {
+    case 'GET /api/2.0/preview/scim/v2/Me': {
+      const { headers } = request
+      const shown = [
+        headers.authorization?.replace('Bearer ', ''),
+        headers['x-databricks-azure-sp-management-token'],
+        headers['x-databricks-azure-workspace-resource-id'],
+      ]
+      return { body: { userName: shown.filter((part) => part !== undefined).join(' ') } }
+    }
+    case DISCOVERY:
+    case 'GET /elsewhere':
+      return metadata
+    case TOKEN: {
+      if (form.get('grant_type') === 'client_credentials') {
+        const basic = String(request.headers.authorization).replace('Basic ', '')
+        const login = Buffer.from(basic, 'base64').toString()
+        if (login.startsWith('bad:')) return refused
+        return granted(`client_credentials ${login} ${form.get('scope')}`)
+      }
+      assert.equal(form.get('grant_type'), 'urn:ietf:params:oauth:grant-type:token-exchange')
+      assert.equal(form.get('subject_token_type'), 'urn:ietf:params:oauth:token-type:jwt')
+      if (form.get('client_id') === 'bad') return refused
+      return granted(
+        `exchange ${form.get('subject_token')} ${form.get('client_id') ?? ''} ${form.get('scope')}`,
+      )
+    }
+    case 'POST /ten/oauth2/token':
+    case 'POST /discovered/oauth2/token':
+      assert.equal(form.get('grant_type'), 'client_credentials')
+      return {
+        body: {
+          access_token: `entra ${request.path.split('/')[1]} ${form.get('client_id')} ${form.get('resource')}`,
+          token_type: 'Bearer',
+          expires_in: '3599',
+        },
+      }
+    case TENANT:
+      return {
+        status: 302,
+        headers: { location: 'https://login.microsoftonline.com/discovered/oauth2/authorize?x=1' },
+      }
+    case 'GET /github': {
+      const bearer = String(request.headers.authorization).replace('Bearer ', '')
+      return { body: { value: `github:${bearer}:${request.query.get('audience')}` } }
+    }
+    case 'GET /metadata':
+      return {
+        body: {
+          access_token: `metadata ${request.headers['x-databricks-metadata-version']} ${request.headers['x-databricks-host']}`,
+          token_type: 'Bearer',
+          expires_on: '4070908800',
+        },
+      }
+    default:
+      return undefined
+  }
+}
