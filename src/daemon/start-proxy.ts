@@ -31,7 +31,7 @@ export interface TargetAddress {
   readonly addresses: readonly string[]
 }
 
-export interface Proxy {
+export interface RunningProxy {
   readonly addresses: readonly TargetAddress[]
   /** Such as `http://127.0.0.1:9090`; undefined unless an admin port was asked for. */
   readonly adminUrl: string | undefined
@@ -45,7 +45,7 @@ export interface Proxy {
  * Listens for every target, then resolves; signing in goes on behind. Errors: a ProxyError of kind
  * `config`, with every problem of the options, or a port that cannot be listened on.
  */
-export async function startProxy(options: StartProxyOptions): Promise<Proxy> {
+export async function startProxy(options: StartProxyOptions): Promise<RunningProxy> {
   const { env = process.env, log = silentLog, ...settings } = options
   const daemon = await Daemon.start({
     settings: settingsFromOptions(settings, env),
