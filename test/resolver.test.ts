@@ -19,11 +19,15 @@ after(() => {
 /** A DNS server that answers A questions for HOST with what `answer` says, and counts them. */
 async function dnsServer(answer: () => { addresses: string[]; ttl: number } | undefined) {
   const counts = { questions: 0 }
+  const answerCounted = () => {
+    counts.questions++
+    return answer()
+  }
   const server = createSocket('udp4')
   servers.push(server)
   server.on('message', (bytes, from) => {
     const question = decode(bytes).questions![0]!
-    const found = question.type === 'A' ? (counts.questions++, answer()) : undefined
+    const found = question.type === 'A' ? answerCounted() : undefined
     const reply: Packet = {
       type: 'response',
       id: decode(bytes).id!,

@@ -9,8 +9,8 @@ import { parseErrorResponse } from '../src/wire/backend.js'
 import { readExactly } from '../src/wire/byte-reader.js'
 import { startupMessage } from '../src/wire/frontend.js'
 import { emulatorForTests } from './support/emulator.js'
-import { proxyForTests } from './support/started-proxy.js'
 import { connect, readAll } from './support/sockets.js'
+import { proxyForTests } from './support/started-proxy.js'
 
 const emulator = await emulatorForTests()
 const { port } = await proxyForTests(emulator, { handshakeTimeout: '2s' })
