@@ -24,7 +24,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { parseAllDocuments } from 'yaml'
 
-import { type Proxy as LocalProxy, startProxy } from '../src/daemon/start-proxy.js'
+import { type RunningProxy, startProxy } from '../src/daemon/start-proxy.js'
 import { type Emulator, startEmulator } from '../src/emulator/emulator.js'
 import { issueLocalCertificate } from '../src/listener/local-certificate.js'
 
@@ -38,7 +38,7 @@ suite('PgBouncer', {
   skip: missing && 'pgbouncer is not here: install the package pgbouncer',
 }, () => {
   let emulator: Emulator
-  let proxy: LocalProxy
+  let proxy: RunningProxy
   let pgbouncer: ChildProcess
   let folder: string
   let port: number

@@ -7,7 +7,7 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import { type Proxy as RunningProxy, startProxy } from '../daemon/start-proxy.js'
+import { type RunningProxy, startProxy } from '../daemon/start-proxy.js'
 import { type Emulator, startEmulator } from '../emulator/emulator.js'
 import { simpleQuery } from '../emulator/simple-query.js'
 import { ProxyError } from '../errors.js'
