@@ -88,7 +88,7 @@ export class RunningTarget {
       session: {
         target: target.name,
         localTls: options.localTls,
-        requireTls: !settings.unsafeListen && target.address.some((each) => !isLoopback(each)),
+        requireTls: !settings.unsafeListen,
         clientAuth:
           target.localAuth === 'password' && settings.localPassword !== undefined
             ? new ClientAuth(settings.localPassword)
@@ -160,8 +160,4 @@ function buildStarter(
   if (!target.autoStart || signedIn === undefined || database === undefined) return undefined
   const { workspace } = signedIn
   return new Starter({ database, workspace, timeoutMs: target.startTimeoutMs, clock, log, closing })
-}
-
-export function isLoopback(address: string): boolean {
-  return address === '::1' || address === 'localhost' || address.startsWith('127.')
 }

@@ -15,17 +15,20 @@ export interface ListenerOptions {
   unixSocket: string | undefined
   /** 0: no limit. Cancels and clients in their handshake do not count. */
   maxConnections: number
-  session: Omit<SessionDeps, 'admit'>
+  session: Omit<SessionDeps, 'door'>
 }
 
-// Clients that have not yet said who they are: a flood of them must not use up memory and files.
+// Clients that have not yet said who they are: a flood of them must not use up memory and files, nor
+// keep others out, who need a few milliseconds; so the one that has been at it longest goes.
 const MAX_HANDSHAKES = 2_000
 
 export class Listener {
   readonly #options: ListenerOptions
   readonly #sessions = new Set<Session>()
+  /** Of these, the ones that have not come in yet, and the ones that have. */
+  readonly #knocking = new Set<Session>()
+  readonly #inside = new Set<Session>()
   #listening: Listening | undefined
-  #admitted = 0
   #stopping = false
 
   constructor(options: ListenerOptions) {
@@ -50,12 +53,12 @@ export class Listener {
 
   /** Sessions past their handshake: what `max-connections` counts. */
   get admitted(): number {
-    return this.#admitted
+    return this.#inside.size
   }
 
   get isFull(): boolean {
     const { maxConnections } = this.#options
-    return maxConnections > 0 && this.#admitted >= maxConnections
+    return maxConnections > 0 && this.#inside.size >= maxConnections
   }
 
   /** Every client connection, in whatever phase. */
@@ -74,23 +77,21 @@ export class Listener {
    */
   async drain(deadline: AbortSignal, checkAgain: (fn: () => void) => () => void): Promise<boolean> {
     this.refuse()
+    let cancelCheck = (): void => {}
     const closeIdle = (): void => {
-      for (const session of this.#sessions) if (session.looksIdle) session.drain()
+      for (const session of this.#inside) if (session.looksIdle) session.drain()
       cancelCheck = checkAgain(closeIdle)
     }
-    let cancelCheck = (): void => {}
-    closeIdle()
     let inTime = true
     const cutShort = (): void => {
-      inTime = !this.#hasAdmitted()
+      inTime = [...this.#inside].every((session) => session.isEnding)
       this.#endSessions()
     }
+    closeIdle()
     if (deadline.aborted) cutShort()
     else deadline.addEventListener('abort', cutShort)
     try {
-      while (this.#hasAdmitted()) {
-        await Promise.race([...this.#sessions].map((session) => session.done))
-      }
+      await allDone(this.#inside)
     } finally {
       cancelCheck()
       deadline.removeEventListener('abort', cutShort)
@@ -104,10 +105,8 @@ export class Listener {
   }
 
   /** Resolves when no client is left. */
-  async lastGone(): Promise<void> {
-    while (this.#sessions.size > 0) {
-      await Promise.race([...this.#sessions].map((session) => session.done))
-    }
+  lastGone(): Promise<void> {
+    return allDone(this.#sessions)
   }
 
   /** Ends every session and stops listening. Safe to call twice. */
@@ -119,41 +118,53 @@ export class Listener {
   }
 
   #accept(socket: Socket): void {
-    if (this.#sessions.size - this.#admitted >= MAX_HANDSHAKES) {
-      socket.on('error', () => {})
-      socket.destroy()
+    if (this.#knocking.size >= MAX_HANDSHAKES) this.#turnAwayLongest()
+    const session: Session = new Session(socket, {
+      ...this.#options.session,
+      door: { check: () => this.#checkOpen(), enter: () => this.#letIn(session) },
+    })
+    this.#sessions.add(session)
+    this.#knocking.add(session)
+    void session.done.finally(() => {
+      this.#sessions.delete(session)
+      this.#knocking.delete(session)
+    })
+  }
+
+  #turnAwayLongest(): void {
+    for (const session of this.#knocking) {
+      if (session.phase === 'cancel') continue // bounded on its own
+      this.#knocking.delete(session)
+      session.end(new ProxyError('limit', 'too many clients in their handshake'))
       return
     }
-    const deps: SessionDeps = { ...this.#options.session, admit: () => this.#admit() }
-    const session = new Session(socket, deps)
-    this.#sessions.add(session)
-    void session.done.finally(() => this.#sessions.delete(session))
   }
 
-  #admit(): () => void {
+  #checkOpen(): void {
     if (this.#stopping) throw stopping()
-    if (this.isFull) {
-      const { maxConnections } = this.#options
-      throw new ProxyError('limit', 'sorry, too many clients already', {
-        detail: `max-connections of this lakebase-proxy is ${maxConnections}.`,
-        hint: 'Close connections that are not used, or raise --max-connections.',
-      })
-    }
-    this.#admitted++
-    let given = true
-    return () => {
-      if (given) this.#admitted--
-      given = false
-    }
+    if (!this.isFull) return
+    const { maxConnections } = this.#options
+    throw new ProxyError('limit', 'sorry, too many clients already', {
+      detail: `max-connections of this lakebase-proxy is ${maxConnections}.`,
+      hint: 'Close connections that are not used, or raise --max-connections.',
+    })
   }
 
-  #hasAdmitted(): boolean {
-    return this.#admitted > 0
+  #letIn(session: Session): () => void {
+    this.#checkOpen()
+    this.#knocking.delete(session)
+    this.#inside.add(session)
+    return () => this.#inside.delete(session)
   }
 
   #endSessions(): void {
     for (const session of this.#sessions) session.end(stopping())
   }
+}
+
+/** Those that come while it waits, too. */
+async function allDone(sessions: ReadonlySet<Session>): Promise<void> {
+  while (sessions.size > 0) await Promise.all([...sessions].map((session) => session.done))
 }
 
 function stopping(): ProxyError {

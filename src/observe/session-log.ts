@@ -61,7 +61,7 @@ export class SessionLog implements SessionObserver {
       outcome,
       reason,
     }
-    const isProbe = outcome === 'no startup packet' || outcome === 'cancel request'
-    this.#log[isProbe ? 'debug' : this.#endLevel](facts, 'session ended')
+    const isQuiet = outcome === 'probe' || outcome === 'cancel request'
+    this.#log[isQuiet ? 'debug' : this.#endLevel](facts, 'session ended')
   }
 }

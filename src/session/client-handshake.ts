@@ -22,8 +22,10 @@ export type ClientHello =
   | { readonly type: 'packet'; readonly packet: StartupMessage | CancelRequest }
   /** A whole packet with broken contents: the client is told. */
   | { readonly type: 'broken'; readonly error: unknown }
-  /** Nothing that deserves an answer: a probe, noise, silence. */
+  /** Nothing that deserves an answer: noise, or somebody who gave up. */
   | { readonly type: 'none'; readonly reason: string }
+  /** Connected, sent nothing and left: a port scan, or a load balancer's health check. */
+  | { readonly type: 'probe' }
 
 export interface ClientHelloResult {
   /** The socket to go on with: the TLS one, when the client asked for TLS and got it. */
@@ -59,7 +61,8 @@ export async function clientHandshake(
           : await readExactly(client, length - PACKET_HEAD_BYTES, signal)
       bytes = rest === undefined ? head : Buffer.concat([head, rest])
     } catch (error) {
-      return none(silenceReason(socket, error, signal))
+      if (socket.bytesRead === 0 && !signal.aborted) return result({ type: 'probe' })
+      return none(silenceReason(asked.has('SSLRequest') && !encrypted, error, signal))
     }
 
     let packet: ReturnType<typeof parseInitialPacket>
@@ -118,8 +121,10 @@ function noiseReason(head: Buffer): string {
   return 'client sent bytes that cannot be a startup packet'
 }
 
-function silenceReason(socket: Socket, error: unknown, signal: AbortSignal): string {
-  if (signal.aborted) return 'client sent no startup packet in time'
-  if (socket.bytesRead === 0) return 'client sent nothing'
+function silenceReason(wasRefusedTls: boolean, error: unknown, signal: AbortSignal): string {
+  if (signal.aborted) return `client sent no startup packet: ${(signal.reason as Error).message}`
+  if (wasRefusedTls) {
+    return 'client left when it was not given TLS: use sslmode=disable or prefer with it, or start lakebase-proxy with --local-tls=auto'
+  }
   return `client left during its handshake: ${(error as Error).message}`
 }

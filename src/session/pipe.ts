@@ -20,6 +20,8 @@ export interface PipeOptions {
   clock: Clock
   /** 0: never. */
   idleTimeoutMs: number
+  /** What the client was sent last, before this. */
+  greeting: Buffer
 }
 
 // Silence after a half-close, or before a broken connection's last bytes are given up, in ms.
@@ -43,7 +45,8 @@ export class Pipe {
   #outcome: PipeOutcome = 'closed'
   #lastAt: number
   /** The last six bytes to the client; 0 once the client has answered. */
-  #tail = 0
+  #tail: number
+  #lingerMs = LINGER_MS
   #cancelTimer: () => void = () => {}
 
   constructor(client: Socket, upstream: Socket, options: PipeOptions) {
@@ -51,25 +54,40 @@ export class Pipe {
     this.#upstream = upstream
     this.#clock = options.clock
     this.#lastAt = options.clock.now()
-    this.#tail = READY_IDLE // the greeting ended so
+    this.#tail = tailAfter(0, options.greeting)
     this.done = this.#run(options.idleTimeoutMs)
   }
 
   /**
    * Does the session look idle: the last thing to the client was ReadyForQuery outside a
    * transaction, the client has sent nothing since, and both were silent for a second? A guess,
-   * since data can look so: acted upon only by closing, which is never a wrong byte.
+   * since data can look so: acted upon only by closing, which is never a wrong byte. Nobody is
+   * silent who is still being written to.
    */
   get looksIdle(): boolean {
-    return this.#tail === READY_IDLE && this.#clock.now() - this.#lastAt >= SILENCE_MS
+    return (
+      this.#tail === READY_IDLE &&
+      this.#clock.now() - this.#lastAt >= SILENCE_MS &&
+      this.#client.writableLength === 0 &&
+      this.#upstream.writableLength === 0
+    )
   }
 
-  /** Ends an idle session as its own client would: Terminate up, FIN down. */
+  /** On its way out, whoever wanted that. */
+  get isEnding(): boolean {
+    return this.#upstream.writableEnded || this.#client.writableEnded
+  }
+
+  /** Ends an idle session as its own client would: Terminate up, FIN down. Safe to call twice. */
   drain(): void {
+    if (this.isEnding) return
     this.#outcome = 'drained'
+    this.#lingerMs = SILENCE_MS
+    // Whatever is still said has no place to go behind a Terminate or a FIN.
+    for (const socket of [this.#client, this.#upstream]) socket.removeAllListeners('data').resume()
     this.#upstream.end(TERMINATE)
     this.#client.end()
-    this.#boundSilence(SILENCE_MS)
+    this.#boundSilence()
   }
 
   /** Ends the session now. */
@@ -108,11 +126,11 @@ export class Pipe {
     to.on('drain', () => from.resume())
     from.on('end', () => {
       to.end()
-      this.#boundSilence(LINGER_MS)
+      this.#boundSilence()
     })
     from.on('close', () => {
       if (!to.writableEnded) to.end()
-      this.#boundSilence(LINGER_MS)
+      this.#boundSilence()
     })
     if (from.closed && !to.writableEnded) to.end()
   }
@@ -125,10 +143,10 @@ export class Pipe {
     else other.end()
   }
 
-  /** Destroys both once nothing has moved for `silenceMs`. */
-  #boundSilence(silenceMs: number): void {
+  /** Destroys both once nothing has moved for a while. */
+  #boundSilence(): void {
     this.#lastAt = this.#clock.now()
-    this.#afterSilence(silenceMs, () => {
+    this.#afterSilence(this.#lingerMs, () => {
       this.#client.destroy()
       this.#upstream.destroy()
     })

@@ -9,6 +9,7 @@ import type { SecureContext } from 'node:tls'
 
 import { LinkedAbort } from '../abort.js'
 import type { Clock } from '../clock.js'
+import { isLoopback } from '../config/loopback.js'
 import { ProxyError, toClientError } from '../errors.js'
 import type { Cancels } from '../upstream/cancel.js'
 import type { Connector, ConnectPhase, ConnectProgress } from '../upstream/connect.js'
@@ -16,12 +17,14 @@ import { errorResponse, negotiateProtocolVersion } from '../wire/backend.js'
 import { type CancelRequest, fromWireText, type StartupMessage } from '../wire/frontend.js'
 import type { ClientAuth } from './client-auth.js'
 import { clientHandshake } from './client-handshake.js'
+import { ClientLeaving, ClientLeft } from './client-leaving.js'
 import { Pipe, type PipeOutcome } from './pipe.js'
 
-export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe'
+export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe' | 'cancel'
 
 export type SessionOutcome =
   | PipeOutcome
+  | 'probe'
   | 'no startup packet'
   | 'cancel request'
   | 'failed'
@@ -67,7 +70,7 @@ export interface SessionDeps {
   target: string
   /** Undefined: `local-tls=off`. */
   localTls: { readonly context: SecureContext } | undefined
-  /** Refuse clients that did not ask for TLS: the address is open to others. */
+  /** Refuse clients that did not ask for TLS, where they come from beyond this machine. */
   requireTls: boolean
   /** Undefined: `local-auth=trust`. */
   clientAuth: ClientAuth | undefined
@@ -77,8 +80,15 @@ export interface SessionDeps {
   handshakeTimeoutMs: number
   idleTimeoutMs: number
   observer: SessionObserver
-  /** Takes a place among the sessions, or throws why there is none; the returned function gives it back. */
-  admit: () => () => void
+  door: Door
+}
+
+/** Whether there is room inside; who a client is, this stage finds out. */
+export interface Door {
+  /** Throws why nobody comes in for now. */
+  check(): void
+  /** Takes a place, or throws why there is none; the returned function gives it back. */
+  enter(): () => void
 }
 
 export class Session implements SessionView {
@@ -131,6 +141,11 @@ export class Session implements SessionView {
     return this.#pipe?.looksIdle ?? false
   }
 
+  /** On its way out already: nothing is left to wait for but the closing. */
+  get isEnding(): boolean {
+    return this.#pipe?.isEnding ?? false
+  }
+
   /** Ends an idle session as its own client would. */
   drain(): void {
     this.#pipe?.drain()
@@ -148,33 +163,37 @@ export class Session implements SessionView {
     const socket = this.#socket
     socket.on('error', () => {}) // an unheard 'error' ends the process; whoever reads next hears of it
 
-    // From accept to a valid StartupMessage: one deadline for all of it, however the bytes dribble.
+    // From accept until the client has said who it is, and proved it where that is asked for: one
+    // deadline for all of it, however the bytes dribble.
     const handshake = new LinkedAbort(this.#ending.signal)
-    handshake.abortAfter(
-      clock,
-      handshakeTimeoutMs,
-      () => new ProxyError('protocol', 'timeout expired'),
-    )
-    const { client, encrypted, hello } = await clientHandshake(
-      socket,
-      localTls?.context,
-      handshake.signal,
-    )
-    handshake.release()
-    switch (hello.type) {
-      case 'none':
-        socket.destroy()
-        return this.#closed('no startup packet', hello.reason)
-      case 'broken':
-        return this.#fail(client, hello.error)
-      case 'packet':
-        if (hello.packet.type === 'CancelRequest') return this.#cancel(client, hello.packet)
-        return this.#serve(client, encrypted, hello.packet)
+    handshake.abortAfter(clock, handshakeTimeoutMs, handshakeTimeout)
+    try {
+      const { client, encrypted, hello } = await clientHandshake(
+        socket,
+        localTls?.context,
+        handshake.signal,
+      )
+      switch (hello.type) {
+        case 'probe':
+          socket.destroy()
+          return this.#closed('probe', undefined)
+        case 'none':
+          socket.destroy()
+          return this.#closed('no startup packet', hello.reason)
+        case 'broken':
+          return this.#fail(client, hello.error)
+        case 'packet':
+          if (hello.packet.type === 'CancelRequest') return await this.#cancel(client, hello.packet)
+          return await this.#serve(client, encrypted, hello.packet, handshake)
+      }
+    } finally {
+      handshake.release()
     }
   }
 
   /** No reply, and none is waited for: its client may leave at once. */
   async #cancel(client: Socket, request: CancelRequest): Promise<void> {
+    this.#enter('cancel')
     client.resume()
     let failure: unknown
     try {
@@ -187,22 +206,28 @@ export class Session implements SessionView {
     this.#closed('cancel request', undefined)
   }
 
-  async #serve(client: Socket, encrypted: boolean, startup: StartupMessage): Promise<void> {
-    const { admit, clientAuth, requireTls, connector, cancels, observer } = this.#deps
-    const { clock, idleTimeoutMs } = this.#deps
+  async #serve(
+    client: Socket,
+    encrypted: boolean,
+    startup: StartupMessage,
+    handshake: LinkedAbort,
+  ): Promise<void> {
+    const { door, requireTls, connector, cancels, observer, clock, idleTimeoutMs } = this.#deps
     this.user = textOf(startup, 'user')
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
     let release = (): void => {}
     try {
-      if (requireTls && !encrypted) throw tlsRequired()
-      release = admit()
+      if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
+      door.check() // before a password is asked for: to pg_isready that would be a yes
       if (startup.protocolMinor > 0 || startup.protocolOptions.length > 0) {
         client.write(negotiateProtocolVersion(startup.protocolOptions))
       }
 
-      this.#enter('client-auth')
-      await clientAuth?.authenticate(client, this.#ending.signal)
+      await this.#authenticate(client, handshake.signal)
+      handshake.release()
+      // Not before: who is nobody yet takes nobody's place.
+      release = door.enter()
 
       const leaving = new ClientLeaving(client, this.#ending.signal)
       const connected = await connector
@@ -214,7 +239,7 @@ export class Session implements SessionView {
       const unregister = cancels.register(key, endpoint, upstream.address)
       this.#enter('pipe')
       client.write(greeting)
-      this.#pipe = new Pipe(client, upstream.socket, { clock, idleTimeoutMs })
+      this.#pipe = new Pipe(client, upstream.socket, { clock, idleTimeoutMs, greeting })
       observer.connected(this)
       const outcome = await this.#pipe.done
       unregister()
@@ -223,6 +248,18 @@ export class Session implements SessionView {
       this.#fail(client, error)
     } finally {
       release()
+    }
+  }
+
+  /** A client that has no password hangs up to ask its user for one: it has not failed, but left. */
+  async #authenticate(client: Socket, signal: AbortSignal): Promise<void> {
+    const { clientAuth } = this.#deps
+    if (clientAuth === undefined) return
+    this.#enter('client-auth')
+    try {
+      await clientAuth.authenticate(client, signal)
+    } catch (error) {
+      throw client.readableEnded || client.destroyed ? new ClientLeft() : error
     }
   }
 
@@ -261,32 +298,6 @@ export class Session implements SessionView {
   }
 }
 
-class ClientLeft extends Error {}
-
-/**
- * Aborts when the client leaves while nobody reads from it, so that its upstream is not dialled for
- * nothing. One that has sent ahead and then half-closed has not left.
- */
-class ClientLeaving extends LinkedAbort {
-  readonly #client: Socket
-  // An end is announced only to who reads; read(0) takes no byte.
-  readonly #look = (): void => void this.#client.read(0)
-  readonly #left = (): void => this.abort(new ClientLeft())
-
-  constructor(client: Socket, closing: AbortSignal) {
-    super(closing)
-    this.#client = client
-    client.on('readable', this.#look).on('end', this.#left).on('close', this.#left)
-    if (client.destroyed || client.readableEnded) this.#left()
-    else this.#look()
-  }
-
-  override release(): void {
-    super.release()
-    this.#client.off('readable', this.#look).off('end', this.#left).off('close', this.#left)
-  }
-}
-
 const ERROR_PATIENCE_MS = 2_000
 
 /** Closing with unread bytes would be a reset, which can take the error's text away from its reader. */
@@ -296,6 +307,17 @@ function endGently(client: Socket, lastBytes: Buffer, clock: Clock): void {
   const cancel = clock.after(ERROR_PATIENCE_MS, () => client.destroy())
   client.once('close', cancel)
   client.once('end', () => client.destroySoon())
+}
+
+function handshakeTimeout(): ProxyError {
+  return new ProxyError('protocol', 'timeout expired before the client had said who it is', {
+    hint: 'Raise --handshake-timeout of lakebase-proxy, if this client is slow for a reason.',
+  })
+}
+
+/** Over loopback or a Unix socket: nobody else's machine lies between. */
+function isFromHere({ localAddress }: Socket): boolean {
+  return localAddress === undefined || isLoopback(localAddress)
 }
 
 function tlsRequired(): ProxyError {
