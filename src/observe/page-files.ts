@@ -18,8 +18,11 @@ const SVG = 'image/svg+xml'
 const TYPES: Readonly<Record<string, string>> = {
   'index.html': HTML,
   'page.css': CSS,
+  'targets.css': CSS,
+  'lists.css': CSS,
   'page.js': SCRIPT,
   'charts.js': SCRIPT,
+  'copy.js': SCRIPT,
   'sessions.js': SCRIPT,
   'targets.js': SCRIPT,
   'failures.js': SCRIPT,

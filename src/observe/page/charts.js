@@ -1,0 +1,231 @@
+// @ts-check
+/** Three charts of the last 15 minutes: sessions, bytes per second, and connect time by phase. */
+
+import { fromTemplate, inBytes, inMilliseconds, partsOf, put } from './words.js'
+
+/** @typedef {import('../history.js').Sample} Sample */
+/** @typedef {{ name: string, colour: string, of: (s: Sample) => number | undefined }} Line */
+/** `least`: the smallest top of the scale. @typedef {{ title: string, say: (value: number) => string, least: number, stacked?: boolean, lines: readonly Line[] }} Chart */
+
+const SPAN_MS = 15 * 60_000
+const MIN_SPAN_MS = 2 * 60_000
+const KEPT = SPAN_MS / 5_000
+const HEIGHT = 170
+// As the alpha of a #rrggbb colour, for the area under a line.
+const WASH = '24'
+
+/** @type {readonly Chart[]} */
+const CHARTS = [
+  {
+    title: 'Sessions',
+    say: (value) => value.toFixed(0),
+    least: 4,
+    lines: [{ name: 'open', colour: '--chart-1', of: (s) => s.sessions }],
+  },
+  {
+    title: 'Bytes per second',
+    say: (value) => `${inBytes(value)}/s`,
+    least: 1_000,
+    lines: [
+      { name: 'down', colour: '--chart-1', of: (s) => s.bytesDownPerSecond },
+      { name: 'up', colour: '--chart-2', of: (s) => s.bytesUpPerSecond },
+    ],
+  },
+  {
+    title: 'Connect time by phase',
+    say: inMilliseconds,
+    least: 20,
+    stacked: true,
+    lines: [
+      { name: 'token, address', colour: '--chart-1', of: (s) => s.connectMs.resolve },
+      { name: 'dial', colour: '--chart-2', of: (s) => s.connectMs.dial },
+      { name: 'TLS', colour: '--chart-3', of: (s) => s.connectMs.tls },
+      { name: 'login', colour: '--chart-4', of: (s) => s.connectMs.login },
+      { name: 'start', colour: '--chart-5', of: (s) => s.connectMs['start-instance'] },
+    ],
+  },
+]
+
+/** @type {Sample[]} */
+let samples = []
+/** @type {Plot[]} */
+let plots = []
+
+/** @param {readonly Sample[]} history */
+export function showHistory(history) {
+  samples = [...history]
+  if (plots.length === 0) {
+    const list = /** @type {HTMLElement} */ (document.getElementById('charts'))
+    plots = CHARTS.map((chart) => new Plot(chart, list))
+    const scheme = matchMedia('(prefers-color-scheme: dark)')
+    scheme.addEventListener('change', () => {
+      for (const plot of plots) plot.draw()
+    })
+  }
+  for (const plot of plots) plot.update()
+}
+
+/** @param {Sample} sample */
+export function addSample(sample) {
+  showHistory([...samples, sample].slice(-KEPT))
+}
+
+class Plot {
+  /** @type {any} uPlot, which brings types for modules only */
+  #plot
+
+  /** @param {Chart} chart @param {HTMLElement} list */
+  constructor(chart, list) {
+    this.chart = chart
+    this.root = fromTemplate('chart-figure')
+    put(/** @type {HTMLElement} */ (partsOf(this.root).title), chart.title)
+    this.place = /** @type {HTMLElement} */ (this.root.querySelector('.plot'))
+    const legend = /** @type {HTMLElement} */ (this.root.querySelector('.legend'))
+    this.values = chart.lines.map((line) => legendEntry(legend, line))
+    list.append(this.root)
+    this.draw()
+    new ResizeObserver(() => {
+      this.#plot.setSize({ width: this.place.clientWidth, height: HEIGHT })
+    }).observe(this.place)
+  }
+
+  /** From the start: colours are read when it is built. */
+  draw() {
+    this.#plot?.destroy()
+    const { chart, place } = this
+    const colour = (/** @type {string} */ name) =>
+      getComputedStyle(place).getPropertyValue(name).trim()
+    const grid = { stroke: colour('--line'), width: 1 }
+    const axis = {
+      stroke: colour('--muted'),
+      font: '11px system-ui, sans-serif',
+      ticks: { show: false },
+    }
+    const { paths } = /** @type {any} */ (globalThis).uPlot
+    const bars = paths.bars({ size: [1, 6, 2], align: -1 })
+    const series = chart.lines.map(({ name, colour: of }) => ({
+      label: name,
+      stroke: colour(of),
+      fill: chart.stacked ? colour(of) : `${colour(of)}${WASH}`,
+      width: chart.stacked ? 0 : 1.6,
+      points: { show: false },
+      ...(chart.stacked ? { paths: bars } : {}),
+    }))
+    this.#plot = new /** @type {any} */ (globalThis).uPlot(
+      {
+        width: place.clientWidth,
+        height: HEIGHT,
+        legend: { show: false },
+        padding: [8, 4, 0, 0],
+        cursor: {
+          y: false,
+          drag: { x: false, y: false },
+          points: { show: !chart.stacked, size: 6 },
+        },
+        scales: {
+          x: { time: true, range: () => span() },
+          y: {
+            range: (
+              /** @type {any} */ _u,
+              /** @type {number} */ _min,
+              /** @type {number} */ max,
+            ) => [0, Math.max(max * 1.15, chart.least)],
+          },
+        },
+        axes: [
+          {
+            ...axis,
+            grid: { show: false },
+            size: 26,
+            space: 70,
+            values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map(clock),
+          },
+          {
+            ...axis,
+            grid,
+            size: 62,
+            space: 36,
+            values: (/** @type {any} */ _u, /** @type {number[]} */ ys) =>
+              ys.map((y) =>
+                Number.isInteger(y) || chart.title !== 'Sessions' ? chart.say(y) : '',
+              ),
+          },
+        ],
+        series: [{}, ...(chart.stacked ? series.toReversed() : series)],
+        hooks: { setCursor: [(/** @type {any} */ u) => this.#say(u.cursor.idx)] },
+      },
+      this.#data(),
+      place,
+    )
+    this.#say(undefined)
+  }
+
+  update() {
+    this.#plot.setData(this.#data())
+    this.#say(this.#plot.cursor.idx)
+  }
+
+  /** A stack is drawn from its whole down to its lowest part, each over the one before. */
+  #data() {
+    const { lines, stacked } = this.chart
+    const times = samples.map(({ at }) => at / 1000)
+    if (!stacked)
+      return [times, ...lines.map(({ of }) => samples.map((sample) => of(sample) ?? null))]
+    const sums = lines.map((_line, index) =>
+      samples.map((sample) => sumOf(lines.slice(0, index + 1), sample)),
+    )
+    return [times, ...sums.toReversed()]
+  }
+
+  /** The values under the pointer, else the latest. @param {number | null | undefined} index */
+  #say(index) {
+    const { lines, say, title, stacked } = this.chart
+    const latest = stacked
+      ? samples.findLast((sample) => sumOf(lines, sample) !== null)
+      : samples.at(-1)
+    const sample = (index === null || index === undefined ? undefined : samples[index]) ?? latest
+    const said = lines.map(({ name, of }, line) => {
+      const value = sample === undefined ? undefined : of(sample)
+      const text = value === undefined ? '–' : say(value)
+      const entry = /** @type {{ root: HTMLElement, value: HTMLElement }} */ (this.values[line])
+      put(entry.value, text)
+      // Few instances are ever started by a client.
+      entry.root.hidden = name === 'start' && !samples.some((each) => of(each) !== undefined)
+      return entry.root.hidden ? '' : `${name} ${text}`
+    })
+    this.place.ariaLabel = `${title}: ${said.filter(Boolean).join(', ')}`
+  }
+}
+
+/** @param {readonly Line[]} lines @param {Sample} sample */
+function sumOf(lines, sample) {
+  const values = lines.map(({ of }) => of(sample)).filter((value) => value !== undefined)
+  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0)
+}
+
+/** What there is of the last 15 minutes, in seconds. */
+function span() {
+  const end = samples.at(-1)?.at ?? Date.now()
+  const known = end - (samples[0]?.at ?? end)
+  return [(end - Math.min(SPAN_MS, Math.max(MIN_SPAN_MS, known))) / 1000, end / 1000]
+}
+
+/** @param {number} seconds since the epoch */
+function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString(undefined, {
+    hour: '2-digit',
+    minute: '2-digit',
+  })
+}
+
+/** @param {HTMLElement} legend @param {Line} line */
+function legendEntry(legend, { name, colour }) {
+  const root = document.createElement('li')
+  const mark = document.createElement('span')
+  mark.className = 'mark'
+  mark.style.background = `var(${colour})`
+  const value = document.createElement('b')
+  root.append(mark, `${name} `, value)
+  legend.append(root)
+  return { root, value }
+}

@@ -1,0 +1,163 @@
+// @ts-check
+/** The open sessions as a table that can be sorted by any of its columns. */
+
+import { copyable } from './copy.js'
+import { inBytes, inTime, put, putValue } from './words.js'
+
+/** @typedef {import('../status.js').SessionStatus} SessionStatus */
+/** @typedef {{ name: string, key: (s: SessionStatus) => string | number, show: (s: SessionStatus, now: number) => string, isNumber?: boolean }} Column */
+
+/** @type {readonly Column[]} */
+const COLUMNS = [
+  { name: 'Session', key: (s) => s.id, show: (s) => s.id },
+  { name: 'Target', key: (s) => s.target, show: (s) => s.target },
+  { name: 'Client', key: (s) => s.client, show: (s) => s.client },
+  { name: 'User', key: (s) => s.user ?? '', show: (s) => s.user ?? '' },
+  { name: 'Database', key: (s) => s.database ?? '', show: (s) => s.database ?? '' },
+  {
+    name: 'Application',
+    key: (s) => s.applicationName ?? '',
+    show: (s) => s.applicationName ?? '',
+  },
+  { name: 'Phase', key: (s) => phaseOf(s), show: (s) => phaseOf(s) },
+  {
+    name: 'Age',
+    key: (s) => -s.openedAt,
+    show: (s, now) => inTime(now - s.openedAt),
+    isNumber: true,
+  },
+  { name: 'Up', key: (s) => s.bytesUp, show: (s) => inBytes(s.bytesUp), isNumber: true },
+  { name: 'Down', key: (s) => s.bytesDown, show: (s) => inBytes(s.bytesDown), isNumber: true },
+  { name: 'Last error', key: (s) => s.lastError ?? '', show: (s) => s.lastError ?? '' },
+]
+
+/** @type {Map<string, HTMLTableRowElement>} */
+const rows = new Map()
+/** @type {readonly SessionStatus[]} */
+let sessions = []
+let sortedBy = 7
+let ascending = true
+
+const card = /** @type {HTMLElement} */ (document.getElementById('sessions'))
+const body = /** @type {HTMLElement} */ (card.querySelector('tbody'))
+const emptyLine = /** @type {HTMLInputElement} */ (card.querySelector('.line input'))
+const headings = COLUMNS.map(heading)
+card.querySelector('thead tr')?.append(...headings)
+// Where the table is laid out as blocks, browsers no longer take it for one.
+for (const [selector, role] of [
+  ['table', 'table'],
+  ['thead', 'rowgroup'],
+  ['tbody', 'rowgroup'],
+  ['thead tr', 'row'],
+]) {
+  card.querySelector(String(selector))?.setAttribute('role', String(role))
+}
+copyable(/** @type {Element} */ (card.querySelector('.line')))
+
+/**
+ * @param {readonly SessionStatus[]} open
+ * @param {number} omitted how many more there are
+ * @param {string} line to connect with, for when there is none
+ * @param {number} now
+ */
+export function showSessions(open, omitted, line, now) {
+  sessions = open
+  const total = open.length + omitted
+  const count = /** @type {HTMLElement} */ (document.getElementById('sessions-count'))
+  put(
+    count,
+    total === 0 ? '' : omitted > 0 ? `${total}, the latest ${open.length} shown` : `${total}`,
+  )
+  card.classList.toggle('is-empty', total === 0)
+  putValue(emptyLine, line)
+  const ids = new Set(open.map(({ id }) => id))
+  for (const [id, row] of rows) {
+    if (ids.has(id)) continue
+    row.remove()
+    rows.delete(id)
+  }
+  for (const session of open) if (!rows.has(session.id)) rows.set(session.id, newRow())
+  hideUnused()
+  sort()
+  tickSessions(now)
+}
+
+/** What nobody has a value for, or all have the same, is not worth its place. */
+function hideUnused() {
+  for (const [index, { name, key }] of COLUMNS.entries()) {
+    const values = new Set(sessions.map(key))
+    const isUnused = name === 'Target' ? values.size < 2 : values.size === 1 && values.has('')
+    const cells = [headings[index], ...[...rows.values()].map((row) => row.cells[index])]
+    for (const cell of cells) cell?.classList.toggle('is-unused', isUnused)
+  }
+}
+
+/** @param {number} now */
+export function tickSessions(now) {
+  for (const session of sessions) {
+    const row = rows.get(session.id)
+    if (row === undefined) continue
+    for (const [index, column] of COLUMNS.entries()) {
+      const cell = row.cells[index]
+      if (cell === undefined) continue
+      const text = column.show(session, now)
+      put(cell, text)
+      // The table cuts what is too long for its column.
+      if (cell.title !== text && column.isNumber !== true) cell.title = text
+    }
+  }
+}
+
+function sort() {
+  const { key } = /** @type {Column} */ (COLUMNS[sortedBy])
+  const sign = ascending ? 1 : -1
+  const order = [...sessions].sort((a, b) => {
+    const [left, right] = [key(a), key(b)]
+    if (left === right) return a.id < b.id ? -1 : 1
+    return left < right ? -sign : sign
+  })
+  for (const [index, { id }] of order.entries()) {
+    const row = /** @type {HTMLElement} */ (rows.get(id))
+    // Rows that are in their place are not touched: a selection in them stays.
+    if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null)
+  }
+  for (const [index, heading] of headings.entries()) {
+    const direction = ascending ? 'ascending' : 'descending'
+    heading.ariaSort = index === sortedBy ? direction : 'none'
+  }
+}
+
+/** @param {Column} column @param {number} index */
+function heading({ name, isNumber }, index) {
+  const cell = document.createElement('th')
+  cell.scope = 'col'
+  cell.setAttribute('role', 'columnheader')
+  cell.classList.toggle('number', isNumber === true)
+  const button = document.createElement('button')
+  button.type = 'button'
+  button.textContent = name
+  button.addEventListener('click', () => {
+    ascending = index === sortedBy ? !ascending : true
+    sortedBy = index
+    sort()
+  })
+  cell.append(button)
+  return cell
+}
+
+function newRow() {
+  const row = document.createElement('tr')
+  row.setAttribute('role', 'row')
+  for (const { name, isNumber } of COLUMNS) {
+    const cell = row.insertCell()
+    cell.setAttribute('role', 'cell')
+    cell.dataset.label = name
+    cell.classList.toggle('number', isNumber === true)
+  }
+  return row
+}
+
+/** @param {SessionStatus} session */
+function phaseOf({ phase }) {
+  return phase === 'pipe' ? 'connected' : phase
+}
