@@ -1,41 +1,35 @@
 /** What a person sees when the proxy has started: each target, where to connect, as whom, what to paste. */
 
-import type { ProxySettings, TargetSettings } from '../config/settings.js'
-import { authority, localAddress } from './local-address.js'
-import { psqlCommand } from './url.js'
+import type { ProxyStatus, TargetStatus } from '../observe/status.js'
 
 export interface Started {
-  readonly targets: readonly {
-    readonly settings: TargetSettings
-    readonly listener: { readonly port: number; readonly addresses: readonly string[] }
-  }[]
+  status(): Pick<ProxyStatus, 'targets'>
+  readonly adminUrl: string | undefined
   readonly localCaFile: string | undefined
 }
 
 /** Whole lines, for a terminal. */
-export function banner(started: Started, settings: ProxySettings): string {
-  const lines: string[] = ['']
-  for (const { settings: target, listener } of started.targets) {
-    const address = localAddress(target, settings, listener.port)
-    const sockets = listener.addresses.filter((each) => each.startsWith('/'))
-    lines.push(
-      `  ${target.name}`,
-      `    connect to  ${[authority(address), ...sockets].join(', ')}`,
-      `    as          ${asWhom(target)}`,
-      `    password    ${target.localAuth === 'password' ? 'the local one' : 'none'}`,
-      `    paste       ${psqlCommand(address)}`,
-      '',
-    )
-  }
-  if (started.localCaFile !== undefined) {
-    lines.push(`  TLS with a certificate of the CA in ${started.localCaFile}`, '')
-  }
-  return `${lines.join('\n')}\n`
+export function banner(proxy: Started): string {
+  const lines = proxy.status().targets.flatMap(targetLines)
+  if (proxy.adminUrl !== undefined) lines.push(`  status page ${proxy.adminUrl}`)
+  if (proxy.localCaFile !== undefined) lines.push(`  CA of TLS   ${proxy.localCaFile}`)
+  return `\n${lines.join('\n')}\n\n`
 }
 
-function asWhom({ user, group, target }: TargetSettings): string {
-  if (user === 'client') return 'the user each client names'
-  if (group !== undefined) return `group ${group}`
-  if (user !== 'identity') return user
-  return target.kind === 'static' ? target.user : 'the identity signed in to the workspace'
+function targetLines(target: TargetStatus): string[] {
+  const lines = [
+    `  ${target.name}`,
+    `    state     ${target.words}${target.apiState === undefined ? '' : ` (${target.apiState})`}`,
+    `    at        ${target.addresses.join(', ')}`,
+    `    as        ${asWhom(target)}`,
+    `    password  ${target.localAuth === 'password' ? 'the one of local-auth' : 'none'}`,
+    `    paste     ${target.connect.psql}`,
+  ]
+  if (target.hint !== undefined) lines.splice(2, 0, `    hint      ${target.hint}`)
+  return [...lines, '']
+}
+
+function asWhom({ role, roleOfClient }: TargetStatus): string {
+  if (roleOfClient) return 'the user that each client names'
+  return role ?? 'the identity signed in to the workspace'
 }

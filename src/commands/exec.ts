@@ -9,8 +9,9 @@ import { constants } from 'node:os'
 import type { ProxySettings, TargetSettings } from '../config/settings.js'
 import { ProxyError } from '../errors.js'
 import { createLog } from '../log.js'
+import type { LocalAddress } from '../observe/connection-lines.js'
 import type { ConfigRequest, Invocation, Surroundings } from './command.js'
-import { type LocalAddress, localAddress, localVariables } from './local-address.js'
+import { localAddress, localVariables } from './local-address.js'
 import { oneTarget } from './one-target.js'
 import { startDaemon } from './start.js'
 
@@ -20,6 +21,7 @@ export async function exec(
   pickTarget: ConfigRequest['pickTarget'],
 ): Promise<number> {
   const { program, operands, surroundings } = invocation
+  const { env } = surroundings
   if (program.length === 0) {
     throw new ProxyError('config', 'there is no program to run', {
       hint: `Put it after two hyphens: lakebase-proxy exec ${[...operands, '--'].join(' ')} psql`,
@@ -35,7 +37,9 @@ export async function exec(
   try {
     const [own] = settings.targets
     const password = own!.localAuth === 'password' ? settings.localPassword?.reveal() : undefined
-    const address = localAddress(own!, settings, proxy.targets[0]!.listener.port)
+    const known = localAddress(own!, settings, proxy.targets[0]!.listener.port)
+    // With `user: client` it is the program's environment that names the role.
+    const address = known.userMatters ? { ...known, user: env.PGUSER ?? env.USER } : known
     return await runWithProxy({ words: program, address, password, surroundings })
   } finally {
     await proxy.close()

@@ -1,18 +1,7 @@
 /** Where clients connect, as far as the settings alone tell: nothing is asked of a running proxy. */
 
 import type { ProxySettings, TargetSettings } from '../config/settings.js'
-
-export interface LocalAddress {
-  readonly host: string
-  readonly port: number
-  readonly database: string
-  /** Undefined with `user: client`, where it is the client that knows. */
-  readonly user: string | undefined
-  readonly sslmode: 'disable' | 'require'
-}
-
-/** With `user: identity` the proxy takes any name; but there must be one, for libpq to be content. */
-const ANY_USER = 'lakebase'
+import { inUrl, type LocalAddress, userOf } from '../observe/connection-lines.js'
 
 export function localAddress(
   target: TargetSettings,
@@ -24,7 +13,8 @@ export function localAddress(
     port,
     database: target.database,
     user: localUser(target),
-    sslmode: settings.localTls === 'off' ? 'disable' : 'require',
+    userMatters: target.user === 'client',
+    tls: settings.localTls !== 'off',
   }
 }
 
@@ -34,22 +24,17 @@ function localHost(addresses: readonly string[]): string {
   return both || wildcard ? 'localhost' : (addresses[0] ?? 'localhost')
 }
 
+/** Undefined where only the workspace knows, or only the client. */
 function localUser({ user, target }: TargetSettings): string | undefined {
-  if (user === 'client') return undefined
-  if (user !== 'identity') return user
-  return target.kind === 'static' ? target.user : ANY_USER
+  if (user !== 'identity' && user !== 'client') return user
+  return user === 'identity' && target.kind === 'static' ? target.user : undefined
 }
 
-/** `postgresql://…`, and with a driver `postgresql+psycopg://…`. */
-export function localUri(address: LocalAddress, scheme = 'postgresql'): string {
-  const user = address.user === undefined ? '' : `${encodeURIComponent(address.user)}@`
+export function localUri(address: LocalAddress): string {
   const database = encodeURIComponent(address.database)
-  return `${scheme}://${user}${authority(address)}/${database}?sslmode=${address.sslmode}`
-}
-
-/** `host:port`, an IPv6 address in brackets. */
-export function authority({ host, port }: Pick<LocalAddress, 'host' | 'port'>): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  const user = encodeURIComponent(userOf(address))
+  const host = inUrl(address.host)
+  return `postgresql://${user}@${host}:${address.port}/${database}?sslmode=${sslmodeOf(address)}`
 }
 
 /** What libpq's tools and most drivers read, and the variable of our own. */
@@ -57,9 +42,14 @@ export function localVariables(address: LocalAddress): Readonly<Record<string, s
   return {
     PGHOST: address.host,
     PGPORT: String(address.port),
-    ...(address.user === undefined ? {} : { PGUSER: address.user }),
+    PGUSER: userOf(address),
     PGDATABASE: address.database,
-    PGSSLMODE: address.sslmode,
+    PGSSLMODE: sslmodeOf(address),
     LAKEBASE_PG_URL: localUri(address),
   }
+}
+
+/** Our own certificate is nobody's to verify; on loopback the alternative is no TLS at all. */
+export function sslmodeOf({ tls }: LocalAddress): 'require' | 'disable' {
+  return tls ? 'require' : 'disable'
 }

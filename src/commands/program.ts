@@ -8,9 +8,7 @@ import { isSettingName, SETTINGS } from '../config/table.js'
 import { ProxyError } from '../errors.js'
 import type { Command, ConfigRequest, Invocation, Surroundings } from './command.js'
 import { buildTree, flagsOf } from './command-tree.js'
-import { COMMANDS } from './registry.js'
-
-const DEFAULT_COMMAND = 'start'
+import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
 
 /** Resolves to the exit code. Errors: those of the commands, and kind `config` for wrong usage. */
 export async function runProgram(

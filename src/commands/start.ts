@@ -26,9 +26,15 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
   for (const notice of notices) log.warn(notice)
 
   const proxy = await startDaemon(config, surroundings, log)
-  if (!settings.quiet && settings.logFormat === 'pretty') stderr.write(banner(proxy, settings))
-  for (const { settings: target, listener } of proxy.targets) {
-    log.info({ target: target.name, addresses: listener.addresses }, 'listening')
+  if (!settings.quiet && machine.isTerminal && settings.logFormat === 'pretty') {
+    signedIn(proxy).then(
+      () => stderr.write(banner(proxy)),
+      () => {},
+    )
+  } else {
+    for (const { settings: target, listener } of proxy.targets) {
+      log.info({ target: target.name, addresses: listener.addresses }, 'listening')
+    }
   }
   const reload = async (): Promise<void> => {
     try {
@@ -42,6 +48,17 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
   const canReload = config.configFile !== undefined && machine.platform !== 'win32'
   return untilStopped({ proxy, onSignal, reload: canReload ? reload : undefined, log })
 }
+
+/** Listening goes before signing in; but a banner that tells as whom is worth a moment. */
+async function signedIn(proxy: Daemon): Promise<void> {
+  const asked = proxy.targets.map((target) => target.prime().catch(() => {}))
+  await Promise.race([
+    Promise.all(asked),
+    new Promise<void>((resolve) => systemClock.after(BANNER_WAIT_MS, resolve)),
+  ])
+}
+
+const BANNER_WAIT_MS = 2_000
 
 /** Also for `exec` and `demo`. */
 export function startDaemon(

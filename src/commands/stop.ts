@@ -8,6 +8,8 @@ import type { Log } from '../log.js'
 import type { StopSignal, Surroundings } from './command.js'
 
 export interface StoppableProxy {
+  /** Resolves when it has ended, by whatever; as `drain` does. */
+  readonly done: Promise<boolean>
   /** True when no session was cut short. */
   drain(): Promise<boolean>
   close(): Promise<void>
@@ -27,24 +29,28 @@ export function untilStopped({ proxy, onSignal, reload, log }: StopOptions): Pro
     let draining = false
     let reloading: Promise<void> = Promise.resolve()
 
+    const end = (inTime: boolean): void => {
+      log.info(inTime ? 'stopped' : 'stopped; drain-timeout was over, sessions were cut short')
+      finish(inTime ? 0 : 1)
+    }
+    const failed = (error: unknown): void => {
+      log.error({ err: error }, 'drain failed')
+      finish(1)
+    }
     const drain = async (signal: StopSignal): Promise<void> => {
       draining = true
       log.info(`${signal}: draining; once more to stop now`)
       await reloading
-      const inTime = await proxy.drain()
-      log.info(inTime ? 'drained' : 'drain-timeout is over, sessions were cut short')
-      finish(inTime ? 0 : 1)
+      await proxy.drain()
     }
-    const onDrainFailed = (error: unknown): void => {
-      log.error({ err: error }, 'drain failed')
-      finish(1)
-    }
+    // Also after POST /shutdown.
+    proxy.done.then(end, failed)
     const stopListening = onSignal((signal) => {
       if (signal === 'SIGHUP' && (reload !== undefined || draining)) {
         if (draining || reload === undefined) return
         reloading = reloading.then(reload)
       } else if (!draining) {
-        drain(signal).catch(onDrainFailed)
+        drain(signal).catch(failed)
       } else {
         // Not awaited: who asks twice does not want to wait.
         proxy.close().catch(() => {})
@@ -56,4 +62,22 @@ export function untilStopped({ proxy, onSignal, reload, log }: StopOptions): Pro
       resolve(exitCode)
     }
   })
+}
+
+/**
+ * For commands that only run until they are stopped: `signal` aborts with the first of our
+ * signals. A second one, for whom the end takes too long, resolves `impatient` to an exit code.
+ */
+export function stopOnSignal(onSignal: Surroundings['onSignal']): {
+  readonly signal: AbortSignal
+  readonly impatient: Promise<number>
+} {
+  const stopping = new AbortController()
+  const impatient = new Promise<number>((resolve) => {
+    onSignal((signal) => {
+      if (stopping.signal.aborted) resolve(signal === 'SIGINT' ? 130 : 1)
+      stopping.abort()
+    })
+  })
+  return { signal: stopping.signal, impatient }
 }

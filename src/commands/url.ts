@@ -2,13 +2,8 @@
 
 import type { ProxySettings, TargetSettings } from '../config/settings.js'
 import { ProxyError } from '../errors.js'
-import {
-  authority,
-  type LocalAddress,
-  localAddress,
-  localUri,
-  localVariables,
-} from './local-address.js'
+import { connectionLines, type LocalAddress, quoted, userOf } from '../observe/connection-lines.js'
+import { localAddress, localUri, localVariables, sslmodeOf } from './local-address.js'
 
 export const URL_FORMATS = [
   'psql',
@@ -36,78 +31,56 @@ export function urlText({ format, target, settings }: UrlOptions): string {
       hint: 'Ask it: lakebase-proxy status',
     })
   }
-  return formatAddress(format, localAddress(target, settings), shortName(target))
-}
-
-/** `name` is what the connection is called in the tools that name theirs. */
-export function formatAddress(format: UrlFormat, address: LocalAddress, name: string): string {
+  const address = localAddress(target, settings)
   switch (format) {
     case 'psql':
-      return `${psqlCommand(address)}\n`
+    case 'jdbc':
+    case 'sqlalchemy':
+    case 'dbeaver':
+      return `${connectionLines(address)[format]}\n`
     case 'uri':
       return `${localUri(address)}\n`
-    case 'sqlalchemy':
-      return `${localUri(address, 'postgresql+psycopg')}\n`
-    case 'jdbc':
-      return `${jdbcUrl(address)}\n`
     case 'env':
-      return variableLines(address, (key, value) => `export ${key}=${shellWord(value)}`)
+      return variableLines(address, (name, value) => `export ${name}=${quoted(value)}`)
     case 'dotenv':
-      return variableLines(address, (key, value) => `${key}=${dotenvWord(value)}`)
+      return variableLines(address, (name, value) => `${name}=${inDotenv(value)}`)
     case 'pgservice':
-      return serviceSection(address, name)
-    case 'dbeaver':
-      return `${dbeaverCommand(address, name)}\n`
+      return serviceSection(address, serviceName(target))
   }
-}
-
-export function psqlCommand({ host, port, user, database }: LocalAddress): string {
-  const words = ['psql', '-h', host, '-p', String(port)]
-  if (user !== undefined) words.push('-U', user)
-  return [...words, '-d', database].map(shellWord).join(' ')
-}
-
-export function jdbcUrl(address: LocalAddress): string {
-  const user = address.user === undefined ? '' : `user=${encodeURIComponent(address.user)}&`
-  const database = encodeURIComponent(address.database)
-  return `jdbc:postgresql://${authority(address)}/${database}?${user}sslmode=${address.sslmode}`
 }
 
 function variableLines(
   address: LocalAddress,
-  line: (key: string, value: string) => string,
+  line: (name: string, value: string) => string,
 ): string {
-  const lines = Object.entries(localVariables(address)).map(([key, value]) => line(key, value))
+  const lines = Object.entries(localVariables(address)).map(([name, value]) => line(name, value))
   return `${lines.join('\n')}\n`
+}
+
+/** As dotenv reads it: bare where it can be, else in quotes that the value does not hold. */
+function inDotenv(value: string): string {
+  if (/^[\w@%+=:,./?&-]+$/.test(value)) return value
+  const quote = ["'", '"', '`'].find((each) => !value.includes(each))
+  if (quote === undefined || /[\r\n]/.test(value)) {
+    throw new ProxyError('config', `a .env file cannot hold ${JSON.stringify(value)}`)
+  }
+  return `${quote}${value}${quote}`
 }
 
 /** https://www.postgresql.org/docs/current/libpq-pgservice.html */
 function serviceSection(address: LocalAddress, name: string): string {
-  const { host, port, database, user, sslmode } = address
-  const lines = [`[${name}]`, `host=${host}`, `port=${port}`, `dbname=${database}`]
-  if (user !== undefined) lines.push(`user=${user}`)
-  return `${[...lines, `sslmode=${sslmode}`].join('\n')}\n`
-}
-
-/** https://dbeaver.com/docs/dbeaver/Command-Line/#connection-parameters */
-function dbeaverCommand(address: LocalAddress, name: string): string {
-  const { host, port, database, user, sslmode } = address
-  const parameters = [
-    'driver=postgresql',
-    `name=${name}`,
-    `host=${host}`,
-    `port=${port}`,
-    `database=${database}`,
-    ...(user === undefined ? [] : [`user=${user}`]),
-    // There is no password to ask for.
-    'savePassword=true',
-    `prop.sslmode=${sslmode}`,
-    'connect=true',
+  const lines = [
+    `[${name}]`,
+    `host=${address.host}`,
+    `port=${address.port}`,
+    `dbname=${address.database}`,
+    `user=${userOf(address)}`,
+    `sslmode=${sslmodeOf(address)}`,
   ]
-  return `dbeaver -con ${shellWord(parameters.join('|'))}`
+  return `${lines.join('\n')}\n`
 }
 
-function shortName({ target }: TargetSettings): string {
+function serviceName({ target }: TargetSettings): string {
   switch (target.kind) {
     case 'provisioned':
       return target.instance
@@ -117,18 +90,4 @@ function shortName({ target }: TargetSettings): string {
     case 'static':
       return /^[0-9.:]+$/.test(target.host) ? target.host : target.host.split('.')[0]!
   }
-}
-
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-}
-
-/** As dotenv reads it: bare where it can be, else in the quotes that the value does not hold. */
-function dotenvWord(word: string): string {
-  if (/^[\w@%+=:,./?&-]+$/.test(word)) return word
-  const quote = ["'", '"', '`'].find((each) => !word.includes(each))
-  if (quote === undefined || word.includes('\n')) {
-    throw new ProxyError('config', `.env cannot hold the value ${JSON.stringify(word)}`)
-  }
-  return `${quote}${word}${quote}`
 }

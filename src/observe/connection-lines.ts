@@ -68,11 +68,12 @@ function dbeaver(address: LocalAddress): string {
 }
 
 /** Drivers' own default is the operating system's user, which a container may lack. */
-function userOf({ user, userMatters }: LocalAddress): string {
+export function userOf({ user, userMatters }: LocalAddress): string {
   return user ?? (userMatters ? 'ROLE' : 'me')
 }
 
-function inUrl(host: string): string {
+/** An IPv6 address in brackets. */
+export function inUrl(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
 
@@ -81,6 +82,6 @@ function inConninfo(value: string): string {
 }
 
 /** As one word of a POSIX shell. */
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
