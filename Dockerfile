@@ -34,6 +34,7 @@ LABEL org.opencontainers.image.title="lakebase-proxy" \
 WORKDIR /app
 COPY --from=production /app/node_modules node_modules
 COPY --from=build /app/build/src build/src
+COPY src/observe/page src/observe/page
 COPY package.json LICENSE ./
 RUN chmod 755 build/src/main.js && ln -s /app/build/src/main.js /usr/local/bin/lakebase-proxy
 # NODE_ENV is for libraries. Said here, the admin port is one that must be free: it does not move
