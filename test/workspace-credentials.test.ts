@@ -48,7 +48,7 @@ test('a Provisioned credential is asked for by instance name with a fresh UUID',
   const workspace = await connectTo(t, server.host, { clock })
   const credential = await workspace.mintCredential(provisioned, { ttlMs: 300_000 }, patience)
   assert.equal(credential.token.reveal(), 'tok')
-  assert.equal(credential.expiresAt, 60 * MINUTE)
+  assert.equal(credential.expiresAt, 60 * MINUTE - 1000)
   await workspace.mintCredential(provisioned, {}, patience)
   const bodies = server.requests.map(({ body }) => JSON.parse(body))
   assert.equal(server.lines[0], 'POST /api/2.0/database/credentials')
@@ -64,7 +64,10 @@ test('an Autoscaling credential is asked for by endpoint, ttl and group only whe
   )
   const clock = new FakeClock()
   const workspace = await connectTo(t, server.host, { clock })
-  assert.equal((await workspace.mintCredential(autoscaling, {}, patience)).expiresAt, 5 * MINUTE)
+  assert.equal(
+    (await workspace.mintCredential(autoscaling, {}, patience)).expiresAt,
+    5 * MINUTE - 1000,
+  )
   await workspace.mintCredential(autoscaling, { ttlMs: 300_000, group: 'analysts' }, patience)
   assert.equal(server.lines[0], 'POST /api/2.0/postgres/credentials')
   assert.deepEqual(
@@ -94,7 +97,8 @@ for (const hoursOff of [-2, 0, 2]) {
     )
     const workspace = await connectTo(t, server.host, { clock })
     const { expiresAt } = await workspace.mintCredential(provisioned, {}, patience)
-    assert.equal(expiresAt - clock.now(), 60 * MINUTE)
+    const lifeMs = expiresAt - clock.now()
+    assert.ok(lifeMs > 59.9 * MINUTE && lifeMs <= 60 * MINUTE, `${lifeMs} ms`)
   })
 }
 
@@ -115,9 +119,20 @@ for (const [form, body, minutes] of [
     const server = await ScriptedWorkspace.start(t, () => reply(body))
     const workspace = await connectTo(t, server.host, { clock })
     const { expiresAt } = await workspace.mintCredential(autoscaling, {}, patience)
-    assert.equal(Math.floor(expiresAt / MINUTE), minutes)
+    assert.equal(Math.ceil(expiresAt / MINUTE), minutes)
   })
 }
+
+test('a life of seconds is not stretched by the Date header, which tells whole seconds', async (t) => {
+  const clock = new FakeClock()
+  clock.sleep(SERVER_NOW + 900)
+  const server = await ScriptedWorkspace.start(t, () =>
+    reply({ token: 'tok', expiration_time: at(3900) }),
+  )
+  const workspace = await connectTo(t, server.host, { clock })
+  const { expiresAt } = await workspace.mintCredential(provisioned, {}, patience)
+  assert.equal(expiresAt - clock.now(), 3000)
+})
 
 test('a credential that has already expired is refused', async (t) => {
   const server = await ScriptedWorkspace.start(t, () =>

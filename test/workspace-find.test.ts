@@ -4,10 +4,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import { recordedLog } from './support/recorded-log.js'
 import {
   connectTo,
   patience,
-  recordingLog,
   routes,
   type ScriptedReply,
   ScriptedWorkspace,
@@ -198,13 +198,13 @@ test('who may not see the branch may still use its endpoint', async (t) => {
 
 test('an instance name that only Autoscaling knows is found there, with a notice', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes(shop))
-  const log = recordingLog()
+  const log = recordedLog()
   const workspace = await connectTo(t, server.host, { log })
   const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'shop' }, patience)
   assert.equal(found.name, E)
   assert.deepEqual(
-    log.lines.filter(([level]) => level === 'warn'),
-    [['warn', `"shop" is not a Provisioned instance; using Autoscaling endpoint ${E}`]],
+    log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message),
+    [`"shop" is not a Provisioned instance; using Autoscaling endpoint ${E}`],
   )
 })
 
@@ -219,11 +219,14 @@ test('the name of an endpoint, given as an instance, is found too', async (t) =>
 
 test('a project that is an instance is found there, with a notice', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes(warehouse))
-  const log = recordingLog()
+  const log = recordedLog()
   const workspace = await connectTo(t, server.host, { log })
   const found = await workspace.findDatabase(path('warehouse'), patience)
   assert.deepEqual([found.kind, found.name], ['provisioned', 'warehouse'])
-  assert.match(log.lines.find(([level]) => level === 'warn')![1], /not an Autoscaling project/)
+  assert.match(
+    log.lines.find(({ level }) => level === 'warn')!.message,
+    /not an Autoscaling project/,
+  )
 })
 
 test('a misspelt name is answered with the closest of either kind', async (t) => {
@@ -258,17 +261,20 @@ test('a branch or an endpoint that does not exist is named', async (t) => {
 
 test('a host name leads to its instance by uid, and to its endpoint by search', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes({ ...shop, ...warehouse }))
-  const log = recordingLog()
+  const log = recordedLog()
   const workspace = await connectTo(t, server.host, { log })
   const find = (host: string) => workspace.findDatabase({ kind: 'host', host }, patience)
   const byUid = await find(`instance-${UID}.database.cloud.databricks.com`)
   assert.equal(byUid.name, 'warehouse')
   assert.equal(server.requests.at(-1)!.query.get('uid'), UID)
   assert.equal((await find('PRIMARY.direct')).name, E)
-  assert.equal(log.lines.filter(([level]) => level === 'warn').length, 0)
+  assert.equal(log.lines.filter(({ level }) => level === 'warn').length, 0)
   const pooled = await find('primary.pooled')
   assert.equal(pooled.readWriteHost, 'primary.direct')
-  assert.match(log.lines.find(([level]) => level === 'warn')![1], /pooled host, which takes no tok/)
+  assert.match(
+    log.lines.find(({ level }) => level === 'warn')!.message,
+    /pooled host, which takes no tok/,
+  )
   await assert.rejects(find('ep-none.database.us-east-1.cloud.databricks.com'), { kind: 'target' })
 })
 

@@ -79,5 +79,13 @@ function requestBody(database: LakebaseDatabase, options: MintOptions): Record<s
 function lifeOf({ value, serverTime }: ApiReply<CredentialReply>, clock: Clock): number {
   const stated = Date.parse(value.expire_time ?? value.expiration_time ?? '')
   const expiresAt = Number.isNaN(stated) ? jwtTimes(value.token).expiresAt : stated
-  return expiresAt === undefined ? ASSUMED_LIFE_MS : expiresAt - (serverTime ?? clock.now())
+  return expiresAt === undefined ? ASSUMED_LIFE_MS : expiresAt - serverNow(serverTime, clock)
+}
+
+/** Date tells whole seconds: the true time is up to one later. A local clock that agrees is finer. */
+function serverNow(serverTime: number | undefined, clock: Clock): number {
+  const now = clock.now()
+  if (serverTime === undefined) return now
+  const aheadMs = now - serverTime
+  return aheadMs >= 0 && aheadMs < 1_500 ? now : serverTime + 1_000
 }

@@ -5,6 +5,8 @@
  * tokens: a redirect to another origin is never followed, so no header can leak to one.
  */
 
+import { TLSSocket } from 'node:tls'
+
 import pRetry from 'p-retry'
 import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent, fetch } from 'undici'
 
@@ -196,7 +198,7 @@ export class Http {
     return (options, callback) =>
       connect(options, (...result) => {
         const [, socket] = result
-        if (socket !== null && 'getPeerCertificate' in socket) {
+        if (socket instanceof TLSSocket) {
           const { subject, issuer, valid_to } = socket.getPeerCertificate()
           // A resumed TLS session shows no certificate.
           if (subject !== undefined) {

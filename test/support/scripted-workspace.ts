@@ -43,30 +43,32 @@ export class ScriptedWorkspace {
 
   private constructor(server: Server, script: Script) {
     this.#server = server
+    this.host = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     this.script = script
   }
 
   /** Closed when the test ends. What the script does not answer is a 404 in Databricks' form. */
   static async start(t: TestContext, script: Script = () => undefined): Promise<ScriptedWorkspace> {
-    const server = http.createServer()
+    const server = http.createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
     const workspace = new ScriptedWorkspace(server, script)
     server.on('request', (request, response) => {
       workspace.#answer(request, response).catch((error: unknown) => {
         response.writeHead(500).end(String(error))
       })
     })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    t.after(() => {
-      server.closeAllConnections()
-      server.close()
-    })
+    t.after(() => workspace.stop())
     return workspace
   }
 
-  get host(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  /** Safe to call twice. */
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections()
+    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve))
   }
+
+  /** `http://127.0.0.1:port`. */
+  readonly host: string
 
   /** `GET /path?query` of all requests so far. */
   get lines(): string[] {
@@ -141,22 +143,3 @@ export async function connectTo(
 
 /** A signal that ends no test. */
 export const patience: AbortSignal = new AbortController().signal
-
-/** Remembers what was logged, as [level, message]. */
-export function recordingLog(): Log & { readonly lines: [string, string][] } {
-  const lines: [string, string][] = []
-  const level =
-    (name: string) =>
-    (...args: unknown[]): void => {
-      lines.push([name, args.filter((arg) => typeof arg === 'string').join(' ')])
-    }
-  return {
-    lines,
-    trace: level('trace'),
-    debug: level('debug'),
-    info: level('info'),
-    warn: level('warn'),
-    error: level('error'),
-    fatal: level('fatal'),
-  }
-}

@@ -1,0 +1,389 @@
+/** The wire to the workspace: what is tried again and what is final, and where a token never goes. */
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import http, { type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import net, { type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { promisify } from 'node:util'
+
+import { createCertificateAuthority, type ServerCertificate } from '../src/emulator/certificates.js'
+import { FakeClock, settle } from './support/fake-clock.js'
+import { recordedLog } from './support/recorded-log.js'
+import {
+  connectTo,
+  patience,
+  type Script,
+  type ScriptedReply,
+  ScriptedWorkspace,
+} from './support/scripted-workspace.js'
+
+const ME: ScriptedReply = { body: { userName: 'ada@example.com' } }
+
+/** Answers each request with the next of `replies`, the last one for ever. */
+function inTurn(...replies: (ScriptedReply | 'reset' | 'silence')[]): Script {
+  let at = 0
+  return () => replies[Math.min(at++, replies.length - 1)] as ScriptedReply
+}
+
+for (const [what, first] of [
+  ['429', { status: 429, headers: { 'retry-after': '0' } }],
+  ['503', { status: 503, headers: { 'retry-after': '0' } }],
+  ['500', { status: 500 }],
+  ['502 with a web page', { status: 502, body: '<html>bad gateway</html>' }],
+  ['504', { status: 504 }],
+  ['a lost connection', 'reset'],
+] as const) {
+  test(`${what} is tried again`, async (t) => {
+    const server = await ScriptedWorkspace.start(t, inTurn(first, first, ME))
+    const workspace = await connectTo(t, server.host)
+    assert.equal(await workspace.identity(patience), 'ada@example.com')
+    assert.equal(server.requests.length, 3)
+  })
+}
+
+for (const [status, kind, text] of [
+  [400, 'identity', /could not ask who is signed in: told so/],
+  [401, 'identity', /does not accept the sign-in: told so/],
+  [403, 'identity', /not allowed to ask who is signed in: told so/],
+  [404, 'target', /could not ask who is signed in: told so/],
+  [501, 'identity', /told so/],
+] as const) {
+  test(`${status} is final, and says why`, async (t) => {
+    const body = { error_code: 'X', message: 'told\nso' }
+    const server = await ScriptedWorkspace.start(t, () => ({ status, body }))
+    const workspace = await connectTo(t, server.host)
+    await assert.rejects(workspace.identity(patience), { kind, message: text })
+    assert.equal(server.requests.length, 1)
+  })
+}
+
+test('a refused personal access token leads to where a new one is made', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({ status: 401 }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.identity(patience), { hint: /DATABRICKS_TOKEN.*make a new one/ })
+})
+
+test('Retry-After is waited for, in seconds and as a date', async (t) => {
+  const clock = new FakeClock()
+  const date = 'Sun, 01 Mar 2026 12:00:00 GMT'
+  const inFive = 'Sun, 01 Mar 2026 12:00:05 GMT'
+  const server = await ScriptedWorkspace.start(
+    t,
+    inTurn(
+      { status: 429, headers: { 'retry-after': '7' } },
+      { status: 503, headers: { date, 'retry-after': inFive } },
+      ME,
+    ),
+  )
+  const log = recordedLog()
+  const workspace = await connectTo(t, server.host, { clock, log })
+  const asking = workspace.identity(patience)
+  await log.seen(({ facts }) => facts.attempt === 1)
+  await clock.advance(6_999)
+  assert.equal(server.requests.length, 1)
+  await clock.advance(1)
+  await log.seen(({ facts }) => facts.attempt === 2)
+  await clock.advance(4_999)
+  assert.equal(server.requests.length, 2)
+  await clock.advance(1)
+  assert.equal(await asking, 'ada@example.com')
+})
+
+test('a Retry-After beyond the budget is not waited for', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({
+    status: 429,
+    headers: { 'retry-after': '3600' },
+    body: { error_code: 'REQUEST_LIMIT_EXCEEDED', message: 'slow down' },
+  }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.identity(patience), {
+    message: /limits the rate of requests: slow down/,
+  })
+  assert.equal(server.requests.length, 1)
+})
+
+test('an outage ends with the budget, and says what it was', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({
+    status: 500,
+    body: { error_code: 'INTERNAL_ERROR', message: 'out of order' },
+  }))
+  const workspace = await connectTo(t, server.host, { budgetMs: 60 })
+  await assert.rejects(workspace.identity(patience), { message: /out of order/ })
+  assert.ok(server.requests.length > 1)
+})
+
+test('a workspace that never answers is asked again, and given up in time', async (t) => {
+  const clock = new FakeClock()
+  const server = await ScriptedWorkspace.start(t, inTurn('silence'))
+  const options = { clock, attemptMs: 1000, budgetMs: 2500 }
+  const workspace = await connectTo(t, server.host, options)
+  const asking = workspace.identity(patience)
+  asking.catch(() => {})
+  for (const requests of [1, 2, 3]) {
+    while (server.requests.length < requests) await settle()
+    await clock.advance(1000)
+  }
+  await assert.rejects(asking, { kind: 'credential', message: /did not answer within/ })
+})
+
+test('a caller who leaves ends the request, with its own reason', async (t) => {
+  const server = await ScriptedWorkspace.start(t, inTurn('silence'))
+  const workspace = await connectTo(t, server.host)
+  const leaving = new AbortController()
+  const asking = workspace.identity(leaving.signal)
+  while (server.requests.length === 0) await settle()
+  leaving.abort(new Error('gone'))
+  await assert.rejects(asking, { message: 'gone' })
+})
+
+test('a workspace that is not there is an error that names it', async (t) => {
+  const server = await ScriptedWorkspace.start(t)
+  const { host } = server
+  await server.stop()
+  const workspace = await connectTo(t, host, { budgetMs: 50 })
+  await assert.rejects(workspace.identity(patience), {
+    kind: 'credential',
+    message: `could not reach ${new URL(host).host}: connect ECONNREFUSED ${new URL(host).host}`,
+  })
+})
+
+test('a redirect on the same host is followed, the method and the body kept', async (t) => {
+  const server = await ScriptedWorkspace.start(t, ({ path }) =>
+    path === '/moved'
+      ? { body: { token: 'tok', expiration_time: '2099-01-01T00:00:00Z' } }
+      : { status: 308, headers: { location: '/moved' } },
+  )
+  const workspace = await connectTo(t, server.host)
+  const database = await workspace.mintCredential(
+    {
+      kind: 'provisioned',
+      name: 'i',
+      uid: undefined,
+      readWriteHost: undefined,
+      readOnlyHost: undefined,
+      state: 'available',
+      apiState: 'AVAILABLE',
+      branchCreatedAt: undefined,
+    },
+    {},
+    patience,
+  )
+  assert.equal(database.token.reveal(), 'tok')
+  const [first, second] = server.requests
+  assert.deepEqual([second!.method, second!.body], ['POST', first!.body])
+})
+
+test('a redirect to another host is not followed: no token goes there', async (t) => {
+  const stranger = await ScriptedWorkspace.start(t, () => ME)
+  const server = await ScriptedWorkspace.start(t, () => ({
+    status: 302,
+    headers: { location: `${stranger.host}/login` },
+  }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.identity(patience), {
+    message: `could not ask who is signed in: ${server.host} redirects to ${stranger.host}`,
+    hint: `If that is your workspace, set DATABRICKS_HOST=${stranger.host}.`,
+  })
+  assert.equal(stranger.requests.length, 0)
+})
+
+test('a redirect that leads in a circle ends', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({
+    status: 307,
+    headers: { location: '/round' },
+  }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.identity(patience), { message: /redirects to/ })
+  assert.ok(server.requests.length < 10)
+})
+
+for (const [what, body, text] of [
+  [
+    'a web page',
+    '<!doctype html><title>Sign in</title>',
+    /sent a web page where JSON was expected/,
+  ],
+  ['garbage', 'oops', /sent something else where JSON was expected/],
+  ['JSON of another form', { hello: 1 }, /unexpected reply/],
+  ['nothing', '', /unexpected reply/],
+] as const) {
+  test(`${what} in place of an answer is an error that names the host`, async (t) => {
+    const server = await ScriptedWorkspace.start(t, () => ({ body }))
+    const workspace = await connectTo(t, server.host)
+    await assert.rejects(
+      workspace.identity(patience),
+      (error: Error & { hint?: string; detail?: string }) => {
+        assert.match(error.message, text)
+        assert.ok([error.message, error.detail, error.hint].join().includes(server.host))
+        return true
+      },
+    )
+  })
+}
+
+test('a reply without end is cut off', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({ body: ' '.repeat(9 * 1024 * 1024) }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.identity(patience), { message: /larger than/ })
+})
+
+test('an error that repeats a token is told without it', async (t) => {
+  const message =
+    'token dapi0123456789abcdef0123456789abcdef and eyJhbGciOi.eyJzdWIiOi.c2ln are bad'
+  const server = await ScriptedWorkspace.start(t, () => ({ status: 403, body: { message } }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.identity(patience), {
+    message: 'not allowed to ask who is signed in: token [redacted] and [redacted] are bad',
+  })
+})
+
+test('a certificate that cannot be verified is refused before a token is sent', async (t) => {
+  const authority = await createCertificateAuthority('nobody knows it')
+  const { port, seen } = await tlsServer(t, await authority.issue(['localhost']))
+  const workspace = await connectTo(t, `https://localhost:${port}`)
+  await assert.rejects(workspace.identity(patience), {
+    kind: 'credential',
+    message: /the certificate of localhost:\d+ could not be verified/,
+    hint: /NODE_EXTRA_CA_CERTS/,
+  })
+  assert.equal(seen.length, 0)
+})
+
+test('NODE_EXTRA_CA_CERTS and HTTPS_PROXY lead to a verified workspace behind both', async (t) => {
+  const name = 'dbc-1.example.invalid'
+  const authority = await createCertificateAuthority('company')
+  const { port } = await tlsServer(t, await authority.issue([name]))
+  const proxy = await tunnelProxy(t, port)
+  const folder = await mkdtemp(path.join(tmpdir(), 'lakebase-proxy-test-'))
+  t.after(() => rm(folder, { recursive: true }))
+  await writeFile(path.join(folder, 'ca.pem'), authority.certificate)
+  const module = new URL('../src/workspace/connect-workspace.js', import.meta.url)
+  // In a process of its own, for Node reads NODE_EXTRA_CA_CERTS when it starts.
+  const script = `
+    const { openWorkspace } = await import(${JSON.stringify(module.href)})
+    const clock = { now: Date.now, after: (ms, fn) => { const t = setTimeout(fn, ms); return () => clearTimeout(t) } }
+    const quiet = { debug() {}, warn() {} }
+    for (const host of ['${name}', 'wrong.example.invalid']) {
+      const env = { DATABRICKS_HOST: host, DATABRICKS_TOKEN: 'x', HTTPS_PROXY: '${proxy.url}' }
+      const workspace = await openWorkspace({ env, homeDir: '/', version: '0', clock, log: quiet })
+      console.log(await workspace.identity(new AbortController().signal).catch((error) => error.message))
+      await workspace.close()
+    }`
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '--eval', script],
+    { env: { NODE_EXTRA_CA_CERTS: path.join(folder, 'ca.pem') }, timeout: 20_000 },
+  )
+  const [first, second] = stdout.trim().split('\n')
+  assert.equal(first, 'ada@example.com')
+  assert.match(second!, /the certificate of wrong\.example\.invalid could not be verified/)
+  assert.deepEqual(
+    proxy.seen.map(({ url }) => url),
+    [`${name}:443`, 'wrong.example.invalid:443'],
+  )
+})
+
+test('HTTPS_PROXY is used, by either spelling, and sees no token', async (t) => {
+  for (const variable of ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY']) {
+    const proxy = await tunnelProxy(t)
+    const workspace = await connectTo(t, 'unused', {
+      budgetMs: 100,
+      env: {
+        DATABRICKS_HOST: 'https://dbc-1.example.invalid',
+        DATABRICKS_TOKEN: 'sesame',
+        [variable]: proxy.url,
+      },
+    })
+    await assert.rejects(workspace.identity(patience), { kind: 'credential' })
+    assert.equal(proxy.seen[0]?.url, 'dbc-1.example.invalid:443')
+    assert.doesNotMatch(JSON.stringify(proxy.seen[0]?.rawHeaders), /sesame/)
+  }
+})
+
+test('NO_PROXY and hosts on this machine go past the proxy', async (t) => {
+  const proxy = await tunnelProxy(t)
+  const server = await ScriptedWorkspace.start(t, () => ME)
+  const local = await connectTo(t, server.host, {
+    env: { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'x', HTTP_PROXY: proxy.url },
+  })
+  assert.equal(await local.identity(patience), 'ada@example.com')
+  const excepted = await connectTo(t, 'unused', {
+    budgetMs: 100,
+    env: {
+      DATABRICKS_HOST: 'https://dbc-1.example.invalid',
+      DATABRICKS_TOKEN: 'x',
+      HTTPS_PROXY: proxy.url,
+      NO_PROXY: '.example.invalid',
+    },
+  })
+  await assert.rejects(excepted.identity(patience), { kind: 'credential' })
+  assert.equal(proxy.seen.length, 0)
+})
+
+test('the id of a workspace on a shared host goes with each request', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ME)
+  const workspace = await connectTo(t, server.host, {
+    env: { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'x', DATABRICKS_WORKSPACE_ID: '42' },
+  })
+  await workspace.identity(patience)
+  assert.equal(server.requests[0]!.headers['x-databricks-workspace-id'], '42')
+})
+
+test('doctor learns how far the clocks are apart', async (t) => {
+  const clock = new FakeClock()
+  const server = await ScriptedWorkspace.start(t, () => ({
+    headers: { date: new Date(7_200_000).toUTCString() },
+  }))
+  const workspace = await connectTo(t, server.host, { clock })
+  const { clockDifferenceMs } = await workspace.reach(patience)
+  assert.equal(clockDifferenceMs, 7_200_000)
+  assert.equal(server.requests[0]!.headers.authorization, undefined)
+})
+
+/** A proxy that notes each CONNECT; it leads to `port` of this machine, or is refused. */
+async function tunnelProxy(
+  t: TestContext,
+  port?: number,
+): Promise<{ url: string; seen: IncomingMessage[] }> {
+  const seen: IncomingMessage[] = []
+  const server = http.createServer()
+  server.on('connect', (request, socket) => {
+    seen.push(request)
+    socket.on('error', () => {})
+    if (port === undefined) return socket.end('HTTP/1.1 403 Forbidden\r\n\r\n')
+    const onward = net.connect(port, '127.0.0.1')
+    onward.on('error', () => socket.destroy())
+    socket.write('HTTP/1.1 200 OK\r\n\r\n')
+    socket.pipe(onward).pipe(socket)
+    t.after(() => onward.destroy())
+  })
+  return { url: `http://127.0.0.1:${await listen(t, server)}`, seen }
+}
+
+async function tlsServer(
+  t: TestContext,
+  certificate: ServerCertificate,
+): Promise<{ port: number; seen: IncomingMessage[] }> {
+  const seen: IncomingMessage[] = []
+  const server = https.createServer({ ...certificate }, (request, response) => {
+    seen.push(request)
+    response.end(JSON.stringify(ME.body))
+  })
+  return { port: await listen(t, server), seen }
+}
+
+async function listen(t: TestContext, server: http.Server): Promise<number> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return (server.address() as AddressInfo).port
+}
