@@ -106,12 +106,7 @@ function settingOptions(name: SettingName): Option[] {
     ...(byDefault === undefined || isSwitch ? [] : [`(default: ${byDefault})`]),
   ]
   const text = [help, ...marks].join(' ')
-  if (!isSwitch) {
-    const option = new Option(`--${name} <${kind.placeholder}>`, text)
-    // Not option.choices(), which would refuse a value at once: all problems are told together.
-    if (kind.choices !== undefined) option.argChoices = [...kind.choices]
-    return [option]
-  }
+  if (!isSwitch) return [new Option(`--${name} <${kind.placeholder}>`, text)]
   const option = new Option(`--${name}`, text)
   if (option.negate) return [option]
   // So that a flag can take back what a file says.

@@ -2,6 +2,8 @@
 
 import type { Command as Commander, Option } from 'commander'
 
+import { isSettingName, SETTINGS } from '../config/table.js'
+
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
 
 export type Shell = (typeof SHELLS)[number]
@@ -56,9 +58,13 @@ function flagOf(option: Option): Flag {
   return {
     long: option.long!,
     help: option.description.split(/[;:(]/)[0]!.trim(),
-    values: takesValue ? (option.argChoices ?? []) : undefined,
+    values: takesValue ? (option.argChoices ?? choicesOf(option.name())) : undefined,
     isFile: ['file', 'folder'].includes(placeholder),
   }
+}
+
+function choicesOf(name: string): readonly string[] {
+  return isSettingName(name) ? (SETTINGS[name].kind.choices ?? []) : []
 }
 
 const HELP: Flag = { long: '--help', help: 'print help', values: undefined, isFile: false }

@@ -36,7 +36,11 @@ const MAX_PORT = 65_535
 /** By section, as the help text shows them. */
 export const SECTIONS = {
   'Where clients connect': {
-    address: perTarget(ipAddresses, 'localhost', 'addresses to listen at: 127.0.0.1 and ::1'),
+    address: perTarget(
+      ipAddresses,
+      'localhost',
+      'addresses to listen at; localhost is 127.0.0.1 and ::1',
+    ),
     port: perTarget(
       wholeNumber('port', MAX_PORT),
       '5432',
@@ -50,20 +54,24 @@ export const SECTIONS = {
     'local-auth': perTarget(
       choice('how', 'trust', 'password'),
       'trust',
-      'what a client must show: nothing, or a password (SCRAM-SHA-256)',
+      'trust: clients show nothing; password: they show one (SCRAM-SHA-256)',
     ),
     'local-password-file': once(
       text('file', true),
       undefined,
-      'file with that password, or LAKEBASE_PROXY_LOCAL_PASSWORD',
+      'file with that password; else LAKEBASE_PROXY_LOCAL_PASSWORD',
     ),
     'local-tls': once(
       choice('how', 'off', 'auto'),
       'off',
-      'auto: offer clients TLS with a certificate of our own, whose CA is printed',
+      'off, or auto: offer clients TLS with a certificate of our own, whose CA is printed',
     ),
-    'local-tls-cert': once(text('file', true), undefined, 'offer TLS with this certificate (PEM)'),
-    'local-tls-key': once(text('file', true), undefined, 'and this key (PEM)'),
+    'local-tls-cert': once(
+      text('file', true),
+      undefined,
+      'offer clients TLS with this certificate (PEM)',
+    ),
+    'local-tls-key': once(text('file', true), undefined, 'key of that certificate (PEM)'),
     'unsafe-listen': once(
       switched,
       'false',
@@ -105,7 +113,7 @@ export const SECTIONS = {
     sslmode: perTarget(
       choice('mode', 'verify-full', 'verify-ca', 'require'),
       'verify-full',
-      'how the server is verified; require does not, and needs unsafe-sslmode-require',
+      'verify-full, verify-ca (not the name) or require (nothing: needs unsafe-sslmode-require)',
     ),
     'unsafe-sslmode-require': once(
       switched,
@@ -187,12 +195,12 @@ export const SECTIONS = {
     'log-level': once(
       choice('level', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
       'info',
-      'least level to log, on stderr',
+      'trace, debug, info, warn, error, fatal or silent; the log goes to stderr',
     ),
     'log-format': once(
       choice('form', 'pretty', 'json'),
       undefined,
-      'pretty on a terminal, else json, unless set',
+      'pretty or json; else pretty on a terminal and json elsewhere',
     ),
     quiet: once(switched, 'false', 'no banner, and no line for each session'),
     targets: once(targetTexts, undefined, 'the targets, where the command line names none'),

@@ -67,9 +67,9 @@ function dbeaver(address: LocalAddress): string {
   return `dbeaver -con ${quoted(facts.join('|'))}`
 }
 
-/** Drivers' own default is the operating system's user, which a container may lack. */
+/** Any name will do, but drivers' own default is the operating system's user, which a container may lack. */
 export function userOf({ user, userMatters }: LocalAddress): string {
-  return user ?? (userMatters ? 'ROLE' : 'me')
+  return user ?? (userMatters ? 'ROLE' : 'any')
 }
 
 /** An IPv6 address in brackets. */
