@@ -142,6 +142,20 @@ test('a caller who leaves ends the request, with its own reason', async (t) => {
   await assert.rejects(asking, { message: 'gone' })
 })
 
+test('closing ends what is under way, also between two tries', async (t) => {
+  const log = recordedLog()
+  const server = await ScriptedWorkspace.start(t, () => ({
+    status: 429,
+    headers: { 'retry-after': '20' },
+  }))
+  const workspace = await connectTo(t, server.host, { log })
+  const ended = assert.rejects(workspace.identity(patience), { kind: 'stopping' })
+  await log.seen(({ facts }) => facts.attempt === 1)
+  await workspace.close()
+  await ended
+  await workspace.close()
+})
+
 test('a workspace that is not there is an error that names it', async (t) => {
   const server = await ScriptedWorkspace.start(t)
   const { host } = server

@@ -72,6 +72,7 @@ export class Http {
   readonly #options: HttpOptions
   readonly #direct: Dispatcher
   readonly #proxied: Dispatcher
+  readonly #closing = new AbortController()
   readonly #certificates = new Map<string, PeerCertificate>()
 
   constructor(options: HttpOptions) {
@@ -96,7 +97,9 @@ export class Http {
     const { clock, log } = this.#options
     const budgetMs = this.#options.budgetMs ?? BUDGET_MS
     const deadline = clock.now() + budgetMs
-    const limit = new LinkedAbort(request.signal)
+    const limit = new LinkedAbort(request.signal, this.#closing.signal)
+    // A request keeps the process alive as an open socket would, also between two tries.
+    const alive = setInterval(() => {}, budgetMs)
     let failure: TryAgain | undefined
     limit.abortAfter(clock, budgetMs, () => failure ?? new TryAgain(silent(request.url, budgetMs)))
     try {
@@ -105,7 +108,6 @@ export class Http {
         minTimeout: this.#options.backoffMs ?? BACKOFF_MS,
         maxTimeout: MAX_BACKOFF_MS,
         randomize: true,
-        unref: true,
         signal: limit.signal,
         shouldRetry: ({ error }) => error instanceof TryAgain,
         onFailedAttempt: async ({ error, attemptNumber }) => {
@@ -122,10 +124,12 @@ export class Http {
       })
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason
+      if (this.#closing.signal.aborted) throw this.#closing.signal.reason
       if (!(error instanceof TryAgain)) throw error
       if (error.outcome instanceof ProxyError) throw error.outcome
       return error.outcome
     } finally {
+      clearInterval(alive)
       limit.release()
     }
   }
@@ -137,6 +141,7 @@ export class Http {
 
   /** Ends what is under way. Safe to call twice. */
   async close(): Promise<void> {
+    this.#closing.abort(new ProxyError('stopping', 'the proxy is stopping'))
     if (this.#options.dispatcher !== undefined) return
     await Promise.all([this.#direct.destroy(), this.#proxied.destroy()])
   }
