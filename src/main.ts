@@ -53,6 +53,9 @@ async function run(): Promise<number> {
   }
 }
 
+// What a command waits for may hold nothing open, such as a timer between two questions.
+const alive = setInterval(() => {}, 2 ** 30)
 const exitCode = await run()
+clearInterval(alive)
 // stdout may be a pipe that is not yet empty; what else is open must not keep the process.
 process.stdout.write('', () => process.exit(exitCode))

@@ -8,6 +8,7 @@ import type { Command } from './command.js'
 import { EMULATOR_COMMANDS } from './emulator-commands.js'
 import { PROXY_COMMANDS } from './proxy-commands.js'
 import { SERVICE_COMMANDS } from './service-commands.js'
+import { WORKSPACE_COMMANDS } from './workspace-commands.js'
 
 /** The command that runs when none is named. */
 export const DEFAULT_COMMAND = 'start'
@@ -43,6 +44,7 @@ const SHELL_COMMANDS: readonly Command[] = [
 /** In the order of the help. */
 export const COMMANDS: readonly Command[] = [
   ...PROXY_COMMANDS,
+  ...WORKSPACE_COMMANDS,
   ...SERVICE_COMMANDS,
   ...EMULATOR_COMMANDS,
   ...SHELL_COMMANDS,

@@ -103,7 +103,8 @@ export class Endpoints {
   }
 }
 
-function hostOf(target: TargetSettings, database: LakebaseDatabase | undefined): string {
+/** The name to dial. Errors: kinds `target`, `starting`, when there is none. */
+export function hostOf(target: TargetSettings, database: LakebaseDatabase | undefined): string {
   if (target.target.kind === 'static') return target.target.host
   if (target.target.kind === 'host' && !target.readOnly) return target.target.host
   const host = target.readOnly ? database?.readOnlyHost : database?.readWriteHost

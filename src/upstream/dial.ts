@@ -190,7 +190,8 @@ const REASON: Record<string, string> = {
   ENFILE: 'Too many open files in system',
 }
 
-function dialError(endpoint: Endpoint, address: string, cause: unknown): ProxyError {
+/** What went wrong at an address, in libpq's words. */
+export function dialError(endpoint: Endpoint, address: string, cause: unknown): ProxyError {
   const { code, message } = cause as { code?: string; message: string }
   const outOfFiles = code === 'EMFILE' || code === 'ENFILE'
   return new ProxyError(
