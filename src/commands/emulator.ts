@@ -47,7 +47,7 @@ async function writeEnvironment(emulator: Emulator, folder: string): Promise<voi
   await writeFile(caFile, emulator.caPem)
   const env = { ...emulator.env, LAKEBASE_PROXY_SSLROOTCERT: caFile }
   const lines = Object.entries(env).map(([name, value]) => `${name}=${value}\n`)
-  await writeFile(join(folder, '.env'), lines.join(''))
+  await writeFile(join(folder, '.env'), lines.join(''), { mode: 0o600 })
 }
 
 function guide(emulator: Emulator): string {
