@@ -10,7 +10,7 @@ import { parseAllDocuments } from 'yaml'
 
 import { loadConfig } from '../src/config/config.js'
 import { SETTING_NAMES, variableOf } from '../src/config/table.js'
-import { issueLocalCertificate } from '../src/listener/local-certificate.js'
+import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
 
 const FOLDER = 'docker/kubernetes'
 const FILES = readdirSync(FOLDER).filter((name) => name.endsWith('.yaml'))
@@ -179,8 +179,9 @@ for (const file of FILES) {
 test('the proxy takes the settings of every manifest', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'))
   context.after(() => rmSync(folder, { recursive: true }))
-  const validity = { now: Date.now(), certificateDays: 1, caDays: 1 }
-  const certificate = await issueLocalCertificate({ ...validity, ca: undefined })
+  const life = { now: Date.now(), days: 1 }
+  const names = { hosts: ['localhost'], addresses: [] }
+  const certificate = await issueCertificate(await makeAuthority(life), names, life)
   for (const file of FILES) {
     for (const { container } of containersOf(file).filter(({ container }) => isProxy(container))) {
       // What a volume would hold, in a folder of our own.

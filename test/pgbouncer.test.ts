@@ -26,7 +26,7 @@ import { parseAllDocuments } from 'yaml'
 
 import { type RunningProxy, startProxy } from '../src/daemon/start-proxy.js'
 import { type Emulator, startEmulator } from '../src/emulator/emulator.js'
-import { issueLocalCertificate } from '../src/listener/local-certificate.js'
+import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
 
 const MANIFEST = 'docker/kubernetes/gateway-pgbouncer.yaml'
 // PgBouncer does not run as root.
@@ -49,9 +49,11 @@ suite('PgBouncer', {
     proxy = await startProxy({ targets: ['demo-instance'], port: 0, env: emulator.env })
     port = await freePort()
     folder = mkdtempSync(join(tmpdir(), 'pgbouncer-'))
-    const validity = { now: Date.now(), certificateDays: 1, caDays: 1 }
-    const certificate = await issueLocalCertificate({ ...validity, ca: undefined })
-    ca = certificate.ca.cert
+    const life = { now: Date.now(), days: 1 }
+    const authority = await makeAuthority(life)
+    const names = { hosts: ['localhost'], addresses: ['127.0.0.1'] }
+    const certificate = await issueCertificate(authority, names, life)
+    ca = authority.cert
     const files = {
       'pgbouncer.ini': settingsFor(folder, proxy.addresses[0]!.port, port),
       'users/userlist.txt': `"app" "${PASSWORD}"\n`,

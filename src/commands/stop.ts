@@ -40,7 +40,6 @@ export function untilStopped({ proxy, onSignal, reload, log }: StopOptions): Pro
     const drain = async (signal: StopSignal): Promise<void> => {
       draining = true
       log.info(`${signal}: draining; once more to stop now`)
-      await reloading
       await proxy.drain()
     }
     // Also after POST /shutdown.

@@ -45,9 +45,7 @@ export function checkLocalPassword(
 ): void {
   const asking = targets.filter(({ values }) => values['local-auth'] === 'password')
   const [first] = asking
-  // A file that could not be read is a problem already.
-  const named = lookup.find('local-password-file') !== undefined
-  if (first !== undefined && password === undefined && !named) {
+  if (first !== undefined && password === undefined) {
     problems.add(
       lookup.find('local-auth', first.known)!.where,
       'local-auth=password has no password',

@@ -7,14 +7,17 @@ import { LinkedAbort, pause } from '../abort.js'
 import { type Clock, systemClock } from '../clock.js'
 import type { ProxySettings, TargetSettings } from '../config/settings.js'
 import { Resolver } from '../endpoints/resolver.js'
+import { ProxyError } from '../errors.js'
+import type { Listener } from '../listener/listener.js'
 import { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import type { ProxyPhase, ProxyStatus } from '../observe/status.js'
-import { LookUp } from '../workspace/look-up.js'
+import type { CancelRoutes } from '../upstream/cancel.js'
 import type { Workspace } from '../workspace/workspace.js'
-import { RunningTarget, type SignedIn } from './running-target.js'
-import { isSameTarget } from './same-target.js'
+import { isSameSetting, planReload } from './reload-plan.js'
+import { RunningTarget } from './running-target.js'
 import { Watch } from './watch.js'
+import { Workspaces } from './workspaces.js'
 
 export interface DaemonOptions {
   settings: ProxySettings
@@ -26,18 +29,24 @@ export interface DaemonOptions {
   clock?: Clock
 }
 
+/** What the targets have in common. */
+interface Shared {
+  readonly settings: ProxySettings
+  readonly resolver: Resolver
+  readonly localTls: LocalTls | undefined
+}
+
 const IDLE_CHECK_MS = 250
 
 export class Daemon {
   readonly #options: DaemonOptions
   readonly #clock: Clock
-  #settings: ProxySettings
-  #resolver: Resolver
-  #localTls: LocalTls | undefined
-  readonly #workspaces = new Map<string, SignedIn & { close: () => Promise<void> }>()
+  #shared: Shared
+  readonly #workspaces: Workspaces
   #targets: RunningTarget[] = []
   /** Changed or removed by a reload: they take no clients, and go with their last one. */
   readonly #retired = new Set<RunningTarget>()
+  readonly #cancelRoutes: CancelRoutes = new Map()
   readonly #closing = new AbortController()
   readonly #watch: Watch
   /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
@@ -47,12 +56,18 @@ export class Daemon {
   #phase: ProxyPhase = 'starting'
   #drained: Promise<boolean> | undefined
   #closed: Promise<void> | undefined
+  #reloaded: Promise<void> = Promise.resolve()
 
   private constructor(options: DaemonOptions) {
     this.#options = options
-    this.#settings = options.settings
-    this.#clock = options.clock ?? systemClock
-    this.#resolver = new Resolver({ servers: options.settings.resolver, clock: this.#clock })
+    const { settings, clock = systemClock } = options
+    this.#clock = clock
+    const resolver = new Resolver({ servers: settings.resolver, clock })
+    this.#shared = { settings, resolver, localTls: undefined }
+    this.#workspaces = new Workspaces({
+      open: options.openWorkspace,
+      closing: this.#closing.signal,
+    })
     this.#watch = new Watch({
       proxy: this,
       quiet: options.settings.quiet,
@@ -70,8 +85,9 @@ export class Daemon {
     const daemon = new Daemon(options)
     try {
       await daemon.#watch.openAdminPort(options.settings.admin)
-      daemon.#localTls = await daemon.#openLocalTls(options.settings)
-      daemon.#targets = await daemon.#startTargets(options.settings.targets)
+      const { targets } = options.settings
+      daemon.#shared = await daemon.#share(options.settings, undefined)
+      daemon.#targets = await daemon.#startTargets(targets, daemon.#shared, [])
       daemon.#phase = 'running'
       return daemon
     } catch (error) {
@@ -100,42 +116,51 @@ export class Daemon {
 
   /** Path of the CA that verifies `local-tls=auto`. */
   get localCaFile(): string | undefined {
-    return this.#localTls?.caFile
+    return this.#shared.localTls?.caFile
   }
 
   /**
    * Takes over new settings: targets that stayed the same, and the sessions of all, are not
-   * touched. Targets that are gone or changed take no more clients. The admin port and the log stay
-   * as they are. Errors: kind `config`, when a new target cannot be listened for; then the old
-   * settings are back in force.
+   * touched. Targets that are gone or changed take no more clients; a changed one hands its sockets
+   * to its successor, so that no client meets a closed port. One reload waits for the other.
+   * Errors: kind `config`, when a new target cannot be listened for, and kind `stopping`; then the
+   * old settings stay in force.
    */
-  async reload(settings: ProxySettings): Promise<void> {
-    const before = { settings: this.#settings, resolver: this.#resolver, localTls: this.#localTls }
-    const localTls = await this.#openLocalTls(settings)
-    const stays = (running: RunningTarget): boolean =>
-      settings.targets.some((target) => isSameTarget(running, target, before.settings, settings))
-    const kept = this.#targets.filter(stays)
-    const leaving = this.#targets.filter((running) => !stays(running))
-    const isNew = (target: TargetSettings): boolean =>
-      !kept.some((running) => running.settings.name === target.name)
+  reload(settings: ProxySettings): Promise<void> {
+    const reloaded = this.#reloaded.then(() => this.#reload(settings))
+    this.#reloaded = reloaded.catch(() => {})
+    return reloaded
+  }
 
-    for (const { listener } of leaving) listener.stopListening()
-    this.#settings = settings
-    this.#localTls = localTls
-    this.#resolver = new Resolver({ servers: settings.resolver, clock: this.#clock })
+  async #reload(settings: ProxySettings): Promise<void> {
+    this.#checkRunning()
+    const { log } = this.#options
+    const before = this.#shared
+    const plan = planReload(this.#targets, before.settings, settings)
+    const shared = await this.#share(settings, before)
     try {
-      const started = await this.#startTargets(settings.targets.filter(isNew))
-      this.#targets = [...kept, ...started]
+      const leaving = plan.leaving.map(({ listener }) => listener)
+      const started = await this.#startTargets(plan.starting, shared, leaving)
+      this.#targets = [...plan.kept, ...started]
     } catch (error) {
-      this.#settings = before.settings
-      this.#localTls = before.localTls
-      this.#resolver = before.resolver
-      localTls?.close()
-      for (const { listener } of leaving) await listener.start()
+      if (shared.localTls !== before.localTls) shared.localTls?.close()
+      for (const { listener } of plan.leaving) await listener.reopen()
       throw error
     }
-    before.localTls?.close()
-    for (const running of leaving) this.#retire(running)
+    this.#shared = shared
+    if (shared.localTls !== before.localTls) before.localTls?.close()
+    for (const running of plan.leaving) this.#retire(running)
+
+    const names = (targets: readonly { name: string }[]): string[] =>
+      targets.map(({ name }) => name)
+    const leaving = names(plan.leaving.map((running) => running.settings))
+    log.info({ started: names(plan.starting), ended: leaving }, 'settings taken over')
+    for (const name of plan.needRestart) log.warn(`${name} changed: it counts after a restart`)
+  }
+
+  #checkRunning(): void {
+    if (this.#phase !== 'stopping') return
+    throw new ProxyError('stopping', 'the proxy is shutting down')
   }
 
   /**
@@ -149,7 +174,7 @@ export class Daemon {
 
   async #drain(): Promise<boolean> {
     this.#phase = 'stopping'
-    const { drainDelayMs, drainTimeoutMs } = this.#settings
+    const { drainDelayMs, drainTimeoutMs } = this.#shared.settings
     const limit = new LinkedAbort(this.#closing.signal)
     try {
       if (drainDelayMs > 0) await pause(this.#clock, drainDelayMs, limit.signal).catch(() => {})
@@ -174,8 +199,8 @@ export class Daemon {
     this.#phase = 'stopping'
     this.#closing.abort()
     await Promise.all(this.#all.map((target) => target.close()))
-    this.#localTls?.close()
-    await Promise.all([...this.#workspaces.values()].map((workspace) => workspace.close()))
+    this.#shared.localTls?.close()
+    await this.#workspaces.close()
     await this.#watch.close()
     this.#ended(this.#inTime)
   }
@@ -186,60 +211,67 @@ export class Daemon {
 
   #retire(running: RunningTarget): void {
     this.#retired.add(running)
-    void running.listener.lastGone().then(async () => {
-      await running.close()
-      this.#retired.delete(running)
-    })
+    void running.retire().then(() => this.#retired.delete(running))
   }
 
-  #openLocalTls({ localTls: setting }: ProxySettings): Promise<LocalTls | undefined> {
-    return LocalTls.open({ setting, stateDir: this.#options.stateDir, clock: this.#clock })
+  /** What of `before` is as wanted is used again, and is looked at again. */
+  async #share(settings: ProxySettings, before: Shared | undefined): Promise<Shared> {
+    const same = (name: 'resolver' | 'localTls'): boolean =>
+      before !== undefined && isSameSetting(before.settings[name], settings[name])
+    const addresses = settings.targets.flatMap(({ address }) => address)
+    if (same('localTls')) await before!.localTls?.refresh(addresses)
+    return {
+      settings,
+      resolver: same('resolver')
+        ? before!.resolver
+        : new Resolver({ servers: settings.resolver, clock: this.#clock }),
+      localTls: same('localTls')
+        ? before!.localTls
+        : await LocalTls.open({
+            setting: settings.localTls,
+            stateDir: this.#options.stateDir,
+            addresses,
+            clock: this.#clock,
+            log: this.#options.log,
+          }),
+    }
   }
 
-  /** All of them, or none. */
-  async #startTargets(targets: readonly TargetSettings[]): Promise<RunningTarget[]> {
+  /** All of them, or none; what can be used again of `leaving` is theirs only then. */
+  async #startTargets(
+    targets: readonly TargetSettings[],
+    shared: Shared,
+    leaving: readonly Listener[],
+  ): Promise<RunningTarget[]> {
     const started: RunningTarget[] = []
     try {
       for (const target of targets) {
-        const running = await this.#buildTarget(target)
+        const running = await this.#buildTarget(target, shared)
         started.push(running)
-        await running.listener.start()
+        await running.listener.start(leaving)
       }
+      this.#checkRunning()
     } catch (error) {
       await Promise.all(started.map((running) => running.close()))
       throw error
     }
-    for (const running of started) void this.#watch.prime(running)
+    for (const running of started) {
+      running.listener.takeOver()
+      void this.#watch.prime(running)
+    }
     return started
   }
 
-  async #buildTarget(settings: TargetSettings): Promise<RunningTarget> {
-    const { log } = this.#options
-    const signedIn = settings.target.kind === 'static' ? undefined : await this.#signIn(settings)
+  async #buildTarget(target: TargetSettings, shared: Shared): Promise<RunningTarget> {
     return new RunningTarget({
-      target: settings,
-      settings: this.#settings,
-      signedIn,
-      resolver: this.#resolver,
-      localTls: this.#localTls,
+      ...shared,
+      target,
+      signedIn: await this.#workspaces.of(target),
+      cancelRoutes: this.#cancelRoutes,
       clock: this.#clock,
-      log,
+      log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,
-      credentialObserver: this.#watch.credentialObserver(settings.name),
+      credentialObserver: this.#watch.credentialObserver(target.name),
     })
-  }
-
-  async #signIn(target: TargetSettings): Promise<SignedIn> {
-    const key = JSON.stringify([target.databricksHost, target.profile])
-    const known = this.#workspaces.get(key)
-    if (known !== undefined) return known
-    const workspace = await this.#options.openWorkspace(target)
-    const signedIn = {
-      workspace,
-      identity: new LookUp(() => workspace.identity(this.#closing.signal)),
-      close: () => workspace.close(),
-    }
-    this.#workspaces.set(key, signedIn)
-    return signedIn
   }
 }

@@ -16,17 +16,12 @@ import type { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import { ClientAuth } from '../session/client-auth.js'
 import type { SessionObserver } from '../session/session.js'
-import { Cancels } from '../upstream/cancel.js'
+import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
 import { Connector } from '../upstream/connect.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { LookUp } from '../workspace/look-up.js'
-import type { LakebaseDatabase, Workspace } from '../workspace/workspace.js'
-
-/** A signed-in workspace, shared by the targets of one profile. */
-export interface SignedIn {
-  readonly workspace: Workspace
-  readonly identity: LookUp<string>
-}
+import type { LakebaseDatabase } from '../workspace/workspace.js'
+import type { SignedIn } from './workspaces.js'
 
 export interface RunningTargetOptions {
   target: TargetSettings
@@ -35,6 +30,8 @@ export interface RunningTargetOptions {
   signedIn: SignedIn | undefined
   resolver: Resolver
   localTls: LocalTls | undefined
+  /** Of all targets: the session of one that a reload has ended is cancelled at its successor's door. */
+  cancelRoutes: CancelRoutes
   clock: Clock
   log: Log
   sessionObserver: SessionObserver
@@ -78,6 +75,7 @@ export class RunningTarget {
     const cancels = new Cancels({
       dialOptions: { tls, clock, dialled: () => {} },
       resolve: (signal) => endpoints.resolve(signal),
+      routes: options.cancelRoutes,
       clock,
     })
     this.listener = new Listener({
@@ -117,6 +115,14 @@ export class RunningTarget {
   async prime(): Promise<void> {
     const { signal } = this.#closing
     await Promise.all([this.#endpoints.resolve(signal), this.credentials.get(signal)])
+  }
+
+  /** Takes no more clients, holds no more token, and is closed when its last session has ended. */
+  async retire(): Promise<void> {
+    this.listener.stopListening()
+    this.credentials.close()
+    await this.listener.lastGone()
+    await this.close()
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 
 import { ProxyError } from '../errors.js'
 import { Session, type SessionDeps, type SessionView } from '../session/session.js'
-import { type Listening, listen } from './listen.js'
+import { type Door, type DoorOwner, type Listening, listen } from './listen.js'
 
 export interface ListenerOptions {
   addresses: readonly string[]
@@ -22,7 +22,7 @@ export interface ListenerOptions {
 // keep others out, who need a few milliseconds; so the one that has been at it longest goes.
 const MAX_HANDSHAKES = 2_000
 
-export class Listener {
+export class Listener implements DoorOwner {
   readonly #options: ListenerOptions
   readonly #sessions = new Set<Session>()
   /** Of these, the ones that have not come in yet, and the ones that have. */
@@ -35,11 +35,40 @@ export class Listener {
     this.#options = options
   }
 
-  /** Errors: kind `config`, when the address cannot be listened on. */
-  async start(): Promise<void> {
-    const { addresses, port, unixSocket } = this.#options
-    const onConnection = (socket: Socket): void => this.#accept(socket)
-    this.#listening = await listen({ addresses, port, unixSocket, onConnection })
+  /**
+   * Opens what is not open already: of `leaving`, it may use the sockets that are what it wants, and
+   * takes them over with `takeOver()`, so that no client meets a closed port. Errors: kind `config`,
+   * when an address cannot be listened on; then `leaving` are to `reopen()`.
+   */
+  async start(leaving: readonly Listener[] = []): Promise<void> {
+    const { addresses, unixSocket } = this.#options
+    const reuse = leaving.flatMap((listener) => listener.#doors)
+    const port = this.#options.port || this.#portOfOldSelf(leaving)
+    this.#listening = await listen({ addresses, port, unixSocket, owner: this, reuse })
+  }
+
+  /** From now on the clients of all its sockets are its own. */
+  takeOver(): void {
+    for (const door of this.#doors) door.owner = this
+  }
+
+  /** After it has made way for one that did not come. */
+  async reopen(): Promise<void> {
+    for (const door of this.#doors) if (!door.isOpen) await door.listen()
+  }
+
+  /** Picked once, a free port stays that of its target. */
+  #portOfOldSelf(leaving: readonly Listener[]): number {
+    const { session, port } = this.#options
+    const old = leaving.find((listener) => {
+      const { session: oldSession, port: oldPort } = listener.#options
+      return oldSession.target === session.target && oldPort === port
+    })
+    return old?.port ?? 0
+  }
+
+  get #doors(): readonly Door[] {
+    return this.#listening?.doors ?? []
   }
 
   get port(): number {
@@ -99,9 +128,12 @@ export class Listener {
     return inTime
   }
 
-  /** Takes no more clients in, and frees the port at once; sessions go on. Safe to call twice. */
+  /**
+   * Takes no more clients in, and frees the port at once, where no other has taken it over; sessions
+   * go on. Safe to call twice.
+   */
   stopListening(): void {
-    for (const server of this.#listening?.servers ?? []) server.close()
+    for (const door of this.#doors) if (door.owner === this) door.close()
   }
 
   /** Resolves when no client is left. */
@@ -117,7 +149,7 @@ export class Listener {
     await this.lastGone()
   }
 
-  #accept(socket: Socket): void {
+  accept(socket: Socket): void {
     if (this.#knocking.size >= MAX_HANDSHAKES) this.#turnAwayLongest()
     const session: Session = new Session(socket, {
       ...this.#options.session,

@@ -1,62 +1,37 @@
-/** Issues the certificate that local clients see, from a CA made for this user alone. */
+/** Makes the certificates of `local-tls=auto`; loaded only when one is to be made. */
 
 import 'reflect-metadata' // what @peculiar/x509 stands on; it must be there first
 
 import { webcrypto } from 'node:crypto'
-import { hostname } from 'node:os'
 
 import * as x509 from '@peculiar/x509'
 
-export interface PemPair {
+/** Both in PEM form. */
+export interface CertifiedPair {
   readonly cert: string
   readonly key: string
 }
 
-export interface IssueOptions {
+export interface CertifiedNames {
+  readonly hosts: readonly string[]
+  readonly addresses: readonly string[]
+}
+
+export interface Life {
   /** Epoch ms. */
   now: number
-  certificateDays: number
-  caDays: number
-  /** Undefined: a new CA is made. */
-  ca: PemPair | undefined
+  days: number
 }
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 const DAY_MS = 24 * 60 * 60_000
 
-export async function issueLocalCertificate(
-  options: IssueOptions,
-): Promise<PemPair & { ca: PemPair }> {
-  const ca = options.ca ?? (await makeCa(options))
-  const caCertificate = new x509.X509Certificate(ca.cert)
-  const keys = await newKeys()
-  const certificate = await x509.X509CertificateGenerator.create({
-    subject: 'CN=localhost',
-    issuer: caCertificate.subject,
-    ...validity(options.now, options.certificateDays),
-    publicKey: keys.publicKey,
-    signingKey: await importKey(ca.key),
-    signingAlgorithm: ALGORITHM,
-    extensions: [
-      new x509.BasicConstraintsExtension(false),
-      await x509.AuthorityKeyIdentifierExtension.create(caCertificate),
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension([
-        { type: 'dns', value: 'localhost' },
-        { type: 'dns', value: hostname() },
-        { type: 'ip', value: '127.0.0.1' },
-        { type: 'ip', value: '::1' },
-      ]),
-    ],
-  })
-  return { cert: certificate.toString('pem'), key: await exportKey(keys.privateKey), ca }
-}
-
-async function makeCa({ now, caDays }: IssueOptions): Promise<PemPair> {
+/** One that may sign servers, and no further authority. */
+export async function makeAuthority(life: Life): Promise<CertifiedPair> {
   const keys = await newKeys()
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: 'CN=lakebase-proxy local CA',
-    ...validity(now, caDays),
+    ...validity(life),
     keys,
     signingAlgorithm: ALGORITHM,
     extensions: [
@@ -68,8 +43,35 @@ async function makeCa({ now, caDays }: IssueOptions): Promise<PemPair> {
   return { cert: certificate.toString('pem'), key: await exportKey(keys.privateKey) }
 }
 
+export async function issueCertificate(
+  authority: CertifiedPair,
+  { hosts, addresses }: CertifiedNames,
+  life: Life,
+): Promise<CertifiedPair> {
+  const signer = new x509.X509Certificate(authority.cert)
+  const keys = await newKeys()
+  const certificate = await x509.X509CertificateGenerator.create({
+    subject: 'CN=localhost',
+    issuer: signer.subject,
+    ...validity(life),
+    publicKey: keys.publicKey,
+    signingKey: await importKey(authority.key),
+    signingAlgorithm: ALGORITHM,
+    extensions: [
+      new x509.BasicConstraintsExtension(false),
+      await x509.AuthorityKeyIdentifierExtension.create(signer),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      new x509.SubjectAlternativeNameExtension([
+        ...hosts.map((value) => ({ type: 'dns' as const, value })),
+        ...addresses.map((value) => ({ type: 'ip' as const, value })),
+      ]),
+    ],
+  })
+  return { cert: certificate.toString('pem'), key: await exportKey(keys.privateKey) }
+}
+
 // A day of grace for clocks that disagree.
-function validity(now: number, days: number): { notBefore: Date; notAfter: Date } {
+function validity({ now, days }: Life): { notBefore: Date; notAfter: Date } {
   return { notBefore: new Date(now - DAY_MS), notAfter: new Date(now + days * DAY_MS) }
 }
 

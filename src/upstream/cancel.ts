@@ -18,7 +18,16 @@ export interface CancelOptions {
   dialOptions: DialOptions
   /** Where the target is now: for a key that another proxy of the same target has given. */
   resolve: (signal: AbortSignal) => Promise<Endpoint>
+  routes: CancelRoutes
   clock: Clock
+}
+
+/** Where each session is, by the key its server gave it. */
+export type CancelRoutes = Map<string, CancelRoute>
+
+export interface CancelRoute {
+  readonly endpoint: Endpoint
+  readonly dialOptions: DialOptions
 }
 
 const MAX_AT_ONCE = 16
@@ -27,8 +36,6 @@ const TIMEOUT_MS = 10_000
 
 export class Cancels {
   readonly #options: CancelOptions
-  /** Where each session is, by the key its server gave it. */
-  readonly #sessions = new Map<string, Endpoint>()
   #underWay = 0
   readonly #waiting = new Set<() => void>()
 
@@ -39,10 +46,11 @@ export class Cancels {
   /** From now until the returned function is called, `key` cancels at this address. */
   register(key: string | undefined, endpoint: Endpoint, address: string): () => void {
     if (key === undefined) return () => {}
-    const here: Endpoint = { ...endpoint, addresses: [address] }
-    this.#sessions.set(key, here)
+    const { routes, dialOptions } = this.#options
+    const here = { endpoint: { ...endpoint, addresses: [address] }, dialOptions }
+    routes.set(key, here)
     return () => {
-      if (this.#sessions.get(key) === here) this.#sessions.delete(key)
+      if (routes.get(key) === here) routes.delete(key)
     }
   }
 
@@ -65,8 +73,12 @@ export class Cancels {
   }
 
   async #deliver(request: CancelRequest, signal: AbortSignal): Promise<void> {
-    const endpoint = this.#sessions.get(request.key) ?? (await this.#options.resolve(signal))
-    const { socket } = await dial(endpoint, this.#options.dialOptions, signal)
+    const { routes, resolve, dialOptions: ownOptions } = this.#options
+    const { endpoint, dialOptions } = routes.get(request.key) ?? {
+      endpoint: await resolve(signal),
+      dialOptions: ownOptions,
+    }
+    const { socket } = await dial(endpoint, dialOptions, signal)
     const onAbort = (): void => void socket.destroy()
     signal.addEventListener('abort', onAbort)
     try {

@@ -21,11 +21,8 @@ export const azureCli: SignInMethod = {
   ambient: true,
   configure(config, deps) {
     if (!isAzure(config)) return undefined
-    // There is no sign-in by managed identity of our own; the Azure CLI has one.
-    const managedIdentity = /^(1|t|true)$/i.test(config.get('azure_use_msi') ?? '')
-    const hint = `Log in with: az login${managedIdentity ? ' --identity' : ''}`
     return {
-      hint,
+      hint: HINT,
       async fetchToken(signal) {
         const tenant = await findTenant(config, deps, signal).catch(() => undefined)
         const narrowings = [
@@ -37,12 +34,14 @@ export const azureCli: SignInMethod = {
           [],
         ]
         return withManagementToken(config, deps, (resource) =>
-          askCli(resource, narrowings, hint, deps, signal),
+          askCli(resource, narrowings, deps, signal),
         )
       },
     }
   },
 }
+
+const HINT = 'Log in with: az login'
 
 const CliToken = z.object({
   accessToken: z.string().min(1),
@@ -60,7 +59,6 @@ function subscriptionOf(resourceId: string | undefined): string[][] {
 async function askCli(
   resource: string,
   narrowings: readonly (readonly string[])[],
-  hint: string,
   deps: SignInDeps,
   signal: AbortSignal,
 ): Promise<WorkspaceToken> {
@@ -74,7 +72,7 @@ async function askCli(
   throw new ProxyError(
     'identity',
     `az account get-access-token gave no token: ${plainText(result?.stderr ?? '')}`,
-    { hint },
+    { hint: HINT },
   )
 }
 
