@@ -111,6 +111,7 @@ const ROWS: readonly Row[] = [
   { name: 'an empty DEFAULT', cfg: '[DEFAULT]\n[abc]\nhost = HOST\ntoken = x\n', error: { kind: 'config', text: /no Databricks workspace host/ } },
   { name: 'plaintext to a host that is not this machine', env: { DATABRICKS_HOST: 'http://dbc-1.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /without TLS.*DATABRICKS_HOST.*https:/s } },
   { name: 'the account console', env: { DATABRICKS_HOST: 'accounts.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /account console/ } },
+  { name: 'a host with a password in it, which is not repeated', env: { DATABRICKS_HOST: 'https://me:sesame@dbc-1.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /^"…@dbc-1\.cloud\.databricks\.com" is not a workspace host/ } },
   { name: 'a host that is none', env: { DATABRICKS_HOST: 'not a host', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /"not a host" is not a workspace host/ } },
 
   // Client secrets

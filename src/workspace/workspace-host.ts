@@ -11,7 +11,9 @@ export function normalizeHost(text: string, source: string): string {
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(written) ? written : `https://${written}`
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined
   if (url === undefined || !['https:', 'http:'].includes(url.protocol) || url.username !== '') {
-    throw new ProxyError('config', `"${written}" is not a workspace host`, {
+    // What stands before an @ may be a password.
+    const shown = written.replace(/^.*@/, '…@')
+    throw new ProxyError('config', `"${shown}" is not a workspace host`, {
       detail: `It is set by ${source}.`,
       hint: 'Write it as https://dbc-a1b2c3d4-e5f6.cloud.databricks.com.',
     })
