@@ -146,13 +146,15 @@ export class WorkspaceClient {
     const why = message ?? `HTTP status ${status}`
     const fail = (kind: ErrorKind, text: string, hint?: string): ApiError =>
       new ApiError(kind, text, { status, errorCode }, { hint })
+    // A personal access token that is wrong or over is answered with 403, not 401.
+    if (status === 401 || (status === 403 && /invalid access token/i.test(why))) {
+      return fail(
+        'identity',
+        `${this.host} does not accept the sign-in: ${why}`,
+        this.#options.tokens.hint,
+      )
+    }
     switch (status) {
-      case 401:
-        return fail(
-          'identity',
-          `${this.host} does not accept the sign-in: ${why}`,
-          this.#options.tokens.hint,
-        )
       case 403:
         return fail(
           'identity',

@@ -1,0 +1,213 @@
+/** `doctor` against every kind of breakage: each ends in the one line that names cause and fix. */
+
+import assert from 'node:assert/strict'
+import net, { type AddressInfo } from 'node:net'
+import { beforeEach, test } from 'node:test'
+
+import type { StepResult } from '../src/commands/doctor-report.js'
+import { servicePrincipal, userWithoutRole } from '../src/emulator/inventory.js'
+import { cli } from './support/cli.js'
+import { emulatorForTests } from './support/emulator.js'
+
+const emulator = await emulatorForTests()
+const { control } = emulator
+// A port of our own, so that nothing else on this machine is found there.
+const PORT = await freePort()
+const ENDPOINT = 'projects/demo/branches/production/endpoints/primary'
+
+beforeEach(() => {
+  control.clearFaults()
+  control.behaviour.clockSkewMs = 0
+})
+
+async function doctor(target: string, env: Record<string, string> = {}, ...flags: string[]) {
+  const args = ['doctor', target, '--json', '--no-admin', '--port', `${PORT}`, ...flags]
+  const { code, stdout, stderr } = await cli(args, { ...emulator.env, ...env })
+  const steps = (stdout === '' ? [] : JSON.parse(stdout)) as StepResult[]
+  const of = (outcome: string): StepResult[] => steps.filter((step) => step.outcome === outcome)
+  return { code, stderr, steps, failed: of('failed'), warnings: of('warning') }
+}
+
+test('where all is well every step is ok, and the exit code is 0', async () => {
+  const { code, steps } = await doctor('demo-instance')
+  assert.deepEqual(
+    steps.map(({ step, outcome }) => [step, outcome]),
+    [
+      'settings',
+      'sign-in',
+      'workspace',
+      'identity',
+      'target',
+      'credential',
+      'DNS',
+      'TCP',
+      'TLS',
+      'login',
+      'query',
+      'local port',
+    ].map((step) => [step, 'ok']),
+  )
+  assert.equal(code, 0)
+  const text = JSON.stringify(steps)
+  assert.match(text, /PostgreSQL 15/)
+  assert.ok(!text.includes(emulator.env.DATABRICKS_TOKEN!), 'a token is never shown')
+})
+
+test('a person reads one line a step', async () => {
+  const { stdout, code } = await cli(['doctor', ENDPOINT, '--port', `${PORT}`], { ...emulator.env })
+  assert.equal(code, 0)
+  const lines = stdout.trimEnd().split('\n')
+  assert.equal(lines.length, 12)
+  for (const line of lines) assert.match(line, /^ok {7}[A-Za-z -]+ {2}.*\(\d+ ms\)$/)
+})
+
+const broken: [
+  what: string,
+  run: () => ReturnType<typeof doctor>,
+  step: string,
+  cause: RegExp,
+  fix: RegExp,
+][] = [
+  [
+    'no host',
+    () => doctor('demo-instance', { DATABRICKS_HOST: '' }),
+    'sign-in',
+    /host/i,
+    /DATABRICKS_HOST/,
+  ],
+  [
+    'a wrong personal access token',
+    () => doctor('demo-instance', { DATABRICKS_TOKEN: 'dapi-wrong' }),
+    'identity',
+    /does not accept the sign-in/,
+    /make a new one/,
+  ],
+  [
+    'a wrong client secret',
+    () =>
+      doctor('demo-instance', {
+        DATABRICKS_TOKEN: '',
+        DATABRICKS_CLIENT_ID: servicePrincipal.userName,
+        DATABRICKS_CLIENT_SECRET: 'wrong',
+      }),
+    'identity',
+    /client/i,
+    /secret/i,
+  ],
+  [
+    'an expired workspace token',
+    () => {
+      control.failApi('me', {
+        status: 401,
+        errorCode: 'UNAUTHENTICATED',
+        message: 'Token is expired',
+      })
+      return doctor('demo-instance')
+    },
+    'identity',
+    /expired/,
+    /make a new one/,
+  ],
+  [
+    'an unknown target',
+    () => doctor('demo-instanec'),
+    'target',
+    /"demo-instanec" does not exist/,
+    /demo-instance/,
+  ],
+  [
+    'a stopped instance',
+    () => doctor('stopped-instance'),
+    'target',
+    /STOPPED/,
+    /instances start stopped-instance/,
+  ],
+  [
+    'DNS that is dead',
+    () => doctor('demo-instance', { LAKEBASE_PROXY_RESOLVER: '127.0.0.1:1' }),
+    'DNS',
+    /could not translate host name/,
+    /--hostaddr/,
+  ],
+  [
+    'a closed port',
+    () => doctor('demo-instance', { LAKEBASE_PROXY_UPSTREAM_PORT: '1' }),
+    'TCP',
+    /Connection refused/,
+    /network|VPN/,
+  ],
+  [
+    'a certificate for another name',
+    async () => {
+      await control.showCertificate('wrong-name')
+      const result = await doctor('demo-instance')
+      await control.showCertificate('right')
+      return result
+    },
+    'TLS',
+    /does not match host name/,
+    /name/,
+  ],
+  [
+    'a role that does not exist',
+    () => doctor(ENDPOINT, { DATABRICKS_TOKEN: userWithoutRole.pat! }),
+    'login',
+    /role "nora@example\.com" does not exist/,
+    /databricks_create_role/,
+  ],
+]
+
+for (const [what, run, step, cause, fix] of broken) {
+  test(`${what}: one line fails, names it, and says what to type`, async () => {
+    const { code, failed, stderr } = await run()
+    assert.equal(code, 1, stderr)
+    assert.equal(failed.length, 1, JSON.stringify(failed))
+    assert.equal(failed[0]!.step, step)
+    assert.match(failed[0]!.text, cause)
+    assert.match(failed[0]!.fix ?? '', fix)
+  })
+}
+
+test('a clock two hours off is a warning with its fix, and the rest works all the same', async () => {
+  control.behaviour.clockSkewMs = 2 * 3600_000
+  const { code, warnings } = await doctor('demo-instance')
+  assert.equal(code, 0)
+  assert.deepEqual(
+    warnings.map(({ step }) => step),
+    ['workspace'],
+  )
+  assert.match(warnings[0]!.text, /clocks differ by 7(199|200|201) s/)
+  assert.match(warnings[0]!.fix ?? '', /timedatectl/)
+})
+
+test('with hostaddr DNS is skipped', async () => {
+  const { code, steps } = await doctor('demo-instance', {}, '--hostaddr', '127.0.0.1')
+  assert.equal(code, 0)
+  assert.equal(steps.find(({ step }) => step === 'DNS')?.outcome, 'skipped')
+})
+
+test('a static URL needs no workspace', async () => {
+  const host = control.instance('demo-instance').readWriteHost
+  const { code, steps } = await doctor(`postgresql://app:app-password@${host}/databricks_postgres`)
+  assert.equal(code, 0, JSON.stringify(steps))
+  assert.equal(steps.find(({ step }) => step === 'workspace')?.outcome, 'skipped')
+  assert.equal(steps.find(({ step }) => step === 'query')?.outcome, 'ok')
+})
+
+test('a local port that another program holds is a failure that names a free one', async () => {
+  const server = net.createServer().listen(PORT, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { failed } = await doctor('demo-instance')
+  server.close()
+  assert.equal(failed.length, 1)
+  assert.match(failed[0]!.text, new RegExp(`port ${PORT} on 127.0.0.1 is in use`))
+  assert.match(failed[0]!.fix ?? '', /--port \d+ is free/)
+})
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
