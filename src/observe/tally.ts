@@ -51,7 +51,7 @@ export class Tally implements SessionObserver {
 
   /** Every session that has sent its StartupMessage and is not over. */
   get sessions(): SessionView[] {
-    return [...this.#open].filter((session) => session.phase !== 'client-handshake')
+    return [...this.#open].filter(({ phase }) => phase !== 'client-handshake' && phase !== 'cancel')
   }
 
   /** Of the sessions that were logged in since the last call. */

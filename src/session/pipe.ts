@@ -39,9 +39,6 @@ export class Pipe {
   /** Resolves when both sockets are closed; never rejects. */
   readonly done: Promise<PipeOutcome>
 
-  /** Whose end of the connection came first; undefined while there is none. */
-  endedFirst: 'client' | 'upstream' | undefined
-
   readonly #client: Socket
   readonly #upstream: Socket
   readonly #clock: Clock
@@ -68,11 +65,9 @@ export class Pipe {
    * silent who is still being written to.
    */
   get looksIdle(): boolean {
-    // A clock that was set back would else make it look busy for as long.
-    const silentMs = Math.abs(this.#clock.now() - this.#lastAt)
     return (
       this.#tail === READY_IDLE &&
-      silentMs >= SILENCE_MS &&
+      this.#clock.now() - this.#lastAt >= SILENCE_MS &&
       this.#client.writableLength === 0 &&
       this.#upstream.writableLength === 0
     )
@@ -130,7 +125,6 @@ export class Pipe {
     })
     to.on('drain', () => from.resume())
     from.on('end', () => {
-      this.endedFirst ??= from === this.#client ? 'client' : 'upstream'
       to.end()
       this.#boundSilence()
     })
@@ -144,18 +138,9 @@ export class Pipe {
   /** What came from the broken side is flushed; a broken client leaves nothing to deliver to. */
   #broke(outcome: PipeOutcome, broken: Socket, other: Socket): void {
     if (this.#outcome === 'closed') this.#outcome = outcome
-    this.endedFirst ??= broken === this.#client ? 'client' : 'upstream'
-    if (outcome === 'client reset') {
-      other.destroy()
-      return
-    }
-    // Held back for a slow reader: it is still his. Reading after the end gives no 'data'.
-    const rest: Buffer | null = broken.read()
-    if (rest !== null && !other.writableEnded) {
-      this.bytesDown += rest.length
-      other.write(rest)
-    }
-    other.end()
+    broken.destroy()
+    if (outcome === 'client reset') other.destroy()
+    else other.end()
   }
 
   /** Destroys both once nothing has moved for a while. */
@@ -175,8 +160,6 @@ export class Pipe {
   #afterSilence(silenceMs: number, act: () => void): void {
     this.#cancelTimer()
     const check = (): void => {
-      // Set back: counted anew, rather than waiting for the clock to come round.
-      if (this.#lastAt > this.#clock.now()) this.#lastAt = this.#clock.now()
       const leftMs = this.#lastAt + silenceMs - this.#clock.now()
       if (leftMs <= 0) act()
       else this.#cancelTimer = this.#clock.after(leftMs, check)

@@ -243,8 +243,7 @@ export class Session implements SessionView {
       observer.connected(this)
       const outcome = await this.#pipe.done
       unregister()
-      const upstreamFirst = outcome === 'closed' && this.#pipe.endedFirst === 'upstream'
-      this.#closed(outcome, upstreamFirst ? 'server closed the connection' : undefined)
+      this.#closed(outcome, undefined)
     } catch (error) {
       this.#fail(client, error)
     } finally {

@@ -14,10 +14,7 @@ export async function socketPair(): Promise<[Socket, Socket]> {
 
 async function connectTo(port: number, server: net.Server): Promise<[Socket, Socket]> {
   const near = net.connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
-  const [[far]] = (await Promise.all([once(server, 'connection'), once(near, 'connect')])) as [
-    [Socket],
-    unknown,
-  ]
+  const [far] = (await once(server, 'connection')) as [Socket]
   near.on('error', () => {})
   far.on('error', () => {})
   return [near, far]

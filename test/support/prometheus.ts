@@ -1,0 +1,47 @@
+/** A proxy's metrics as somebody else's parser of Prometheus' text format reads them. */
+
+import { createRequire } from 'node:module'
+
+import { ask } from './http.js'
+
+interface Family {
+  name: string
+  help: string
+  type: 'COUNTER' | 'GAUGE' | 'HISTOGRAM' | 'SUMMARY' | 'UNTYPED'
+  metrics: { labels?: Record<string, string>; value: string }[]
+}
+
+// It brings no types.
+const parse = createRequire(import.meta.url)('parse-prometheus-text-format') as (
+  text: string,
+) => Family[]
+
+export class Scrape {
+  /** As it came. */
+  readonly text: string
+  readonly families: readonly Family[]
+
+  constructor(text: string) {
+    this.text = text
+    // The parser would merge a histogram's series whatever their labels: as untyped, each is kept.
+    this.families = parse(text.replaceAll(/^# TYPE (\S+) histogram$/gm, '# TYPE $1 untyped'))
+  }
+
+  static async of(adminUrl: string): Promise<Scrape> {
+    return new Scrape((await ask(`${adminUrl}/metrics`)).body)
+  }
+
+  /** The value of the one series with these labels; NaN for none. */
+  value(name: string, labels: Record<string, string> = {}): number {
+    const wanted = Object.entries(labels)
+    const found = (this.family(name)?.metrics ?? []).filter((metric) =>
+      wanted.every(([label, value]) => metric.labels?.[label] === value),
+    )
+    if (found.length > 1) throw new Error(`${found.length} series of ${name} match`)
+    return Number(found[0]?.value ?? Number.NaN)
+  }
+
+  family(name: string): Family | undefined {
+    return this.families.find((family) => family.name === name)
+  }
+}
