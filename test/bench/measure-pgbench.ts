@@ -1,0 +1,80 @@
+/** Small queries by pgbench: CPU a query, latency added, and CPU a connection. */
+
+import type { Bench } from './bench.js'
+import { findProgram, run } from './processes.js'
+import { inTurns } from './turns.js'
+import type { Way } from './ways.js'
+
+const SCALE = 5
+
+export async function measureQueries(bench: Bench): Promise<void> {
+  await fill(bench)
+  await inTurns(bench, 'queries', async (way) => {
+    const { transactions, perSecond, cpuMs } = await pgbench(bench, way, ['-S', '-c', '16'])
+    return {
+      'queries/s': perSecond,
+      ...(cpuMs !== undefined && { 'CPU µs/query': (cpuMs * 1000) / transactions }),
+    }
+  })
+}
+
+export async function measureLatency(bench: Bench): Promise<void> {
+  await fill(bench)
+  await inTurns(bench, 'latency', async (way) => {
+    const { transactions, latencyMs, cpuMs } = await pgbench(bench, way, ['-S', '-c', '1'])
+    return {
+      µs: latencyMs * 1000,
+      ...(cpuMs !== undefined && { 'CPU µs/query': (cpuMs * 1000) / transactions }),
+    }
+  })
+}
+
+export async function measureConnections(bench: Bench): Promise<void> {
+  await fill(bench)
+  await inTurns(bench, 'connections', async (way) => {
+    const args = ['-S', '-C', '-c', '4']
+    const { transactions, perSecond, cpuMs } = await pgbench(bench, way, args)
+    return {
+      'connections/s': perSecond,
+      ...(cpuMs !== undefined && { 'CPU ms/connection': cpuMs / transactions }),
+    }
+  })
+}
+
+const filled = new WeakSet<object>()
+
+export async function fill({ far }: Bench): Promise<void> {
+  if (filled.has(far)) return
+  filled.add(far)
+  const program = (await findProgram('pgbench'))!
+  const where = { PGHOST: '127.0.0.1', PGPORT: String(far.port), PGSSLMODE: 'require' }
+  await run([program, '-i', '-q', '-s', String(SCALE)], { ...far.env, ...where })
+}
+
+interface PgbenchResult {
+  readonly transactions: number
+  readonly perSecond: number
+  readonly latencyMs: number
+  /** Of the proxy. */
+  readonly cpuMs: number | undefined
+}
+
+export async function pgbench(
+  bench: Bench,
+  way: Pick<Way, 'env' | 'process'>,
+  args: readonly string[],
+): Promise<PgbenchResult> {
+  const program = (await findProgram('pgbench'))!
+  const before = way.process?.cpuMs ?? 0
+  const seconds = bench.quick ? '2' : '5'
+  const env = { ...bench.far.env, ...way.env }
+  const output = await run([program, '-n', '-T', seconds, ...args], env)
+  const after = way.process?.cpuMs
+  const number = (pattern: RegExp): number => Number(pattern.exec(output)?.[1])
+  return {
+    transactions: number(/actually processed: (\d+)/),
+    perSecond: number(/tps = ([\d.]+)/),
+    latencyMs: number(/latency average = ([\d.]+)/),
+    cpuMs: after === undefined ? undefined : after - before,
+  }
+}
