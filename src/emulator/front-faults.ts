@@ -17,6 +17,8 @@ export type FrontFault =
   | { readonly at: 'startup' | 'password'; readonly refuse: Refusal }
   /** To SSLRequest: N, an ErrorResponse, or S with plaintext stuffed behind it. */
   | { readonly at: 'ssl-request'; readonly answer: 'N' | 'E' | 'extra-bytes' }
+  /** Says this instead of what it should say, and then nothing more. */
+  | { readonly at: 'startup' | 'password' | 'greeting'; readonly say: Buffer }
   /** Asks an identity for something else than its token. */
   | { readonly at: 'startup'; readonly ask: 'sasl' | 'md5' }
 

@@ -83,13 +83,15 @@ async function meet(
   const fault = context.faults.take(phase)
   if (fault === undefined) return undefined
   if ('refuse' in fault) throw new Refused(fault.refuse)
-  if (!('how' in fault)) return fault
-  if (fault.how === 'reset') socket.resetAndDestroy()
-  if (fault.how === 'hang') {
+  if ('say' in fault) socket.write(fault.say)
+  else if (!('how' in fault)) return fault
+  if ('how' in fault && fault.how === 'reset') socket.resetAndDestroy()
+  if ('say' in fault || fault.how === 'hang') {
     socket.resume() // so that its end is noticed
+    socket.once('end', () => socket.destroy())
     await once(socket, 'close')
   }
-  throw new Error(`told to ${fault.how}`)
+  throw new Error('told to misbehave')
 }
 
 async function readSslRequest(

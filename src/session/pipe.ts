@@ -39,6 +39,9 @@ export class Pipe {
   /** Resolves when both sockets are closed; never rejects. */
   readonly done: Promise<PipeOutcome>
 
+  /** Whose end of the connection came first; undefined while there is none. */
+  endedFirst: 'client' | 'upstream' | undefined
+
   readonly #client: Socket
   readonly #upstream: Socket
   readonly #clock: Clock
@@ -65,9 +68,11 @@ export class Pipe {
    * silent who is still being written to.
    */
   get looksIdle(): boolean {
+    // A clock that was set back would else make it look busy for as long.
+    const silentMs = Math.abs(this.#clock.now() - this.#lastAt)
     return (
       this.#tail === READY_IDLE &&
-      this.#clock.now() - this.#lastAt >= SILENCE_MS &&
+      silentMs >= SILENCE_MS &&
       this.#client.writableLength === 0 &&
       this.#upstream.writableLength === 0
     )
@@ -125,6 +130,7 @@ export class Pipe {
     })
     to.on('drain', () => from.resume())
     from.on('end', () => {
+      this.endedFirst ??= from === this.#client ? 'client' : 'upstream'
       to.end()
       this.#boundSilence()
     })
@@ -138,9 +144,18 @@ export class Pipe {
   /** What came from the broken side is flushed; a broken client leaves nothing to deliver to. */
   #broke(outcome: PipeOutcome, broken: Socket, other: Socket): void {
     if (this.#outcome === 'closed') this.#outcome = outcome
-    broken.destroy()
-    if (outcome === 'client reset') other.destroy()
-    else other.end()
+    this.endedFirst ??= broken === this.#client ? 'client' : 'upstream'
+    if (outcome === 'client reset') {
+      other.destroy()
+      return
+    }
+    // Held back for a slow reader: it is still his. Reading after the end gives no 'data'.
+    const rest: Buffer | null = broken.read()
+    if (rest !== null && !other.writableEnded) {
+      this.bytesDown += rest.length
+      other.write(rest)
+    }
+    other.end()
   }
 
   /** Destroys both once nothing has moved for a while. */
@@ -160,6 +175,8 @@ export class Pipe {
   #afterSilence(silenceMs: number, act: () => void): void {
     this.#cancelTimer()
     const check = (): void => {
+      // Set back: counted anew, rather than waiting for the clock to come round.
+      if (this.#lastAt > this.#clock.now()) this.#lastAt = this.#clock.now()
       const leftMs = this.#lastAt + silenceMs - this.#clock.now()
       if (leftMs <= 0) act()
       else this.#cancelTimer = this.#clock.after(leftMs, check)

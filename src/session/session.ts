@@ -243,7 +243,8 @@ export class Session implements SessionView {
       observer.connected(this)
       const outcome = await this.#pipe.done
       unregister()
-      this.#closed(outcome, undefined)
+      const upstreamFirst = outcome === 'closed' && this.#pipe.endedFirst === 'upstream'
+      this.#closed(outcome, upstreamFirst ? 'server closed the connection' : undefined)
     } catch (error) {
       this.#fail(client, error)
     } finally {

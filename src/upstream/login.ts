@@ -99,7 +99,7 @@ export async function login(
       stage = 'after password'
       socket.write(serialize.password(credential.password.reveal()))
     } else if (code === 10 && credential.method === 'password') {
-      if (!data.toString('latin1').split('\0').includes(SCRAM_SHA_256)) throw unknownMethod()
+      if (!data.toString('latin1').split('\0').includes(SCRAM_SHA_256)) throw unknownMethod(code)
       stage = 'after password'
       scram = new ScramClient(credential.password.reveal())
       socket.write(serialize.sendSASLInitialResponseMessage(SCRAM_SHA_256, scram.first()))
@@ -114,7 +114,7 @@ export async function login(
       }
       scram = undefined
     } else {
-      throw code === 10 ? wantsSasl() : unknownMethod()
+      throw code === 10 ? wantsSasl() : unknownMethod(code)
     }
   }
 }
@@ -154,10 +154,20 @@ function wantsSasl(): ProxyError {
   })
 }
 
-function unknownMethod(): ProxyError {
+// https://www.postgresql.org/docs/current/protocol-message-formats.html
+const METHODS: Record<number, string> = {
+  2: 'Kerberos V5',
+  5: 'MD5',
+  7: 'GSSAPI',
+  9: 'SSPI',
+  10: 'another SASL',
+}
+
+function unknownMethod(code: number): ProxyError {
+  const method = METHODS[code] ?? 'an unknown kind of'
   return new ProxyError(
     'identity',
-    'server asks for an authentication method that is not sent to it',
+    `server asks for ${method} authentication, which is not supported`,
     {
       detail:
         'A token or password is sent in clear over verified TLS, a password by SCRAM-SHA-256 too.',

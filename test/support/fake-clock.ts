@@ -36,6 +36,12 @@ export class FakeClock implements Clock {
     await settle()
   }
 
+  /** Somebody sets the wall clock: it jumps by so much, and timers do not care. */
+  set(byMs: number): void {
+    this.#now += byMs
+    for (const timer of this.#timers) timer.dueAt += byMs
+  }
+
   /** The machine sleeps: the wall clock goes on, and no timer runs, then or in between. */
   sleep(ms: number): void {
     this.#now += ms

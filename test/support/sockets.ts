@@ -14,7 +14,10 @@ export async function socketPair(): Promise<[Socket, Socket]> {
 
 async function connectTo(port: number, server: net.Server): Promise<[Socket, Socket]> {
   const near = net.connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
-  const [far] = (await once(server, 'connection')) as [Socket]
+  const [[far]] = (await Promise.all([once(server, 'connection'), once(near, 'connect')])) as [
+    [Socket],
+    unknown,
+  ]
   near.on('error', () => {})
   far.on('error', () => {})
   return [near, far]

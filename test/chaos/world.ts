@@ -1,0 +1,101 @@
+/**
+ * A proxy whose way to the emulator's front door leads through a relay, by a clock that can be set;
+ * and the counting that shows that nothing was left behind.
+ */
+
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+
+import { type Clock, systemClock } from '../../src/clock.js'
+import type { ProxyOptions } from '../../src/config/options.js'
+import type { Emulator } from '../../src/emulator/emulator.js'
+import { proxyBefore, type TestProxy } from '../support/proxy.js'
+import type { LogLine } from '../support/recorded-log.js'
+import { Relay } from './relay.js'
+
+export interface World extends TestProxy {
+  /** Between the proxy and the front door. */
+  readonly relay: Relay
+  /** The proxy's. */
+  readonly clock: SettableClock
+  /** How the sessions ended that said something, in order. */
+  ends(): readonly LogLine['facts'][]
+  /**
+   * No session, client or upstream connection is left and no bug was met; else fails after 5 s.
+   */
+  assertNothingLeft(): Promise<void>
+}
+
+export interface WorldOptions extends Partial<ProxyOptions> {
+  clock?: SettableClock
+}
+
+/** One target, `demo-instance`, ready for clients. Everything is closed when the test ends. */
+export async function worldBefore(
+  t: TestContext,
+  emulator: Emulator,
+  { clock = new SettableClock(), ...options }: WorldOptions = {},
+): Promise<World> {
+  const relay = await Relay.start({ to: { port: emulator.frontPort } })
+  t.after(() => relay.close())
+  const proxy = await proxyBefore(t, emulator, { upstreamPort: relay.port, ...options, clock })
+  const { listener } = proxy.daemon.targets[0]!
+  // Asked for in any case: now, so that a fault meets what its test is about.
+  await proxy.daemon.targets[0]!.prime()
+  return {
+    ...proxy,
+    relay,
+    clock,
+    ends: () =>
+      proxy.log.lines.filter((line) => line.message === 'session ended').map(({ facts }) => facts),
+    async assertNothingLeft() {
+      await eventually(() => [...listener.sessions].length === 0, 'sessions are left')
+      assert.equal(listener.admitted, 0)
+      await eventually(() => relay.openCount === 0, 'upstream connections are left')
+      const bugs = proxy.log.lines.filter(({ level }) => level === 'error' || level === 'fatal')
+      assert.deepEqual(bugs, [])
+    },
+  }
+}
+
+/** The system's clock, set forward or back by so much. Timers run by the real one, as they do. */
+export class SettableClock implements Clock {
+  aheadMs = 0
+
+  now(): number {
+    return systemClock.now() + this.aheadMs
+  }
+
+  after(delayMs: number, fn: () => void): () => void {
+    return systemClock.after(delayMs, fn)
+  }
+}
+
+/** For what no event tells. */
+export async function eventually(
+  isTrue: () => boolean,
+  otherwise: string,
+  withinMs = 5_000,
+): Promise<void> {
+  const until = performance.now() + withinMs
+  while (!isTrue()) {
+    if (performance.now() > until) assert.fail(`after ${withinMs} ms: ${otherwise}`)
+    await delay(5)
+  }
+}
+
+/** Fails when `promise` takes longer than `boundMs`. */
+export async function within<T>(boundMs: number, promise: Promise<T>): Promise<T> {
+  const limit = new AbortController()
+  try {
+    return await Promise.race([
+      promise,
+      delay(boundMs, undefined, { signal: limit.signal }).then(() =>
+        assert.fail(`it took longer than ${boundMs} ms`),
+      ),
+    ])
+  } finally {
+    limit.abort()
+  }
+}

@@ -1,0 +1,131 @@
+/** What becomes of bytes on their way when one side ends, breaks, or does not read. */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { test } from 'node:test'
+
+import { Pipe } from '../src/session/pipe.js'
+import { eventually, SettableClock, within } from './chaos/world.js'
+import { FakeClock } from './support/fake-clock.js'
+import { readAll, socketPair } from './support/sockets.js'
+
+const GREETING = Buffer.from('Z\0\0\0\x05I')
+
+interface Piped {
+  readonly client: Socket
+  readonly server: Socket
+  readonly pipe: Pipe
+  /** The pipe's own ends of the two connections. */
+  readonly toClient: Socket
+  readonly toServer: Socket
+}
+
+async function piped(clock: FakeClock | SettableClock = new SettableClock()): Promise<Piped> {
+  const [client, toClient] = await socketPair()
+  const [toServer, server] = await socketPair()
+  const pipe = new Pipe(toClient, toServer, { clock, idleTimeoutMs: 0, greeting: GREETING })
+  return { client, server, pipe, toClient, toServer }
+}
+
+const MEGABYTE = Buffer.alloc(1024 * 1024, 'data')
+
+test('what the server said before it broke reaches the client, and then an end', async () => {
+  const { client, server, pipe } = await piped()
+  server.write('the last words')
+  server.resetAndDestroy()
+  assert.equal((await readAll(client)).toString(), 'the last words')
+  assert.equal(client.errored, null)
+  await pipe.done
+  assert.equal(pipe.endedFirst, 'upstream') // libuv makes a FIN of a RST that comes with bytes
+})
+
+test('what had come from a server that broke is delivered even to a client that was not reading', async () => {
+  const { client, server, pipe, toServer } = await piped()
+  while (server.write(MEGABYTE));
+  await eventually(() => toServer.isPaused() && toServer.readableLength > 0, 'nobody is slow')
+  const cameIn = toServer.bytesRead
+  const broke = once(toServer, 'error')
+  toServer.destroy(new Error('write EPIPE'))
+  await broke
+  assert.equal((await readAll(client)).length, cameIn)
+  assert.equal(pipe.bytesDown, cameIn)
+  assert.equal(await pipe.done, 'upstream reset')
+  server.destroy()
+})
+
+test('a client that ends its side still gets all that the server sends, and the server all it sent', async () => {
+  const { client, server, pipe } = await piped()
+  const atClient = readAll(client)
+  client.write(MEGABYTE)
+  client.end('and done')
+  const atServer: Buffer[] = []
+  server.on('data', (chunk: Buffer) => atServer.push(chunk))
+  await once(server, 'end')
+  assert.ok(Buffer.concat(atServer).equals(Buffer.concat([MEGABYTE, Buffer.from('and done')])))
+  for (let i = 0; i < 20; i++) server.write(MEGABYTE)
+  server.end()
+  assert.equal((await atClient).length, 20 * MEGABYTE.length)
+  assert.equal(await pipe.done, 'closed')
+})
+
+test('a server that ends its side still gets all that the client sends', async () => {
+  const { client, server, pipe } = await piped()
+  const atServer = readAll(server)
+  server.end('goodbye')
+  const atClient: Buffer[] = []
+  client.on('data', (chunk: Buffer) => atClient.push(chunk))
+  await once(client, 'end')
+  assert.equal(Buffer.concat(atClient).toString(), 'goodbye')
+  for (let i = 0; i < 20; i++) client.write(MEGABYTE)
+  client.end()
+  assert.equal((await atServer).length, 20 * MEGABYTE.length)
+  assert.equal(await pipe.done, 'closed')
+})
+
+test('a client that breaks takes its upstream with it at once', async () => {
+  const { client, server, pipe } = await piped()
+  client.resetAndDestroy()
+  assert.equal(await within(1_000, pipe.done), 'client reset')
+  await within(1_000, readAll(server))
+})
+
+test('after a half-close, silence is borne for 30 s and movement for as long as it lasts', async () => {
+  const clock = new FakeClock()
+  const { client, server, pipe, toClient, toServer } = await piped(clock)
+  client.end()
+  server.resume()
+  await once(server, 'end')
+  await clock.advance(29_000)
+  server.write('still here')
+  await once(client, 'data')
+  await clock.advance(29_000)
+  assert.ok(!toClient.destroyed)
+  await clock.advance(1_001)
+  await pipe.done
+  assert.ok(toClient.destroyed && toServer.destroyed)
+  assert.equal(clock.pending, 0)
+})
+
+test('a clock that is set back two hours does not make a half-closed session wait for them', async () => {
+  const clock = new FakeClock()
+  const { client, server, pipe } = await piped(clock)
+  client.end()
+  server.resume()
+  await once(server, 'end')
+  clock.set(-2 * 3600_000)
+  await clock.advance(61_000)
+  await within(1_000, pipe.done)
+})
+
+test('a server much faster than its client is made to wait: what is held stays below a megabyte', async () => {
+  const { client, server, pipe, toClient, toServer } = await piped()
+  while (server.write(MEGABYTE));
+  await eventually(() => toServer.isPaused(), 'nobody is slow')
+  assert.ok(toClient.writableLength + toServer.readableLength < 1_000_000)
+  const atClient = readAll(client)
+  server.end()
+  const length = (await atClient).length
+  assert.equal(length, pipe.bytesDown)
+  assert.equal(await pipe.done, 'closed')
+})
