@@ -54,6 +54,10 @@ export interface ConfigRequest extends Partial<Pick<ConfigInputs, 'targets' | 't
 
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
+interface Terminal {
+  readonly isTTY?: boolean
+}
+
 /** The process, as commands may use it. */
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>
@@ -61,9 +65,9 @@ export interface Surroundings {
   readonly uid: number
   /** The node binary and our main.js, both absolute. */
   readonly command: readonly string[]
-  readonly stdin: NodeJS.ReadStream
-  readonly stdout: NodeJS.WriteStream
-  readonly stderr: NodeJS.WriteStream
+  readonly stdin: NodeJS.ReadableStream & Terminal
+  readonly stdout: NodeJS.WritableStream & Terminal
+  readonly stderr: NodeJS.WritableStream & Terminal
   /** While anybody listens, these signals do not end the process. Returns how to stop listening. */
   onSignal(listener: (signal: StopSignal) => void): () => void
 }

@@ -17,31 +17,26 @@ export async function listInstances(invocation: Invocation): Promise<number> {
   const { surroundings, options } = invocation
   const { stdout, stderr } = surroundings
   const config = await invocation.loadConfig({ targets: [], targetOptional: true })
-  return withWorkspace(
-    config,
-    signInOf(config.settings),
-    surroundings,
-    async ({ workspace, signal }) => {
-      const { databases, failures } = await workspace.listDatabases(signal)
-      for (const { kind, error } of failures) {
-        stderr.write(`Notice: ${kind} could not be listed: ${(error as Error).message}\n`)
-      }
-      if (options.has('json')) {
-        stdout.write(`${JSON.stringify(databases.map(described), undefined, 2)}\n`)
-      } else if (databases.length === 0) {
-        stdout.write(`There is no database in ${workspace.host}.\n`)
-      } else {
-        const rows = databases.map((each) => [
-          each.name,
-          each.kind,
-          each.apiState,
-          each.readWriteHost ?? '-',
-        ])
-        stdout.write(table([['TARGET', 'KIND', 'STATE', 'HOST'], ...rows]))
-      }
-      return 0
-    },
-  )
+  return withWorkspace(config, signInOf(config), surroundings, async ({ workspace, signal }) => {
+    const { databases, failures } = await workspace.listDatabases(signal)
+    for (const { kind, error } of failures) {
+      stderr.write(`Notice: ${kind} could not be listed: ${(error as Error).message}\n`)
+    }
+    if (options.has('json')) {
+      stdout.write(`${JSON.stringify(databases.map(described), undefined, 2)}\n`)
+    } else if (databases.length === 0) {
+      stdout.write(`There is no database in ${workspace.host}.\n`)
+    } else {
+      const rows = databases.map((each) => [
+        each.name,
+        each.kind,
+        each.apiState,
+        each.readWriteHost ?? '-',
+      ])
+      stdout.write(table([['TARGET', 'KIND', 'STATE', 'HOST'], ...rows]))
+    }
+    return 0
+  })
 }
 
 export async function showInstance(invocation: Invocation): Promise<number> {

@@ -20,12 +20,26 @@ export async function oneTarget(
 ): Promise<OneTarget> {
   const [named] = invocation.operands
   if (named !== undefined) {
-    const configured = await invocation.loadConfig({ targets: [], targetOptional: true })
-    const listed = configured.settings.targets.find((target) => target.name === named)
-    if (listed !== undefined) return { config: configured, target: listed }
+    const listed = await configuredTarget(named, invocation)
+    if (listed !== undefined) return listed
   }
   const config = await invocation.loadConfig({ pickTarget })
   return { config, target: onlyTarget(config.settings) }
+}
+
+/** Undefined also when what is configured is wrong: it is not what was asked for. */
+async function configuredTarget(
+  name: string,
+  { loadConfig }: Pick<Invocation, 'loadConfig'>,
+): Promise<OneTarget | undefined> {
+  try {
+    const config = await loadConfig({ targets: [], targetOptional: true, notice() {} })
+    const target = config.settings.targets.find((each) => each.name === name)
+    return target && { config, target }
+  } catch (error) {
+    if (error instanceof ProxyError && error.kind === 'config') return undefined
+    throw error
+  }
 }
 
 function onlyTarget(settings: ProxySettings): TargetSettings {

@@ -20,10 +20,10 @@ export const PROXY_COMMANDS: readonly Command[] = [
     ],
     async run({ surroundings, loadConfig }) {
       const { start } = await import('./start.js')
+      const pickTarget = await pickerFor(surroundings)
       return start({
         surroundings,
-        loadConfig: async (notice) =>
-          loadConfig({ notice, pickTarget: await pickerFor(surroundings) }),
+        loadConfig: (notice) => loadConfig({ notice, pickTarget }),
       })
     },
   },
@@ -74,5 +74,10 @@ async function pickerFor(surroundings: Surroundings): Promise<PickTarget> {
   const { stdin, stderr } = surroundings
   if (!stdin.isTTY || !stderr.isTTY) return undefined
   const { pickTarget } = await import('./pick-target.js')
-  return (known) => pickTarget(known, surroundings)
+  let picked: Promise<string> | undefined
+  // Asked once: settings that are read again keep the answer.
+  return (known) => {
+    picked ??= pickTarget(known, surroundings)
+    return picked
+  }
 }

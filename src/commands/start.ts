@@ -26,16 +26,6 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
   for (const notice of notices) log.warn(notice)
 
   const proxy = await startDaemon(config, surroundings, log)
-  if (!settings.quiet && machine.isTerminal && settings.logFormat === 'pretty') {
-    signedIn(proxy).then(
-      () => stderr.write(banner(proxy)),
-      () => {},
-    )
-  } else {
-    for (const { settings: target, listener } of proxy.targets) {
-      log.info({ target: target.name, addresses: listener.addresses }, 'listening')
-    }
-  }
   const reload = async (): Promise<void> => {
     try {
       await proxy.reload((await loadConfig((text) => log.warn(text))).settings)
@@ -46,7 +36,19 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
     }
   }
   const canReload = config.configFile !== undefined && machine.platform !== 'win32'
-  return untilStopped({ proxy, onSignal, reload: canReload ? reload : undefined, log })
+  const stopped = untilStopped({ proxy, onSignal, reload: canReload ? reload : undefined, log })
+  // Not before signals are heard: who reads this may send one.
+  if (!settings.quiet && machine.isTerminal && settings.logFormat === 'pretty') {
+    signedIn(proxy).then(
+      () => stderr.write(banner(proxy)),
+      () => {},
+    )
+  } else {
+    for (const { settings: target, listener } of proxy.targets) {
+      log.info({ target: target.name, addresses: listener.addresses }, 'listening')
+    }
+  }
+  return stopped
 }
 
 /** Listening goes before signing in; but a banner that tells as whom is worth a moment. */

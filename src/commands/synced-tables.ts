@@ -121,7 +121,7 @@ async function withAnyWorkspace(
   act: (workspace: ConnectedWorkspace, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
   const config = await invocation.loadConfig({ targets: [], targetOptional: true })
-  const named = signInOf(config.settings)
+  const named = signInOf(config)
   return withWorkspace(config, named, invocation.surroundings, ({ workspace, signal }) =>
     act(workspace, signal),
   )

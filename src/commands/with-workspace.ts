@@ -2,7 +2,7 @@
 
 import { systemClock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import type { ProxySettings, TargetSettings } from '../config/settings.js'
+import type { TargetSettings } from '../config/settings.js'
 import { workspaceOpener } from '../daemon/workspace-opener.js'
 import { ProxyError } from '../errors.js'
 import { type Log, silentLog } from '../log.js'
@@ -43,12 +43,12 @@ export async function withWorkspace<T>(
   }
 }
 
-/** The host and profile of the first target, or of no target. */
-export function signInOf(
-  settings: ProxySettings,
-): Pick<TargetSettings, 'databricksHost' | 'profile'> {
-  const [target] = settings.targets
-  return { databricksHost: target?.databricksHost, profile: target?.profile }
+/** The host and profile of the first target, or those that were set for all. */
+export function signInOf({
+  settings,
+  signIn,
+}: Pick<Config, 'settings' | 'signIn'>): Pick<TargetSettings, 'databricksHost' | 'profile'> {
+  return settings.targets[0] ?? signIn
 }
 
 /** What a daemon would log as a warning, somebody at a terminal reads as a notice. */

@@ -9,6 +9,7 @@ import { ProxyError } from '../errors.js'
 import { readConfigFile } from './config-file.js'
 import { type EnvFile, readEnvFile } from './env-file.js'
 import { type GivenSetting, givenSettings } from './given.js'
+import { Lookup } from './lookup.js'
 import { Problems } from './problems.js'
 import { type Machine, resolveSettings } from './resolve.js'
 import { openToOthers } from './secret-file.js'
@@ -48,6 +49,8 @@ export interface Config {
   readonly settings: ProxySettings
   /** The environment over `.env`, for signing in to the workspace; nothing of ours is in it. */
   readonly databricksEnv: Readonly<Record<string, string>>
+  /** What was said of the workspace, for commands that have no target. */
+  readonly signIn: Pick<Unpicked, 'databricksHost' | 'profile'>
   /** What was set and where, secrets left out. */
   readonly given: readonly GivenSetting[]
   /** What the user should know and is no error. */
@@ -103,7 +106,9 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const settings = resolveSettings({ sources, targets, localPassword, machine }, problems)
   problems.throwIfAny()
   const given = givenSettings({ sources, targets, variables: variables.map(({ from }) => from) })
-  return { settings, databricksEnv, given, notices, configFile }
+  const all = new Lookup(sources, machine.homeDir, problems).values()
+  const signIn = { databricksHost: all['databricks-host'], profile: all.profile }
+  return { settings, databricksEnv, signIn, given, notices, configFile }
 }
 
 /** `--env-file`, or its variable, or `.env`. */

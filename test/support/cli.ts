@@ -1,8 +1,16 @@
-/** The command line as a user runs it: the built program, in an environment of the test's own. */
+/**
+ * The command line as a user runs it: the built program, in an environment of the test's own; or,
+ * where nothing is started, in the process of the test.
+ */
 
-import { execFile } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { PassThrough } from 'node:stream'
+import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
+import type { StopSignal } from '../../src/commands/command.js'
+import { runProgram } from '../../src/commands/program.js'
+import { describeFailure, exitCodeOf } from '../../src/commands/report.js'
 import type { Ran } from './proxy.js'
 
 export const MAIN: string = fileURLToPath(new URL('../../src/main.js', import.meta.url))
@@ -23,4 +31,85 @@ export function cli(args: readonly string[], env: Record<string, string> = {}): 
       },
     )
   })
+}
+
+export interface Where {
+  env?: Record<string, string>
+  cwd?: string
+}
+
+/** In the process of the test: what does not start anything needs no process of its own. */
+export async function cliHere(
+  args: readonly string[],
+  { env = {}, cwd = '/' }: Where = {},
+): Promise<Ran> {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
+  const surroundings = {
+    ...{ env, stdin, stdout, stderr },
+    machine: {
+      cwd,
+      homeDir: '/nonexistent',
+      hostname: 'laptop',
+      platform: 'linux',
+      isTerminal: false,
+    },
+    uid: 1000,
+    command: [process.execPath, MAIN],
+    onSignal: () => () => {},
+  }
+  const code = await runProgram(args, surroundings).catch((error: unknown) => {
+    stderr.write(describeFailure(error))
+    return exitCodeOf(error)
+  })
+  return { code, stdout: textOf(stdout), stderr: textOf(stderr) }
+}
+
+function textOf(stream: PassThrough): string {
+  return String((stream.read() as Buffer | null) ?? '')
+}
+
+export interface RunningCli {
+  readonly child: ChildProcess
+  /** Resolves once stderr has matched, with the match. Rejects when the process ends before. */
+  saw(pattern: RegExp): Promise<RegExpExecArray>
+  kill(signal: StopSignal): void
+  readonly done: Promise<Ran>
+}
+
+/** In a process with nothing of our environment but PATH. Killed when the test ends. */
+export function startCli(t: TestContext, args: readonly string[], where: Where = {}): RunningCli {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: where.cwd,
+    env: { PATH: process.env.PATH, HOME: where.cwd ?? '/nonexistent', ...where.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const text = { stdout: '', stderr: '' }
+  const watchers = new Set<() => void>()
+  child.stdout.on('data', (bytes) => {
+    text.stdout += String(bytes)
+  })
+  child.stderr.on('data', (bytes) => {
+    text.stderr += String(bytes)
+    for (const look of watchers) look()
+  })
+  const done = new Promise<Ran>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve({ code: code ?? -1, ...text, ...(signal && {}) }))
+  })
+  return {
+    child,
+    done,
+    kill: (signal) => void child.kill(signal),
+    saw: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          const match = pattern.exec(text.stderr)
+          if (match !== null) resolve(match)
+        }
+        watchers.add(look)
+        look()
+        done.then(() => reject(new Error(`ended before ${pattern}:\n${text.stderr}`)), reject)
+      }),
+  }
 }

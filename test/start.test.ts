@@ -1,0 +1,102 @@
+/** `start` as a process: where it listens, what it logs, how it stops and takes new settings. */
+
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+
+import { type RunningCli, startCli } from './support/cli.js'
+import { emulatorForTests } from './support/emulator.js'
+import { connectedClient, psql, temporaryFolder } from './support/proxy.js'
+
+const emulator = await emulatorForTests()
+const QUIET_PORTS = ['--port', '0', '--admin-port', '0']
+
+interface Started {
+  readonly proxy: RunningCli
+  readonly port: number
+}
+
+async function started(t: TestContext, args: readonly string[], cwd?: string): Promise<Started> {
+  const where = { env: { ...emulator.env }, ...(cwd === undefined ? {} : { cwd }) }
+  const proxy = startCli(t, [...args, ...QUIET_PORTS], where)
+  const [, port] = await proxy.saw(/"127\.0\.0\.1:(\d+)"[^\n]*"listening"/)
+  return { proxy, port: Number(port) }
+}
+
+test('it listens, serves, drains on SIGTERM and ends with 0; stdout stays empty', async (t) => {
+  const { proxy, port } = await started(t, ['demo-instance'])
+  const { stdout } = await psql(`host=localhost port=${port}`, 'select current_user')
+  assert.equal(stdout, 'ada@example.com\n')
+  proxy.kill('SIGTERM')
+  const output = await proxy.done
+  assert.deepEqual([output.code, output.stdout], [0, ''])
+  for (const line of output.stderr.trim().split('\n')) {
+    assert.equal(typeof (JSON.parse(line) as { msg: unknown }).msg, 'string')
+  }
+})
+
+test('a session that is cut short by the drain time-out makes the exit code 1', async (t) => {
+  const { proxy, port } = await started(t, ['demo-instance', '--drain-timeout', '200ms'])
+  const client = await connectedClient(t, port)
+  await client.query('begin')
+  proxy.kill('SIGTERM')
+  assert.equal((await proxy.done).code, 1)
+})
+
+test('a second Ctrl-C does not wait for sessions, and the exit code is 130', async (t) => {
+  const { proxy, port } = await started(t, ['demo-instance', '--drain-timeout', '1h'])
+  const client = await connectedClient(t, port)
+  await client.query('begin')
+  proxy.kill('SIGINT')
+  await proxy.saw(/SIGINT: draining/)
+  proxy.kill('SIGINT')
+  assert.equal((await proxy.done).code, 130)
+})
+
+test('SIGHUP without a settings file is a closed terminal, and drains', async (t) => {
+  const { proxy } = await started(t, ['demo-instance'])
+  proxy.kill('SIGHUP')
+  assert.equal((await proxy.done).code, 0)
+})
+
+test('SIGHUP with a settings file reads it again, and a broken one leaves the old settings', async (t) => {
+  const cwd = await temporaryFolder(t)
+  const write = (yaml: string): void => writeFileSync(join(cwd, 'c.yaml'), yaml)
+  write('targets:\n  - demo-instance\n')
+  const { proxy, port } = await started(t, ['--config', 'c.yaml'], cwd)
+  const client = await connectedClient(t, port)
+
+  write('targets:\n  - demo-instance?prot=1\n')
+  proxy.kill('SIGHUP')
+  await proxy.saw(/c\.yaml:2: TARGET \\"demo-instance\\" has an unknown option[^\n]*old ones stay/)
+  write('targets:\n  - demo-instance\n  - projects/demo\n')
+  proxy.kill('SIGHUP')
+  await proxy.saw(/settings read again/)
+
+  assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
+  await client.end()
+  proxy.kill('SIGTERM')
+  assert.equal((await proxy.done).code, 0)
+})
+
+test('a port that is taken is wrong settings, and says so in one message', async (t) => {
+  const holder = createServer()
+  await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve))
+  t.after(() => holder.close())
+  const { port } = holder.address() as { port: number }
+  const args = ['demo-instance', '--port', String(port), '--no-admin']
+  const { code, stdout, stderr } = await startCli(t, args, { env: { ...emulator.env } }).done
+  assert.deepEqual([code, stdout], [2, ''])
+  assert.match(stderr, new RegExp(`^lakebase-proxy: port ${port} .*\n`))
+})
+
+test('no token and no password is in the log, at its most talkative', async (t) => {
+  const { proxy, port } = await started(t, ['demo-instance', '--log-level', 'trace'])
+  await psql(`host=localhost port=${port}`, 'select 1')
+  proxy.kill('SIGTERM')
+  const { stderr } = await proxy.done
+  assert.doesNotMatch(stderr, /eyJ|dapi/)
+  assert.ok(!stderr.includes(emulator.env.DATABRICKS_TOKEN!))
+})
