@@ -1,14 +1,17 @@
 /**
  * Bytes from outside, made up and mangled: whatever comes, the parsers answer with a result or with
- * an error of the right kind, and they answer. `npm run fuzz -- CASES` runs more of them.
+ * an error of the right kind, and they answer. `npm run fuzz -- --cases N` runs more of them.
  */
 
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { test } from 'node:test'
+import { parseArgs } from 'node:util'
 
 import fc from 'fast-check'
 
+import { type ProxyOptions, settingsFromOptions } from '../src/config/options.js'
+import { parseTarget } from '../src/config/targets.js'
 import { ProxyError } from '../src/errors.js'
 import { Secret } from '../src/log.js'
 import { ClientAuth } from '../src/session/client-auth.js'
@@ -18,7 +21,8 @@ import { initialPacketLength, parseInitialPacket, startupMessage } from '../src/
 import { ScramClient, ScramServer, type ScramVerifier, scramVerifier } from '../src/wire/scram.js'
 
 // A hundred thousand in all, on every run.
-const CASES = Number(process.env.FUZZ_CASES ?? 100_000)
+const { values } = parseArgs({ options: { cases: { type: 'string' } }, strict: false })
+const CASES = Number(values.cases ?? 100_000)
 const share = (part: number) => ({ numRuns: Math.ceil(CASES * part) })
 const { signal } = new AbortController()
 
@@ -80,6 +84,69 @@ test('fuzz: what a StartupMessage says is what is sent on', () => {
       assert.deepEqual(parsed.parameters, map)
     }),
     share(0.1),
+  )
+})
+
+const targetText = fc.oneof(
+  fc.string({ maxLength: 40 }),
+  fc
+    .constantFrom(
+      'my-instance?port=1&read-only=true',
+      'projects/p/branches/b/endpoints/e',
+      'ep-a-b-1.database.us-west-2.cloud.databricks.com',
+      'postgresql://u:p%40ss@h.example:6000/db?sslmode=require&channel_binding=prefer',
+      'postgresql+psycopg://u@[::1]:1/db?hostaddr=1.2.3.4',
+    )
+    .chain((valid) =>
+      fc
+        .tuple(fc.nat(valid.length), fc.nat(3), fc.string({ maxLength: 3 }))
+        .map(([at, gone, put]) => valid.slice(0, at) + put + valid.slice(at + gone)),
+    ),
+)
+
+test('fuzz: a TARGET is parsed, or refused as wrong usage', () => {
+  fc.assert(
+    fc.property(targetText, (text) => {
+      try {
+        parseTarget(text)
+      } catch (error) {
+        assert.ok(error instanceof ProxyError && error.kind === 'config', String(error))
+      }
+    }),
+    share(0.1),
+  )
+})
+
+test('fuzz: settings are resolved whole, or refused as wrong usage', () => {
+  const value = fc.oneof(
+    fc.string({ maxLength: 8 }),
+    fc.constantFrom('5s', '1h', 'true', '-1', '0', '70000'),
+  )
+  const options = fc.record(
+    {
+      port: fc.oneof(fc.integer(), value),
+      address: value,
+      database: value,
+      user: value,
+      connectTimeout: value,
+      tokenTtl: value,
+      sslmode: value,
+      maxConnections: fc.oneof(fc.integer(), value),
+      localAuth: value,
+      hostaddr: value,
+    },
+    { requiredKeys: [] },
+  )
+  fc.assert(
+    fc.property(targetText, options, (target, given) => {
+      try {
+        const settings = settingsFromOptions({ targets: [target], ...given } as ProxyOptions, {})
+        assert.equal(settings.targets.length, 1)
+      } catch (error) {
+        assert.ok(error instanceof ProxyError && error.kind === 'config', String(error))
+      }
+    }),
+    share(0.05),
   )
 })
 
