@@ -4,11 +4,16 @@ import { createRequire } from 'node:module'
 
 import { ask } from './http.js'
 
+interface Series {
+  labels?: Record<string, string>
+  value: string
+}
+
 interface Family {
   name: string
   help: string
   type: 'COUNTER' | 'GAUGE' | 'HISTOGRAM' | 'SUMMARY' | 'UNTYPED'
-  metrics: { labels?: Record<string, string>; value: string }[]
+  metrics: Series[]
 }
 
 // It brings no types.
@@ -34,14 +39,14 @@ export class Scrape {
   /** The value of the one series with these labels; NaN for none. */
   value(name: string, labels: Record<string, string> = {}): number {
     const wanted = Object.entries(labels)
-    const found = (this.family(name)?.metrics ?? []).filter((metric) =>
-      wanted.every(([label, value]) => metric.labels?.[label] === value),
+    const found = this.series(name).filter((each) =>
+      wanted.every(([label, value]) => each.labels?.[label] === value),
     )
     if (found.length > 1) throw new Error(`${found.length} series of ${name} match`)
     return Number(found[0]?.value ?? Number.NaN)
   }
 
-  family(name: string): Family | undefined {
-    return this.families.find((family) => family.name === name)
+  series(name: string): readonly Series[] {
+    return this.families.filter((family) => family.name === name).flatMap(({ metrics }) => metrics)
   }
 }
