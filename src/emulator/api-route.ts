@@ -56,7 +56,7 @@ export type ApiName =
   | 'endpoint'
   | 'roles'
   | 'databases'
-  | 'catalogs'
+  | 'synced-tables'
   | 'synced-table'
   | 'operation'
   | 'unknown'

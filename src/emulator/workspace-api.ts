@@ -21,6 +21,7 @@ import type { Identity } from './inventory.js'
 import { databaseRoutes } from './workspace-database.js'
 import { oidcRoutes } from './workspace-oidc.js'
 import { postgresRoutes } from './workspace-postgres.js'
+import { syncedTableRoutes } from './workspace-synced-tables.js'
 
 /** A call that came in, whatever became of it. */
 export interface RecordedCall {
@@ -55,6 +56,7 @@ export async function startWorkspaceApi(options: WorkspaceApiOptions): Promise<W
     ...oidcRoutes(options),
     ...databaseRoutes(options),
     ...postgresRoutes(options),
+    ...syncedTableRoutes(options),
   ]
   const calls: RecordedCall[] = []
   const server = createServer((request, response) => {
