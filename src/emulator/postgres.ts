@@ -33,6 +33,8 @@ export interface PostgresOptions {
   nativeRoles: readonly NativeRole[]
   databases: readonly string[]
   maxConnections: number
+  /** Default: a Unix socket, except on Windows. */
+  transport?: 'unix' | 'tcp'
 }
 
 export interface Postgres {
@@ -57,12 +59,13 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   const runAs = await unprivilegedUser()
   if (runAs !== undefined) await chown(directory, runAs.uid, runAs.gid)
   const programs = await findPostgresBinaries({ directory, runAs })
-  const unix = platform() !== 'win32'
+  const posix = platform() !== 'win32'
+  const unix = options.transport === undefined ? posix : options.transport === 'unix'
   const where = unix
     ? { path: join(directory, `.s.PGSQL.${SOCKET_PORT}`) }
     : { host: '127.0.0.1', port: await freePort() }
   const password = randomBytes(24).toString('base64url')
-  const child = { cwd: directory, ...runAs, ...(unix ? { env: { LC_ALL: 'C', TZ: 'UTC' } } : {}) }
+  const child = { cwd: directory, ...runAs, ...(posix && { env: { LC_ALL: 'C', TZ: 'UTC' } }) }
 
   const data = join(directory, 'data')
   const passwordFile = join(directory, 'superuser-password')
@@ -104,9 +107,9 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
       ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     ],
     // A session of its own: Ctrl-C in a terminal is for us, who then close it in order.
-    { ...child, stdio: ['ignore', 'ignore', 'pipe'], detached: unix },
+    { ...child, stdio: ['ignore', 'ignore', 'pipe'], detached: posix },
   )
-  const watchdog = unix && server.pid !== undefined ? watch(server.pid, directory) : undefined
+  const watchdog = posix && server.pid !== undefined ? watch(server.pid, directory) : undefined
   server.once('exit', () => watchdog?.kill('SIGKILL'))
   const connectNow = (): Socket =>
     connect({ ...where, noDelay: true, allowHalfOpen: true } as never)
