@@ -5,6 +5,7 @@ import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import tls from 'node:tls'
 import type { FrontPhase } from '../src/emulator/front-faults.js'
 import { refusals } from '../src/emulator/front-messages.js'
@@ -64,11 +65,11 @@ test('it hangs until the client leaves, and is then rid of it', async () => {
   control.failFront({ at: 'startup', how: 'hang' }, 1)
   const client = login()
   const connecting = client.connect().catch(() => 'ended')
-  while (control.connections()[0]?.phase !== 'login') await new Promise(setImmediate)
+  while (control.connections()[0]?.phase !== 'login') await delay(5)
   const { stream } = (client as unknown as { connection: { stream: Socket } }).connection
   stream.destroy()
   await connecting
-  while (control.connections().length > 0) await new Promise(setImmediate)
+  while (control.connections().length > 0) await delay(5)
 })
 
 test('it asks for SASL or MD5 where a token was to do', async () => {

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import tls from 'node:tls'
 
 import { demoUser } from '../src/emulator/inventory.js'
@@ -186,5 +187,41 @@ test('a client that leaves at any point leaves nothing behind', async () => {
   client.write(startup())
   await once(client, 'data')
   client.destroy()
-  while (control.connections().length > 0) await new Promise(setImmediate)
+  while (control.connections().length > 0) await delay(5)
+})
+
+/** A logged-in connection that speaks bytes. */
+async function session(): Promise<tls.TLSSocket> {
+  const client = await startTls({ servername: host })
+  client.write(startup())
+  await once(client, 'data')
+  const password = Buffer.from(`${control.mintToken(demoUser).text}\0`)
+  client.write(message('p', password))
+  return client
+}
+
+function message(type: string, body: Buffer | string): Buffer {
+  const bytes = Buffer.from(body)
+  const head = Buffer.alloc(5)
+  head.write(type)
+  head.writeInt32BE(4 + bytes.length, 1)
+  return Buffer.concat([head, bytes])
+}
+
+test('a client that ends its side at once still gets the whole answer', async () => {
+  const client = await session()
+  client.end(message('Q', "select repeat('x', 1000) from generate_series(1, 5000)\0"))
+  const bytes = await readAll(client)
+  assert.ok(bytes.length > 5_000_000)
+  assert.match(bytes.toString('latin1', bytes.length - 30), /SELECT 5000\0Z/)
+})
+
+test('a client that does not read holds the server back, and nothing piles up between', async () => {
+  const client = await session()
+  client.pause()
+  const before = process.memoryUsage().rss
+  client.write(message('Q', "select repeat('x', 10000) from generate_series(1, 20000)\0"))
+  await delay(500)
+  assert.ok(process.memoryUsage().rss - before < 60_000_000)
+  client.destroy()
 })

@@ -147,7 +147,9 @@ async function startTls(
   client.on('error', () => {})
   const closed = new AbortController()
   const end = () => closed.abort()
-  client.once('close', end)
+  // A FIN is only seen by who reads; data cannot be there before the handshake is over.
+  const look = () => void client.read(0)
+  client.on('readable', look).once('end', end).once('close', end)
   signal.addEventListener('abort', end)
   try {
     await once(client, 'secure', { signal: closed.signal })
@@ -155,7 +157,7 @@ async function startTls(
     client.destroy()
     throw new Error('no TLS') // with nothing to say it on
   } finally {
-    client.off('close', end)
+    client.off('readable', look).off('end', end).off('close', end)
     signal.removeEventListener('abort', end)
   }
   return client

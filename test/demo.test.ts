@@ -1,0 +1,84 @@
+/** `demo` and `emulator`, as somebody runs them who has just cloned the repository. */
+
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+import { runDemo } from '../src/commands/demo.js'
+import { runEmulator } from '../src/commands/emulator.js'
+import { startProxy } from '../src/daemon/start-proxy.js'
+import { simpleQuery } from '../src/emulator/simple-query.js'
+
+/** Where a command writes, and how a test waits for it to have written. */
+class Output {
+  text = ''
+  #waiting: (() => void)[] = []
+
+  write(text: string): void {
+    this.text += text
+    for (const look of this.#waiting) look()
+  }
+
+  until(pattern: RegExp): Promise<RegExpExecArray> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        const match = pattern.exec(this.text)
+        if (match !== null) resolve(match)
+      }
+      this.#waiting.push(look)
+      look()
+    })
+  }
+}
+
+const ask = (port: number) =>
+  simpleQuery({
+    ...{ socket: connect(port, '127.0.0.1'), user: 'anybody', database: 'databricks_postgres' },
+    sql: 'select current_user',
+  })
+
+test('demo --once queries across token expiries, says which token each used, and exits 0', async () => {
+  const stdout = new Output()
+  const exitCode = await runDemo({ once: true, stdout, signal: new AbortController().signal })
+  assert.equal(exitCode, 0, stdout.text)
+  const numbers = [...stdout.text.matchAll(/with token (\d+)/g)].map((match) => Number(match[1]))
+  assert.deepEqual([...new Set(numbers)], [1, 2, 3, 4])
+  assert.doesNotMatch(stdout.text, /eyJ/)
+})
+
+test('demo prints the line for psql and the fields for DBeaver, and stays until it is stopped', async () => {
+  const stdout = new Output()
+  const stop = new AbortController()
+  const exitCode = runDemo({ once: false, stdout, signal: stop.signal })
+  const [, port] = await stdout.until(/psql -h localhost -p (\d+)\n[^]*Ctrl-C/)
+  assert.match(stdout.text, /Host {6}localhost/)
+  assert.match(stdout.text, new RegExp(`Port {6}${port}`))
+  assert.match(stdout.text, /Database {2}databricks_postgres/)
+  assert.deepEqual(await ask(Number(port)), [['ada@example.com']])
+  stop.abort()
+  assert.equal(await exitCode, 0)
+})
+
+test('emulator prints an environment that a proxy works with', async (t) => {
+  const output = await mkdtemp(join(tmpdir(), 'lakebase-test-'))
+  t.after(() => rm(output, { recursive: true }))
+  const [stdout, stderr, stop] = [new Output(), new Output(), new AbortController()]
+  const exitCode = runEmulator({ stdout, stderr, signal: stop.signal, output, tokenTtlMs: 60_000 })
+  await stderr.until(/lakebase-proxy demo-instance\n/)
+  const env = Object.fromEntries(
+    [...stdout.text.matchAll(/^export (\w+)='(.*)'$/gm)].map((match) => [match[1]!, match[2]!]),
+  )
+  assert.equal(Object.keys(env).length, stdout.text.trim().split('\n').length)
+  const written = await readFile(join(output, '.env'), 'utf8')
+  assert.match(written, new RegExp(`^DATABRICKS_HOST=${env.DATABRICKS_HOST}$`, 'm'))
+  assert.match(written, new RegExp(`^LAKEBASE_PROXY_SSLROOTCERT=${join(output, 'ca.pem')}$`, 'm'))
+
+  const proxy = await startProxy({ targets: ['projects/demo'], port: 0, env })
+  assert.deepEqual(await ask(proxy.addresses[0]!.port), [['ada@example.com']])
+  await proxy.close()
+  stop.abort()
+  assert.equal(await exitCode, 0)
+})
