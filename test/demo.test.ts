@@ -53,7 +53,7 @@ test('demo prints the line for psql and the fields for DBeaver, and stays until 
   const stdout = new Output()
   const stop = new AbortController()
   const exitCode = runDemo({ once: false, stdout, signal: stop.signal })
-  const [, port] = await stdout.until(/psql -h localhost -p (\d+)\n[^]*Ctrl-C/)
+  const [, port] = await stdout.until(/psql -h localhost -p (\d+)\n[\s\S]*Ctrl-C/)
   assert.match(stdout.text, /Host {6}localhost/)
   assert.match(stdout.text, new RegExp(`Port {6}${port}`))
   assert.match(stdout.text, /Database {2}databricks_postgres/)
