@@ -10,6 +10,8 @@ import { describeFailure, exitCodeOf } from './commands/report.js'
 
 const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
+let reportCrash = (error: unknown): void => void process.stderr.write(describeFailure(error))
+
 const surroundings: Surroundings = {
   env: process.env,
   machine: {
@@ -31,11 +33,14 @@ const surroundings: Surroundings = {
       for (const [signal, listen] of listeners) process.off(signal, listen)
     }
   },
+  onCrash(report) {
+    reportCrash = report
+  },
 }
 
 /** After an error that nobody caught, nothing here can be trusted: say it, and go. */
 function crash(error: unknown): void {
-  process.stderr.write(describeFailure(error))
+  reportCrash(error)
   process.exit(1)
 }
 process.on('uncaughtException', crash)

@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
-import { type RunningCli, startCli } from './support/cli.js'
+import { type RunningCli, startCli, type Where } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { connectedClient, psql, temporaryFolder } from './support/proxy.js'
 
@@ -18,8 +18,12 @@ interface Started {
   readonly port: number
 }
 
-async function started(t: TestContext, args: readonly string[], cwd?: string): Promise<Started> {
-  const where = { env: { ...emulator.env }, ...(cwd === undefined ? {} : { cwd }) }
+async function started(
+  t: TestContext,
+  args: readonly string[],
+  { cwd, env = {} }: Where = {},
+): Promise<Started> {
+  const where = { env: { ...emulator.env, ...env }, ...(cwd === undefined ? {} : { cwd }) }
   const proxy = startCli(t, [...args, ...QUIET_PORTS], where)
   const [, port] = await proxy.saw(/"127\.0\.0\.1:(\d+)"[^\n]*"listening"/)
   return { proxy, port: Number(port) }
@@ -65,7 +69,7 @@ test('SIGHUP with a settings file reads it again, and a broken one leaves the ol
   const cwd = await temporaryFolder(t)
   const write = (yaml: string): void => writeFileSync(join(cwd, 'c.yaml'), yaml)
   write('targets:\n  - demo-instance\n')
-  const { proxy, port } = await started(t, ['--config', 'c.yaml'], cwd)
+  const { proxy, port } = await started(t, ['--config', 'c.yaml'], { cwd })
   const client = await connectedClient(t, port)
 
   write('targets:\n  - demo-instance?prot=1\n')
@@ -99,4 +103,17 @@ test('no token and no password is in the log, at its most talkative', async (t) 
   const { stderr } = await proxy.done
   assert.doesNotMatch(stderr, /eyJ|dapi/)
   assert.ok(!stderr.includes(emulator.env.DATABRICKS_TOKEN!))
+})
+
+test('an error that nobody caught is logged as what it is, and ends the process with 1', async (t) => {
+  const bug = join(await temporaryFolder(t), 'bug.mjs')
+  writeFileSync(bug, "process.on('SIGUSR2', () => { throw new Error('boom') })")
+  const env = { NODE_OPTIONS: `--import ${bug}` }
+  const { proxy } = await started(t, ['demo-instance'], { env })
+  proxy.child.kill('SIGUSR2')
+  const { code, stderr } = await proxy.done
+  assert.equal(code, 1)
+  const last = JSON.parse(stderr.trim().split('\n').at(-1)!) as Record<string, unknown>
+  assert.equal(last.msg, 'internal error, which is a bug')
+  assert.match(JSON.stringify(last.err), /boom/)
 })

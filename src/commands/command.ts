@@ -70,4 +70,6 @@ export interface Surroundings {
   readonly stderr: NodeJS.WritableStream & Terminal
   /** While anybody listens, these signals do not end the process. Returns how to stop listening. */
   onSignal(listener: (signal: StopSignal) => void): () => void
+  /** Told of an error that nobody caught, before the process ends with it; else stderr is. */
+  onCrash(report: (error: unknown) => void): void
 }

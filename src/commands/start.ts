@@ -11,7 +11,7 @@ import type { Surroundings } from './command.js'
 import { untilStopped } from './stop.js'
 
 export interface StartOptions {
-  readonly surroundings: Pick<Surroundings, 'env' | 'machine' | 'stderr' | 'onSignal'>
+  readonly surroundings: Pick<Surroundings, 'env' | 'machine' | 'stderr' | 'onSignal' | 'onCrash'>
   /** Called again on SIGHUP. Throws what is wrong with the settings. */
   readonly loadConfig: (notice: (text: string) => void) => Promise<Config>
 }
@@ -23,6 +23,7 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
   const config = await loadConfig((text) => notices.push(text))
   const { settings } = config
   const log = await createLog({ level: settings.logLevel, format: settings.logFormat })
+  surroundings.onCrash((error) => log.fatal({ err: error }, 'internal error, which is a bug'))
   for (const notice of notices) log.warn(notice)
 
   const proxy = await startDaemon(config, surroundings, log)

@@ -56,6 +56,7 @@ export async function cliHere(
     uid: 1000,
     command: [process.execPath, MAIN],
     onSignal: () => () => {},
+    onCrash: () => {},
   }
   const code = await runProgram(args, surroundings).catch((error: unknown) => {
     stderr.write(describeFailure(error))
