@@ -90,7 +90,9 @@ export class CredentialCache {
     const held = this.#held?.credential
     if (held !== undefined && held !== refused && this.state !== 'expired') return held
     if (this.#pending === undefined) {
-      if (this.#clock.now() < this.#renewAt) return undefined
+      // Further away than it was ever set: the clock was set back since.
+      const waitMs = this.#renewAt - this.#clock.now()
+      if (waitMs > 0 && waitMs <= RENEW_MS) return undefined
       this.#renewAt = this.#clock.now() + RENEW_MS
     }
     return waitFor(this.#refresh(), signal)

@@ -116,7 +116,10 @@ export class Pipe {
       this.bytesDown += chunk.length
       this.#tail = tailAfter(this.#tail, chunk)
     })
-    if (idleTimeoutMs > 0) this.#watchIdle(idleTimeoutMs)
+    if (idleTimeoutMs > 0) {
+      this.#lingerMs = Math.min(LINGER_MS, idleTimeoutMs)
+      this.#watchIdle(idleTimeoutMs)
+    }
     await closed
     this.#cancelTimer()
     return this.#outcome
@@ -145,12 +148,13 @@ export class Pipe {
   #broke(outcome: PipeOutcome, broken: Socket, other: Socket): void {
     if (this.#outcome === 'closed') this.#outcome = outcome
     this.endedFirst ??= broken === this.#client ? 'client' : 'upstream'
+    // Held back for a slow reader: it is still his. Reading after an error gives no 'data'.
+    const rest: Buffer | null = broken.read()
+    broken.destroy() // an error of TLS does not do it
     if (outcome === 'client reset') {
       other.destroy()
       return
     }
-    // Held back for a slow reader: it is still his. Reading after the end gives no 'data'.
-    const rest: Buffer | null = broken.read()
     if (rest !== null && !other.writableEnded) {
       this.bytesDown += rest.length
       other.write(rest)

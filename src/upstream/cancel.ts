@@ -85,6 +85,7 @@ export class Cancels {
       socket.resume()
       socket.end(request.bytes)
       await once(socket, 'close')
+      signal.throwIfAborted() // it may have arrived, but nobody knows
     } finally {
       signal.removeEventListener('abort', onAbort)
       socket.destroy()

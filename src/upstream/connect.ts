@@ -14,7 +14,7 @@ import type { Starter } from '../endpoints/starter.js'
 import { ProxyError } from '../errors.js'
 import type { Log } from '../log.js'
 import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
-import { dial, type Upstream } from './dial.js'
+import { ADDRESS_PATIENCE_MS, dial, type Upstream } from './dial.js'
 import { login } from './login.js'
 import {
   isDatabaseMissing,
@@ -118,7 +118,7 @@ export class Connector {
     attempt.enter('resolve')
     const [endpoint, credential] = await Promise.all([
       endpoints.resolve(signal),
-      attempt.credential ?? credentials.get(signal),
+      credentials.get(signal),
     ])
     attempt.enter('dial')
     const upstream = await dial(
@@ -128,6 +128,9 @@ export class Connector {
         clock,
         dialled: (address, succeeded) => endpoints.dialled(endpoint, address, succeeded),
         connected: () => attempt.enter('tls'),
+        // A server that moved leaves a black hole: only who gives up on it asks where it is now.
+        // Twice as long each time, so that a slow way gets through too.
+        lastPatienceMs: ADDRESS_PATIENCE_MS * 2 ** attempt.retries,
       },
       signal,
     )
@@ -190,9 +193,9 @@ export class Connector {
     const { context } = refusal
     const { credentials } = this.#options
     const error = refusalError(refusal, { ...context, method: context.credential.method })
-    if (isTokenRefused(refusal) && attempt.credential === undefined) {
-      attempt.credential = await credentials.renew(context.credential, signal)
-      if (attempt.credential !== undefined) return
+    if (isTokenRefused(refusal) && !attempt.hasNewToken) {
+      attempt.hasNewToken = (await credentials.renew(context.credential, signal)) !== undefined
+      if (attempt.hasNewToken) return
     }
     if (isWaking(refusal)) return this.#waitToRetry(error, attempt, signal)
     if (isDoorClosed(refusal)) return this.#explainClosedDoor(error, attempt, signal)
@@ -252,8 +255,8 @@ interface LoginContext {
 
 /** What one client's tries have learned so far. */
 class Attempt {
-  /** The token minted after the first was refused: there is no third. */
-  credential: LoginCredential | undefined
+  /** One was minted after the first was refused: there is no third. */
+  hasNewToken = false
   useDefaultDatabase = false
   retries = 0
   phase: ConnectPhase = 'resolve'

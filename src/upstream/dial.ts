@@ -22,6 +22,8 @@ export interface DialOptions {
   dialled: (address: string, succeeded: boolean) => void
   /** Told when the TCP connection stands and TLS begins. */
   connected?: () => void
+  /** How long the last address may take, to the end of its TLS handshake. Default: until the signal. */
+  lastPatienceMs?: number
 }
 
 export interface Upstream {
@@ -30,8 +32,8 @@ export interface Upstream {
 }
 
 const KEEP_ALIVE_MS = 30_000
-// A dead address must not use up the time of the next one.
-const ADDRESS_PATIENCE_MS = 3_000
+/** A dead address must not use up the time of the next one. */
+export const ADDRESS_PATIENCE_MS = 3_000
 
 /** Errors: kind `dial` (worth another try), kind `tls` (final). Aborts with the signal's reason. */
 export async function dial(
@@ -42,8 +44,9 @@ export async function dial(
   let lastError: unknown
   for (const [index, address] of endpoint.addresses.entries()) {
     const isLast = index === endpoint.addresses.length - 1
+    const patienceMs = isLast ? options.lastPatienceMs : ADDRESS_PATIENCE_MS
     try {
-      const socket = await dialAddress(endpoint, address, isLast, options, signal)
+      const socket = await dialAddress(endpoint, address, patienceMs, options, signal)
       options.dialled(address, true)
       return { socket, address }
     } catch (error) {
@@ -59,13 +62,13 @@ export async function dial(
 async function dialAddress(
   endpoint: Endpoint,
   address: string,
-  isLast: boolean,
+  patienceMs: number | undefined,
   options: DialOptions,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
   const attempt = new LinkedAbort(signal)
-  if (!isLast) {
-    attempt.abortAfter(options.clock, ADDRESS_PATIENCE_MS, () => new Error('timeout expired'))
+  if (patienceMs !== undefined) {
+    attempt.abortAfter(options.clock, patienceMs, () => new Error('timeout expired'))
   }
   const socket = net.connect({
     host: address,
