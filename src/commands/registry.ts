@@ -7,6 +7,7 @@ import { ProxyError } from '../errors.js'
 import type { Command } from './command.js'
 import { EMULATOR_COMMANDS } from './emulator-commands.js'
 import { PROXY_COMMANDS } from './proxy-commands.js'
+import { RUNNING_COMMANDS } from './running-commands.js'
 import { SERVICE_COMMANDS } from './service-commands.js'
 import { WORKSPACE_COMMANDS } from './workspace-commands.js'
 
@@ -44,6 +45,7 @@ const SHELL_COMMANDS: readonly Command[] = [
 /** In the order of the help. */
 export const COMMANDS: readonly Command[] = [
   ...PROXY_COMMANDS,
+  ...RUNNING_COMMANDS,
   ...WORKSPACE_COMMANDS,
   ...SERVICE_COMMANDS,
   ...EMULATOR_COMMANDS,
