@@ -176,7 +176,7 @@ test('a client that never says who it is does not hold up a drain', async (t) =>
 test('an idle client that is let go reads an end, and not one byte before it', async (t) => {
   const clock = new FakeClock()
   const { daemon, port } = await proxyBefore(t, emulator, { clock })
-  const client = await RawClient.connect(port)
+  const client = await RawClient.connect(t, port)
   await client.logIn({ user: 'anyone', database: 'databricks_postgres' })
   client.query("select repeat('x', 100000)")
   const answer = await client.untilReady()
