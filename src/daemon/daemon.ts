@@ -22,7 +22,10 @@ import { Workspaces } from './workspaces.js'
 export interface DaemonOptions {
   settings: ProxySettings
   /** Signs in as the target's host and profile say; called once for each such pair. */
-  openWorkspace: (target: TargetSettings) => Promise<Workspace & { close(): Promise<void> }>
+  openWorkspace: (
+    target: TargetSettings,
+    connectTimeoutMs: number,
+  ) => Promise<Workspace & { close(): Promise<void> }>
   /** Where keys of `local-tls=auto` are kept. */
   stateDir: string
   log: Log
@@ -65,7 +68,7 @@ export class Daemon {
     const resolver = new Resolver({ servers: settings.resolver, clock })
     this.#shared = { settings, resolver, localTls: undefined }
     this.#workspaces = new Workspaces({
-      open: options.openWorkspace,
+      open: (target) => options.openWorkspace(target, settings.connectTimeoutMs),
       closing: this.#closing.signal,
     })
     this.#watch = new Watch({
