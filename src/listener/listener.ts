@@ -54,7 +54,7 @@ export class Listener implements DoorOwner {
 
   /** After it has made way for one that did not come. */
   async reopen(): Promise<void> {
-    for (const door of this.#doors) if (!door.isOpen) await door.listen()
+    for (const door of this.#doors) if (!door.isOpen && !this.#stopping) await door.listen()
   }
 
   /** Picked once, a free port stays that of its target. */
