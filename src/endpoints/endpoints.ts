@@ -7,7 +7,7 @@ import { LinkedAbort } from '../abort.js'
 import type { Clock } from '../clock.js'
 import type { TargetSettings } from '../config/settings.js'
 import { ProxyError } from '../errors.js'
-import type { LookUp } from '../workspace/look-up.js'
+import { isGone, type LookUp } from '../workspace/look-up.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
 import { refusalByState } from './availability.js'
 import type { Resolver } from './resolver.js'
@@ -47,7 +47,12 @@ export class Endpoints {
     const database = await this.#database(signal)
     const host = hostOf(target, database)
     const addresses =
-      target.hostaddr === undefined ? await resolver.resolve(host, signal) : [target.hostaddr]
+      target.hostaddr === undefined
+        ? await resolver.resolve(host, signal).catch((error: unknown) => {
+            this.#askAgain = true // it may be at another host by now
+            throw error
+          })
+        : [target.hostaddr]
     return { host, port: target.upstreamPort, addresses: this.#deadLast(addresses), database }
   }
 
@@ -56,7 +61,7 @@ export class Endpoints {
     return this.#options.database?.askAgain(signal)
   }
 
-  /** Told of each dial: dead addresses come last next time, and a host none of whose answered is asked for again. */
+  /** Told of each dial: a dead address comes last next time, and where to dial is asked for again. */
   dialled(endpoint: Endpoint, address: string, succeeded: boolean): void {
     if (succeeded) {
       this.#dead.delete(address)
@@ -70,9 +75,10 @@ export class Endpoints {
   async #database(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
     const { database, target } = this.#options
     if (database === undefined) return undefined
+    const { held } = database
     let found = this.#askAgain ? await this.#refresh(database, signal) : await database.get(signal)
-    // What is held may be old: an instance may have been started since.
-    if (refusalByState(found, target) !== undefined) found = await database.askAgain(signal)
+    // What is held may be old: an instance may have been started since, or been given its host.
+    if (found === held && !isOpen(found, target)) found = await database.askAgain(signal)
     const refusal = refusalByState(found, target)
     if (refusal !== undefined) throw refusal
     return found
@@ -88,7 +94,7 @@ export class Endpoints {
     try {
       return await database.askAgain(limit.signal)
     } catch (error) {
-      if (signal.aborted || database.held === undefined) throw error
+      if (signal.aborted || database.held === undefined || isGone(error)) throw error
       return database.held
     } finally {
       limit.release()
@@ -103,11 +109,14 @@ export class Endpoints {
   }
 }
 
+/** As far as its description says, it can be connected to. */
+function isOpen(database: LakebaseDatabase, target: TargetSettings): boolean {
+  return refusalByState(database, target) === undefined && hostIn(target, database) !== undefined
+}
+
 /** The name to dial. Errors: kinds `target`, `starting`, when there is none. */
 export function hostOf(target: TargetSettings, database: LakebaseDatabase | undefined): string {
-  if (target.target.kind === 'static') return target.target.host
-  if (target.target.kind === 'host' && !target.readOnly) return target.target.host
-  const host = target.readOnly ? database?.readOnlyHost : database?.readWriteHost
+  const host = hostIn(target, database)
   if (host !== undefined) return host
   if (target.readOnly) {
     throw new ProxyError('target', `"${target.name}" has no read-only host`, {
@@ -117,4 +126,12 @@ export function hostOf(target: TargetSettings, database: LakebaseDatabase | unde
   throw new ProxyError('starting', `"${target.name}" has no host yet`, {
     hint: 'It is being created: try again in a minute.',
   })
+}
+
+function hostIn(
+  { target, readOnly }: TargetSettings,
+  database: LakebaseDatabase | undefined,
+): string | undefined {
+  if (target.kind === 'static' || (target.kind === 'host' && !readOnly)) return target.host
+  return readOnly ? database?.readOnlyHost : database?.readWriteHost
 }

@@ -1,9 +1,10 @@
 /**
  * One answer of the workspace, such as where a target lives: asked for once, however many wait,
- * and kept while asking again fails.
+ * and kept while asking again fails. That there is no such thing any more is no failure to ask.
  */
 
 import { waitFor } from '../abort.js'
+import { ProxyError } from '../errors.js'
 
 export class LookUp<T> {
   readonly #ask: () => Promise<T>
@@ -23,12 +24,12 @@ export class LookUp<T> {
     return this.#answer === undefined ? this.#askOnce(signal) : this.#answer.value
   }
 
-  /** Asks anew; when that fails, the old answer stays. Rejects only where there is none. */
+  /** Asks anew; when that fails, the old answer stays. Rejects where there is none, or it `isGone`. */
   async askAgain(signal: AbortSignal): Promise<T> {
     try {
       return await this.#askOnce(signal)
     } catch (error) {
-      if (this.#answer === undefined || signal.aborted) throw error
+      if (this.#answer === undefined || signal.aborted || isGone(error)) throw error
       return this.#answer.value
     }
   }
@@ -44,4 +45,9 @@ export class LookUp<T> {
       })
     return waitFor(this.#pending, signal)
   }
+}
+
+/** The workspace knows what was asked for no more. */
+export function isGone(error: unknown): boolean {
+  return error instanceof ProxyError && error.kind === 'target'
 }
