@@ -56,12 +56,11 @@ export class TokenCredentials implements Credentials {
     this.#identity = options.identity
     this.#cache = new CredentialCache({
       clock: options.clock,
-      fetch: async () =>
-        workspace.mintCredential(
-          await database.get(closing),
-          { ttlMs: target.tokenTtlMs, group: target.group },
-          closing,
-        ),
+      fetch: async () => {
+        this.#askWhoWeAre(closing)
+        const { tokenTtlMs: ttlMs, group } = target
+        return workspace.mintCredential(await database.get(closing), { ttlMs, group }, closing)
+      },
       ...(options.observer === undefined ? {} : { observer: options.observer }),
     })
   }
@@ -82,11 +81,22 @@ export class TokenCredentials implements Credentials {
   async renew(refused: LoginCredential, signal: AbortSignal): Promise<LoginCredential | undefined> {
     if (refused.origin === undefined) return undefined
     const credential = await this.#cache.renew(refused.origin, signal)
-    return credential && login(refused.user, credential)
+    return credential && login(await this.#user(signal), credential)
   }
 
   close(): void {
     this.#cache.close()
+  }
+
+  /**
+   * With each token, for its role is that of whoever is signed in then: under the same profile
+   * another person may be, since `databricks auth login`. Not waited for: mostly nothing changed.
+   */
+  #askWhoWeAre(closing: AbortSignal): void {
+    const { user, group } = this.#target
+    if (user === 'identity' && group === undefined) {
+      this.#identity.askAgain(closing).catch(() => {}) // whoever needs it hears of it
+    }
   }
 
   async #user(signal: AbortSignal): Promise<string | undefined> {
