@@ -5,10 +5,18 @@ import { test } from 'node:test'
 
 import type pg from 'pg'
 
+import { demoInventory, instance } from '../src/emulator/inventory.js'
 import { emulatorForTests } from './support/emulator.js'
+import { proxyBefore } from './support/proxy.js'
 import { ask, proxyForTests } from './support/started-proxy.js'
 
-const emulator = await emulatorForTests({ transitionMs: 1_500 })
+const inventory = demoInventory(Date.now())
+// Two of one name, of which the API sees the first only: deleted, and made anew.
+inventory.instances.push(
+  instance('made-anew', 'AVAILABLE', 0),
+  instance('made-anew', 'AVAILABLE', 0),
+)
+const emulator = await emulatorForTests({ inventory, transitionMs: 1_500 })
 const { control } = emulator
 const DISABLED = 'projects/many/branches/disabled/endpoints/primary'
 const ENDPOINT = 'projects/demo/branches/production/endpoints/primary'
@@ -108,6 +116,48 @@ test('a disabled endpoint is told of: no connection enables it', async () => {
   await proxy.close()
 })
 
+test('with auto-start a client that comes while it starts is held as long, whoever started it', async () => {
+  const { proxy, port } = await proxyForTests(emulator, {
+    targets: ['stopped-instance'],
+    autoStart: true,
+    connectTimeout: '500ms',
+  })
+  const before = control.callCount('instance-update')
+  control.startInstance('stopped-instance')
+  const client = { connectionTimeoutMillis: 0 }
+  assert.equal((await ask(port, 'select 1 as one', client)).rows[0].one, 1)
+  assert.equal(control.callCount('instance-update'), before)
+  control.stopInstance('stopped-instance')
+  await proxy.close()
+})
+
+test('with auto-start, what no start helps is told of at once', async () => {
+  const { proxy, port } = await proxyForTests(emulator, {
+    targets: [DISABLED, 'second-instance'],
+    autoStart: true,
+  })
+  assert.match((await refusal(port)).message, /is disabled/)
+  control.setInstanceState('second-instance', 'DELETING')
+  assert.match((await refusal(proxy.addresses[1]!.port)).message, /is being deleted/)
+  control.setInstanceState('second-instance', 'AVAILABLE')
+  await proxy.close()
+})
+
+test('an instance that is deleted is told of as such, and found at its new host when made anew', async () => {
+  const { proxy, port } = await proxyForTests(emulator, { targets: ['made-anew'] })
+  await ask(port, 'select 1')
+  const at = inventory.instances.findIndex(({ name }) => name === 'made-anew')
+  const [old, renewed] = inventory.instances.splice(at, 2)
+  old!.state = 'DELETING' // for the front door, which still knows its host
+  const error = await refusal(port)
+  assert.deepEqual([error.code, error.routine], ['57P03', undefined])
+  assert.match(error.message, /^database instance "made-anew" does not exist in /)
+  inventory.instances.push(renewed!)
+  assert.equal((await ask(port, 'select 1 as one')).rows[0].one, 1)
+  assert.equal(control.logins.at(-1)!.host, renewed!.readWriteHost)
+  await proxy.close()
+})
+
 test('where the state is fine, an IP access list or a private link is to blame, and it says so at once', async () => {
   const { proxy, port } = await proxyForTests(emulator)
   control.failFront({ at: 'startup', refuse: REFUSED }, 1)
@@ -115,6 +165,15 @@ test('where the state is fine, an IP access list or a private link is to blame, 
   assert.deepEqual([error.code, error.message], ['28000', 'External authorization failed.'])
   assert.match(error.hint ?? '', /IP access list or a private link/)
   await proxy.close()
+})
+
+test('a door that was closed because the instance was just starting is tried again, not explained', async (t) => {
+  control.setInstanceState('second-instance', 'STARTING')
+  const { daemon, port } = await proxyBefore(t, emulator, { targets: ['second-instance'] })
+  await daemon.targets[0]!.prime()
+  control.setInstanceState('second-instance', 'AVAILABLE')
+  control.failFront({ at: 'startup', refuse: REFUSED }, 1)
+  assert.equal((await ask(port, 'select 1 as one')).rows[0].one, 1)
 })
 
 test('a branch younger than five minutes is tried again, an older one is not', async () => {

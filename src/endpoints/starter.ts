@@ -1,6 +1,6 @@
 /**
  * Starts a stopped Provisioned instance, once for all who wait, and tells them when it is
- * available.
+ * available; one that somebody else has started is waited for all the same.
  */
 
 import { LinkedAbort, pause, waitFor } from '../abort.js'
@@ -9,6 +9,7 @@ import { ProxyError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { LookUp } from '../workspace/look-up.js'
 import type { LakebaseDatabase, Workspace } from '../workspace/workspace.js'
+import { refusalByState } from './availability.js'
 
 export interface StarterOptions {
   database: LookUp<LakebaseDatabase>
@@ -29,7 +30,10 @@ export class Starter {
     this.#options = options
   }
 
-  /** Resolves once the instance is available. Errors: kind `starting` after `timeoutMs`. */
+  /**
+   * Resolves once the instance is available. Errors: kind `starting` after `timeoutMs`, kind
+   * `stopped` when it is in a state that it cannot be started from.
+   */
   async start(signal: AbortSignal): Promise<void> {
     this.#pending ??= this.#startOnce().finally(() => {
       this.#pending = undefined
@@ -44,10 +48,14 @@ export class Starter {
     let last = await database.get(limit.signal)
     limit.abortAfter(clock, timeoutMs, () => notInTime(last, timeoutMs))
     try {
-      log.info({ target: last.name }, 'starting database instance')
-      if (last.state === 'stopped') await workspace.startDatabase(last, limit.signal)
+      checkStartable(last)
+      if (last.state === 'stopped') {
+        log.info({ target: last.name }, 'starting database instance')
+        await workspace.startDatabase(last, limit.signal)
+      }
       for (;;) {
         last = await database.askAgain(limit.signal)
+        checkStartable(last)
         const seconds = Math.round((clock.now() - startedAt) / 1000)
         if (last.state === 'available' || last.state === 'idle') {
           log.info({ target: last.name, seconds }, 'database instance is available')
@@ -63,6 +71,13 @@ export class Starter {
       limit.release()
     }
   }
+}
+
+/** A disabled endpoint, or an instance that is being deleted, would be waited for in vain. */
+function checkStartable(database: LakebaseDatabase): void {
+  if (database.state === 'stopped') return
+  const refusal = refusalByState(database, { autoStart: true })
+  if (refusal !== undefined) throw refusal
 }
 
 function notInTime(database: LakebaseDatabase, timeoutMs: number): ProxyError {

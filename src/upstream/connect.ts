@@ -9,11 +9,13 @@ import type { Clock } from '../clock.js'
 import type { TargetSettings } from '../config/settings.js'
 import type { Credentials, LoginCredential } from '../credentials/credentials.js'
 import { refusalByState } from '../endpoints/availability.js'
-import type { Endpoint, Endpoints } from '../endpoints/endpoints.js'
+import { type Endpoint, type Endpoints, hostOf } from '../endpoints/endpoints.js'
 import type { Starter } from '../endpoints/starter.js'
 import { ProxyError } from '../errors.js'
 import type { Log } from '../log.js'
 import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
+import { isGone } from '../workspace/look-up.js'
+import type { LakebaseDatabase } from '../workspace/workspace.js'
 import { ADDRESS_PATIENCE_MS, dial, type Upstream } from './dial.js'
 import { login } from './login.js'
 import {
@@ -92,10 +94,11 @@ export class Connector {
           await this.#mend(result, attempt, limit.signal)
         } catch (error) {
           if (limit.signal.aborted) throw limit.signal.reason
-          if (this.#shouldStart(error)) {
+          if (!attempt.hasStarted && this.#canWaitFor(error)) {
             cancelTimeout()
             attempt.enter('start-instance')
             await this.#options.starter!.start(limit.signal)
+            attempt.hasStarted = true
             cancelTimeout = limit.abortAfter(clock, timeoutMs, () => attempt.timedOut(timeoutMs))
           } else if (error instanceof ProxyError && error.kind === 'dial') {
             await this.#waitToRetry(error, attempt, limit.signal)
@@ -116,10 +119,15 @@ export class Connector {
   ): Promise<Connected | (Refusal & { context: LoginContext })> {
     const { endpoints, credentials, tls, clock } = this.#options
     attempt.enter('resolve')
+    const resolving = endpoints.resolve(signal)
     const [endpoint, credential] = await Promise.all([
-      endpoints.resolve(signal),
-      credentials.get(signal),
+      resolving,
+      credentials.get(signal).catch(async (error: unknown) => {
+        await resolving // a stopped instance may get no token: that it is stopped says more
+        throw error
+      }),
     ])
+    const parameters = this.#parameters(startup, credential, attempt)
     attempt.enter('dial')
     const upstream = await dial(
       endpoint,
@@ -136,7 +144,6 @@ export class Connector {
     )
     try {
       attempt.enter('login')
-      const parameters = this.#parameters(startup, credential, attempt)
       const context = {
         endpoint,
         credential,
@@ -198,25 +205,33 @@ export class Connector {
       if (attempt.hasNewToken) return
     }
     if (isWaking(refusal)) return this.#waitToRetry(error, attempt, signal)
-    if (isDoorClosed(refusal)) return this.#explainClosedDoor(error, attempt, signal)
+    if (isDoorClosed(refusal)) return this.#explainClosedDoor(error, context, attempt, signal)
     if (isDatabaseMissing(refusal) && this.#wasWrongGuess(context, attempt)) return
     throw error
   }
 
   async #explainClosedDoor(
     error: ProxyError,
+    { endpoint }: LoginContext,
     attempt: Attempt,
     signal: AbortSignal,
   ): Promise<void> {
-    const { endpoints, target, clock } = this.#options
-    const database = await endpoints.refreshState(signal).catch(() => undefined)
+    const { endpoints, target, clock, starter } = this.#options
+    const database = await endpoints.refreshState(signal).catch((reason: unknown) => {
+      if (isGone(reason)) throw reason
+      return undefined
+    })
     if (database === undefined) throw error
     const refusal = refusalByState(database, target)
     if (refusal !== undefined) throw refusal
+    if (database.state === 'starting' && starter !== undefined) throw starting(database)
+    const hasChanged =
+      database.state !== endpoint.database?.state ||
+      // Deleted and made anew, an instance has its old name and another host.
+      hostOf(target, database) !== endpoint.host
     const ageMs = clock.now() - (database.branchCreatedAt ?? Number.NEGATIVE_INFINITY)
-    if (database.state === 'starting' || ageMs < YOUNG_BRANCH_MS) {
-      return this.#waitToRetry(error, attempt, signal)
-    }
+    const isNew = attempt.hasStarted || database.state === 'starting' || ageMs < YOUNG_BRANCH_MS
+    if (hasChanged || isNew) return this.#waitToRetry(error, attempt, signal)
     throw error
   }
 
@@ -239,10 +254,11 @@ export class Connector {
     await pause(this.#options.clock, delayMs * (0.5 + Math.random() / 2), signal)
   }
 
-  #shouldStart(error: unknown): boolean {
-    return (
-      this.#options.starter !== undefined && error instanceof ProxyError && error.kind === 'stopped'
-    )
+  /** With auto-start: one that is starting already, by whomever, as well as one to be started. */
+  #canWaitFor(error: unknown): boolean {
+    const { starter } = this.#options
+    if (starter === undefined || !(error instanceof ProxyError)) return false
+    return error.kind === 'stopped' || error.kind === 'starting'
   }
 }
 
@@ -258,6 +274,8 @@ class Attempt {
   /** One was minted after the first was refused: there is no third. */
   hasNewToken = false
   useDefaultDatabase = false
+  /** The instance was started for it: its front door may take a moment more. */
+  hasStarted = false
   retries = 0
   phase: ConnectPhase = 'resolve'
   lastError: ProxyError | undefined
@@ -296,6 +314,13 @@ class Attempt {
       hint: 'Run "lakebase-proxy doctor" to see which step is slow.',
     })
   }
+}
+
+function starting({ name, apiState }: LakebaseDatabase): ProxyError {
+  return new ProxyError('starting', `database instance "${name}" is starting`, {
+    detail: `The workspace reports the state ${apiState}.`,
+    hint: 'Try again in a minute.',
+  })
 }
 
 const SLOW: Record<ConnectPhase, string> = {
