@@ -14,7 +14,7 @@ import { AdminServer } from './admin-server.js'
 import { EventStreams } from './event-streams.js'
 import { History } from './history.js'
 import type { Journal } from './journal.js'
-import { Metrics } from './metrics.js'
+import { LateMetrics } from './late-metrics.js'
 import type { ObservedProxy, ProxyStatus } from './status.js'
 import type { Tally } from './tally.js'
 
@@ -33,7 +33,7 @@ export interface AdminOptions {
 
 export class Admin {
   readonly #options: AdminOptions
-  readonly #metrics: Metrics
+  readonly #metrics: LateMetrics
   readonly #history: History
   readonly #events: EventStreams
   readonly #server: AdminServer
@@ -41,7 +41,7 @@ export class Admin {
   private constructor(options: AdminOptions) {
     const { settings, proxy, clock, log } = options
     this.#options = options
-    this.#metrics = new Metrics(options)
+    this.#metrics = new LateMetrics(options, clock)
     this.#history = new History(options.tally, clock)
     this.#events = new EventStreams({
       clock,
@@ -61,10 +61,10 @@ export class Admin {
           return reasons.map(redact)
         },
         status: () => this.#status({ history: this.#history.samples }),
-        metrics: async () => ({
-          type: this.#metrics.contentType,
-          text: redact(await this.#metrics.text()),
-        }),
+        metrics: async () => {
+          const metrics = await this.#metrics.load()
+          return { type: metrics.contentType, text: redact(await metrics.text()) }
+        },
         shutdown: options.shutdown,
       },
     })
@@ -77,7 +77,7 @@ export class Admin {
       await admin.#server.start()
       return admin
     } catch (error) {
-      admin.#history.close()
+      await admin.close()
       throw error
     }
   }
@@ -95,13 +95,14 @@ export class Admin {
   }
 
   async close(): Promise<void> {
+    this.#metrics.close()
     this.#history.close()
     this.#events.close()
     await this.#server.close()
   }
 
   async #status(more: object): Promise<string> {
-    const memoryBytes = await this.#metrics.memoryBytes()
+    const memoryBytes = await (await this.#metrics.load()).memoryBytes()
     return redact(JSON.stringify({ version, memoryBytes, ...this.#options.status(), ...more }))
   }
 }

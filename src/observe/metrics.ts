@@ -6,9 +6,8 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
-import type { CredentialObserver } from '../credentials/credential-cache.js'
 import { errorKind } from '../errors.js'
-import type { SessionObserver, SessionOutcome, SessionView } from '../session/session.js'
+import type { SessionOutcome, SessionPhase } from '../session/session.js'
 import type { Journal } from './journal.js'
 import type { ObservedProxy } from './status.js'
 import type { Tally } from './tally.js'
@@ -22,7 +21,7 @@ export interface MetricsSources {
 // A token refresh and a cold start take seconds, a good connection some tens of milliseconds.
 const CONNECT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
 
-export class Metrics implements SessionObserver {
+export class Metrics {
   readonly #register = new Registry()
   readonly #sources: MetricsSources
   readonly #sessions: Counter<'target' | 'outcome'>
@@ -70,7 +69,7 @@ export class Metrics implements SessionObserver {
   }
 
   /** From now on a target's series are there, at 0, so that their first change is seen as one. */
-  watch(target: string): CredentialObserver {
+  watch(target: string): void {
     for (const outcome of ['closed', 'failed', 'upstream reset']) {
       this.#sessions.inc({ target, outcome }, 0)
     }
@@ -78,10 +77,6 @@ export class Metrics implements SessionObserver {
     for (const outcome of ['delivered', 'failed']) this.#cancels.inc({ target, outcome }, 0)
     for (const kind of ['credential', 'dial', 'identity']) this.#errors.inc({ target, kind }, 0)
     for (const phase of ['resolve', 'dial', 'tls', 'login']) this.#connect.zero({ target, phase })
-    return {
-      refreshed: () => this.#refreshes.inc({ target, outcome: 'succeeded' }),
-      refreshFailed: () => this.#refreshes.inc({ target, outcome: 'failed' }),
-    }
   }
 
   get contentType(): string {
@@ -97,23 +92,23 @@ export class Metrics implements SessionObserver {
     return metric?.values[0]?.value ?? 0
   }
 
-  opened(): void {}
+  refreshed(target: string, succeeded: boolean): void {
+    this.#refreshes.inc({ target, outcome: succeeded ? 'succeeded' : 'failed' })
+  }
 
-  phaseEnded(): void {}
-
-  connected({ target, phaseMs }: SessionView): void {
+  connected(target: string, phaseMs: ReadonlyMap<SessionPhase, number>): void {
     for (const [phase, ms] of phaseMs) this.#connect.observe({ target, phase }, ms / 1000)
   }
 
-  failed({ target }: SessionView, error: unknown): void {
+  failed(target: string, error: unknown): void {
     this.#errors.inc({ target, kind: errorKind(error) })
   }
 
-  cancelled({ target }: SessionView, error: unknown): void {
-    this.#cancels.inc({ target, outcome: error === undefined ? 'delivered' : 'failed' })
+  cancelled(target: string, delivered: boolean): void {
+    this.#cancels.inc({ target, outcome: delivered ? 'delivered' : 'failed' })
   }
 
-  closed({ target }: SessionView, outcome: SessionOutcome): void {
+  closed(target: string, outcome: SessionOutcome): void {
     if (outcome !== 'cancel request') this.#sessions.inc({ target, outcome })
   }
 

@@ -1,0 +1,79 @@
+/**
+ * The metrics, loaded late: prom-client takes longer to load than all else does to start, and
+ * clients should not wait for it. What happens meanwhile is remembered, and told when it is there.
+ */
+
+import type { Clock } from '../clock.js'
+import type { CredentialObserver } from '../credentials/credential-cache.js'
+import type { SessionObserver, SessionOutcome, SessionView } from '../session/session.js'
+import type { Metrics, MetricsSources } from './metrics.js'
+
+const AFTER_MS = 1_000
+
+export class LateMetrics implements SessionObserver {
+  readonly #sources: MetricsSources
+  readonly #cancel: () => void
+  #waiting: ((metrics: Metrics) => void)[] = []
+  #loading: Promise<Metrics> | undefined
+  #metrics: Metrics | undefined
+
+  /** Loaded a second from now, or when first asked for. */
+  constructor(sources: MetricsSources, clock: Clock) {
+    this.#sources = sources
+    this.#cancel = clock.after(AFTER_MS, () => void this.load())
+  }
+
+  load(): Promise<Metrics> {
+    this.#loading ??= this.#load()
+    return this.#loading
+  }
+
+  close(): void {
+    this.#cancel()
+  }
+
+  /** From now on the target's series are there. */
+  watch(target: string): CredentialObserver {
+    this.#tell((metrics) => metrics.watch(target))
+    return {
+      refreshed: () => this.#tell((metrics) => metrics.refreshed(target, true)),
+      refreshFailed: () => this.#tell((metrics) => metrics.refreshed(target, false)),
+    }
+  }
+
+  opened(): void {}
+
+  phaseEnded(): void {}
+
+  connected({ target, phaseMs }: SessionView): void {
+    // The session goes on, and its phases with it: what counts is how it was connected.
+    const phases = new Map(phaseMs)
+    this.#tell((metrics) => metrics.connected(target, phases))
+  }
+
+  failed({ target }: SessionView, error: unknown): void {
+    this.#tell((metrics) => metrics.failed(target, error))
+  }
+
+  cancelled({ target }: SessionView, error: unknown): void {
+    this.#tell((metrics) => metrics.cancelled(target, error === undefined))
+  }
+
+  closed({ target }: SessionView, outcome: SessionOutcome): void {
+    this.#tell((metrics) => metrics.closed(target, outcome))
+  }
+
+  #tell(what: (metrics: Metrics) => void): void {
+    if (this.#metrics === undefined) this.#waiting.push(what)
+    else what(this.#metrics)
+  }
+
+  async #load(): Promise<Metrics> {
+    this.#cancel()
+    const { Metrics } = await import('./metrics.js')
+    const metrics = new Metrics(this.#sources)
+    for (const what of this.#waiting.splice(0)) what(metrics)
+    this.#metrics = metrics
+    return metrics
+  }
+}
