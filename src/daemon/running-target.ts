@@ -114,6 +114,9 @@ export class RunningTarget {
   /** Asks ahead for identity, endpoint, address and token, so that the first client need not wait. */
   async prime(): Promise<void> {
     const { signal } = this.#closing
+    // With user=client no session needs it; but it is the role that is most likely to be meant.
+    const likely = this.settings.user === 'client' ? this.#identity?.get(signal) : undefined
+    likely?.catch(() => {})
     await Promise.all([this.#endpoints.resolve(signal), this.credentials.get(signal)])
   }
 

@@ -1,0 +1,268 @@
+/** What the proxy remembers and tells of itself: samples, events, errors, lines to connect with. */
+
+import assert from 'node:assert/strict'
+import http from 'node:http'
+import { type TestContext, test } from 'node:test'
+
+import { connectionLines } from '../src/observe/connection-lines.js'
+import { Journal } from '../src/observe/journal.js'
+import type { SessionStatus } from '../src/observe/status.js'
+import type { SessionView } from '../src/session/session.js'
+import { emulatorForTests, needsPsql } from './support/emulator.js'
+import { FakeClock, settle } from './support/fake-clock.js'
+import { ask } from './support/http.js'
+import { Scrape } from './support/prometheus.js'
+import { connectedClient, proxyBefore, run } from './support/proxy.js'
+
+const emulator = await emulatorForTests()
+const { control } = emulator
+
+const SAMPLE_MS = 5_000
+const MINUTE_MS = 60_000
+
+test('an open page is sent the history, the state every second, and each sample', async (t) => {
+  const clock = new FakeClock()
+  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0, clock })
+  const client = await connectedClient(t, port)
+  await client.query("select repeat('x', 50000)")
+  await clock.advance(SAMPLE_MS)
+
+  const events = await openEvents(t, daemon.adminUrl!)
+  const [sample] = JSON.parse(await events.next('history'))
+  assert.equal(sample.at, SAMPLE_MS)
+  assert.equal(sample.sessions, 1)
+  assert.ok(sample.bytesDownPerSecond > 10_000 && sample.bytesDownPerSecond < 10_100)
+  assert.deepEqual(
+    ['resolve', 'dial', 'tls', 'login'].filter(
+      (phase) => typeof sample.connectMs[phase] !== 'number',
+    ),
+    [],
+  )
+  const first = JSON.parse(await events.next('status'))
+  assert.equal(first.sessions[0].database, 'databricks_postgres')
+  assert.ok(first.memoryBytes > 1_000_000)
+  assert.equal(first.history, undefined, 'not every second')
+
+  await clock.advance(1_000)
+  assert.equal(JSON.parse(await events.next('status')).now, SAMPLE_MS + 1_000)
+  await clock.advance(SAMPLE_MS - 1_000)
+  const second = JSON.parse(await events.next('sample'))
+  assert.deepEqual([second.bytesDownPerSecond, second.connectMs], [0, {}])
+})
+
+test('the history holds 15 minutes and no more', async (t) => {
+  const clock = new FakeClock()
+  const { daemon } = await proxyBefore(t, emulator, { adminPort: 0, clock })
+  for (let minutes = 0; minutes < 20; minutes++) await clock.advance(MINUTE_MS)
+  const { history } = JSON.parse((await ask(`${daemon.adminUrl}/status`)).body)
+  assert.equal(history.length, 180)
+  assert.equal(history[0].at, 20 * MINUTE_MS - 179 * SAMPLE_MS)
+})
+
+test('the 17th page has to wait for another to be closed', async (t) => {
+  const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const open = []
+  for (let i = 0; i < 16; i++) open.push(await openEvents(t, daemon.adminUrl!))
+  await Promise.all(open.map((events) => events.next('status')))
+  assert.equal((await ask(`${daemon.adminUrl}/events`)).status, 503)
+})
+
+test('a session that is still trying shows its last error; the target is degraded until one gets in', async (t) => {
+  t.after(() => control.clearFaults())
+  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const starting = { severity: 'FATAL', sqlState: '57P03', message: 'is waking up' } as const
+  control.failFront({ at: 'startup', refuse: starting })
+  const connecting = connectedClient(t, port)
+  const session = await untilSession(
+    daemon.status.bind(daemon),
+    (each) => each.lastError !== undefined,
+  )
+  assert.equal(session.lastError, 'is waking up')
+  control.clearFaults()
+  await connecting
+  assert.equal(daemon.status().targets[0]?.state, 'ready')
+
+  control.failFront({
+    at: 'startup',
+    refuse: { ...starting, sqlState: '28000', message: 'no role' },
+  })
+  await assert.rejects(connectedClient(t, port), { code: '28000' })
+  const [target] = daemon.status().targets
+  assert.deepEqual([target?.state, target?.words], ['degraded', 'no role'])
+  assert.equal(daemon.status().ready, true, 'the credential is there')
+  control.clearFaults()
+  await connectedClient(t, port)
+  assert.equal(daemon.status().targets[0]?.state, 'ready')
+})
+
+test("a client's own mistake does not degrade the target", async (t) => {
+  const { daemon, port } = await proxyBefore(t, emulator, {})
+  await connectedClient(t, port)
+  await assert.rejects(connectedClient(t, port, { database: 'nowhere' }))
+  const { targets, errors } = daemon.status()
+  assert.equal(targets[0]?.state, 'ready')
+  assert.equal(errors[0]?.message, 'database "nowhere" does not exist')
+})
+
+test('an upstream that breaks a session off is among the errors', async (t) => {
+  const { daemon, port, log } = await proxyBefore(t, emulator, { adminPort: 0 })
+  await connectedClient(t, port)
+  control.resetConnections()
+  await log.seen(({ facts }) => facts.outcome === 'upstream reset')
+  const [error] = daemon.status().errors
+  assert.equal(error?.kind, 'upstream')
+  assert.match(error?.session ?? '', /^[0-9a-f]{8}$/)
+  const outcome = { target: 'demo-instance', outcome: 'upstream reset' }
+  const scrape = await Scrape.of(daemon.adminUrl!)
+  assert.equal(scrape.value('lakebase_proxy_sessions_total', outcome), 1)
+})
+
+test('the latest 50 errors are kept, the latest first', () => {
+  const journal = new Journal(new FakeClock())
+  for (let i = 0; i < 60; i++) {
+    const session = { id: `${i}`, target: 'a', phase: 'pipe' } as SessionView
+    journal.failed(session, new Error('a bug, whose text is not for all to read'))
+  }
+  assert.equal(journal.failures.length, 50)
+  assert.deepEqual([journal.failures[0]?.session, journal.failures[49]?.session], ['59', '10'])
+  assert.equal(journal.failures[0]?.message, 'internal proxy error')
+})
+
+test('what happened before prom-client was loaded is counted too', async (t) => {
+  const clock = new FakeClock() // on which that second never comes
+  const { daemon, port, log } = await proxyBefore(t, emulator, { adminPort: 0, clock })
+  await (await connectedClient(t, port)).end()
+  await log.seen(({ facts }) => facts.outcome === 'closed')
+  const scrape = await Scrape.of(daemon.adminUrl!)
+  const target = 'demo-instance'
+  assert.equal(scrape.value('lakebase_proxy_sessions_total', { target, outcome: 'closed' }), 1)
+  const phase = { target, phase: 'login' }
+  assert.equal(scrape.value('lakebase_proxy_connect_seconds_count', phase), 1)
+  const refreshes = { target, outcome: 'succeeded' }
+  assert.equal(scrape.value('lakebase_proxy_credential_refreshes_total', refreshes), 1)
+})
+
+test('quiet: sessions that end well leave no line, those that fail do', async (t) => {
+  const { port, log } = await proxyBefore(t, emulator, { quiet: true })
+  await (await connectedClient(t, port)).end()
+  const ended = await log.seen(({ facts }) => facts.outcome === 'closed')
+  assert.equal(ended.level, 'debug')
+  await assert.rejects(connectedClient(t, port, { database: 'nowhere' }))
+  const failed = await log.seen(({ message }) => message.includes('does not exist'))
+  assert.equal(failed.level, 'warn')
+  assert.ok(log.lines.every(({ level }) => ['debug', 'warn'].includes(level)))
+})
+
+test('a failure is logged once, with its hint, and its session ends with one line', async (t) => {
+  const { port, log } = await proxyBefore(t, emulator)
+  await assert.rejects(connectedClient(t, port, { database: 'nowhere', application_name: 'app' }))
+  const { facts } = await log.seen(({ message }) => message === 'session ended')
+  const { session } = facts
+  const lines = log.lines.filter((line) => line.facts.session === session)
+  assert.deepEqual(
+    lines.map(({ level, message }) => [level, message]),
+    [
+      ['warn', 'database "nowhere" does not exist'],
+      ['info', 'session ended'],
+    ],
+  )
+  assert.match(String(lines[0]?.facts.hint), /^Name one that exists/)
+  const { target, user, database, applicationName, outcome } = facts
+  assert.deepEqual(
+    { target, user, database, applicationName, outcome },
+    {
+      ...{ target: 'demo-instance', user: 'anyone', database: 'nowhere' },
+      ...{ applicationName: 'app', outcome: 'failed' },
+    },
+  )
+  assert.match(String(facts.client), /^127\.0\.0\.1:\d+$/)
+  assert.ok('login' in (facts.phasesMs as object))
+})
+
+test('a failed refresh that nobody notices is a warning, and the next that succeeds is told of', async (t) => {
+  t.after(() => control.clearFaults())
+  const clock = new FakeClock()
+  const { log, daemon } = await proxyBefore(t, emulator, { clock })
+  await log.seen(({ message }) => message === 'credential refreshed')
+  assert.ok(daemon.status().targets[0]?.credential.expiresAt)
+  control.failApi('credentials', { status: 403, errorCode: 'PERMISSION_DENIED', message: 'no' }, 1)
+  await clock.advance(52 * MINUTE_MS)
+  const warning = await log.seen(({ message }) => message.includes('the held one is still good'))
+  assert.equal(warning.level, 'warn')
+  assert.match(String(warning.facts.reason), /no/)
+  await clock.advance(MINUTE_MS)
+  assert.equal(
+    (await log.seen(({ message }) => message === 'credential refreshed again')).level,
+    'info',
+  )
+})
+
+test('the psql line works as it is, with local TLS and without, for every kind of user', {
+  skip: needsPsql,
+}, async (t) => {
+  for (const options of [{}, { localTls: 'auto' }, { user: 'client' }] as const) {
+    const { daemon } = await proxyBefore(t, emulator, options)
+    while (daemon.targets[0]?.identity === undefined) await settle()
+    const { psql } = daemon.status().targets[0]!.connect
+    const { stdout, stderr } = await run('sh', ['-c', `${psql} -XAtc 'select current_user'`])
+    assert.equal(stdout, 'ada@example.com\n', `${psql}: ${stderr}`)
+  }
+})
+
+test('lines are right for odd names, addresses and databases', () => {
+  const odd = {
+    host: '::1',
+    port: 1,
+    database: "it's $HOME",
+    user: 'a b@c',
+    userMatters: true,
+    tls: true,
+  }
+  const { psql, jdbc, sqlalchemy, dbeaver } = connectionLines(odd)
+  assert.equal(
+    psql,
+    `psql -h ::1 -p 1 -U 'a b@c' -d 'dbname='\\''it\\'\\''s $HOME'\\'' sslmode=require'`,
+  )
+  assert.equal(jdbc, "jdbc:postgresql://[::1]:1/it's%20%24HOME?user=a+b%40c&sslmode=require")
+  assert.equal(sqlalchemy, "postgresql+psycopg://a%20b%40c@[::1]:1/it's%20%24HOME?sslmode=require")
+  assert.match(dbeaver, /^dbeaver -con '.*\|user=a b@c\|/)
+})
+
+/** Server-sent events, by name. */
+async function openEvents(
+  t: TestContext,
+  adminUrl: string,
+): Promise<{ next(name: string): Promise<string> }> {
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    const request = http.get(`${adminUrl}/events`, { agent: false }, resolve)
+    request.on('error', reject)
+  })
+  assert.equal(response.headers['content-type'], 'text/event-stream')
+  response.on('error', () => {}) // closed with the proxy
+  t.after(() => response.destroy())
+  const chunks = response.setEncoding('utf8')[Symbol.asyncIterator]()
+  let text = ''
+  return {
+    async next(name) {
+      for (;;) {
+        const found = new RegExp(`event: ${name}\ndata: (.*)\n\n`).exec(text)
+        if (found !== null) {
+          text = text.replace(found[0], '')
+          return found[1]!
+        }
+        text += (await chunks.next()).value
+      }
+    },
+  }
+}
+
+async function untilSession(
+  status: () => { sessions: readonly SessionStatus[] },
+  matches: (session: SessionStatus) => boolean,
+): Promise<SessionStatus> {
+  for (;;) {
+    const found = status().sessions.find(matches)
+    if (found !== undefined) return found
+    await settle()
+  }
+}
