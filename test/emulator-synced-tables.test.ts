@@ -3,10 +3,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { type Clock, systemClock } from '../src/clock.js'
 import { demoUser } from '../src/emulator/inventory.js'
 import { emulatorForTests } from './support/emulator.js'
 
-const emulator = await emulatorForTests({ transitionMs: 100 })
+// Steps of a minute, which pass when the test says so.
+const STEP_MS = 60_000
+let passedMs = 0
+const clock: Clock = { ...systemClock, now: () => systemClock.now() + passedMs }
+const emulator = await emulatorForTests({ transitionMs: STEP_MS, clock })
 
 type Json = Record<string, unknown>
 
@@ -44,14 +49,14 @@ const createAutoscaling = (name: string, specification: Json) =>
     },
   })
 
-/** Each state once, until one that stays; the table is asked every 10 ms, as no client should. */
+/** Each state once, until one that stays; a step passes between two questions. */
 async function statesOf(path: string, field: string): Promise<string[]> {
   const seen: string[] = []
   while (!/ONLINE|OFFLINE/.test(seen.at(-1) ?? '')) {
     const { body } = await call(path)
     const state = String((body[field] as Json).detailed_state)
     if (seen.at(-1) !== state) seen.push(state)
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    passedMs += STEP_MS
   }
   return seen
 }
@@ -75,7 +80,10 @@ test('an Autoscaling synced table is created by an operation, and goes through t
   const { body } = await createAutoscaling('main.sales.copy', spec(policy))
   assert.equal('done' in body, false)
   let operation = body
-  while (operation.done !== true) operation = (await call(`/postgres/${body.name}`)).body
+  while (operation.done !== true) {
+    passedMs += STEP_MS
+    operation = (await call(`/postgres/${body.name}`)).body
+  }
   assert.equal((operation.response as Json).name, 'synced_tables/main.sales.copy')
   const states = await statesOf('/postgres/synced_tables/main.sales.copy', 'status')
   assert.equal(states.at(-1), 'SYNCED_TABLE_ONLINE_CONTINUOUS_UPDATE')
