@@ -45,6 +45,7 @@ export class RunningTarget {
   /** Clients may ask for TLS here. */
   readonly acceptsTls: boolean
   readonly #endpoints: Endpoints
+  readonly #tls: UpstreamTls
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #closing = new AbortController()
@@ -62,6 +63,7 @@ export class RunningTarget {
     const endpoints = new Endpoints({ target, resolver, database, clock })
     this.#endpoints = endpoints
     const tls = new UpstreamTls(target)
+    this.#tls = tls
     const connector = new Connector({
       target,
       endpoints,
@@ -113,6 +115,7 @@ export class RunningTarget {
 
   /** Asks ahead for identity, endpoint, address and token, so that the first client need not wait. */
   async prime(): Promise<void> {
+    this.#tls.load()
     const { signal } = this.#closing
     // With user=client no session needs it; but it is the role that is most likely to be meant.
     const likely = this.settings.user === 'client' ? this.#identity?.get(signal) : undefined

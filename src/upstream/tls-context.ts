@@ -18,12 +18,20 @@ export class UpstreamTls {
     this.#target = target
   }
 
-  /** Options of `tls.connect` for a host. Errors: kind `config` when sslrootcert cannot be read. */
-  options(host: string): ConnectionOptions {
+  /**
+   * Reads the authorities, unless that is done: best early, because a process that has run out of
+   * files cannot. Errors: kind `config` when sslrootcert cannot be read.
+   */
+  load(): SecureContext {
     this.#context ??= secureContext(this.#target.sslrootcert)
+    return this.#context
+  }
+
+  /** Options of `tls.connect` for a host. Errors as of `load`. */
+  options(host: string): ConnectionOptions {
     const { sslmode } = this.#target
     return {
-      secureContext: this.#context,
+      secureContext: this.load(),
       // An address cannot be an SNI name; Node then verifies against `host`.
       ...(isIP(host) === 0 ? { servername: host } : { host }),
       rejectUnauthorized: sslmode !== 'require',

@@ -25,7 +25,7 @@ const daemon = await Daemon.start({
 })
 await Promise.all(daemon.targets.map((target) => target.prime()))
 process.on('message', (request: ParentRequest) => void answer(request))
-process.on('disconnect', () => process.exit(3))
+process.once('disconnect', orphaned)
 report({ type: 'listening', ports: daemon.targets.map(({ listener }) => listener.port) })
 
 async function answer(request: ParentRequest): Promise<void> {
@@ -40,10 +40,14 @@ async function answer(request: ParentRequest): Promise<void> {
       // Handles are closed in the loop's next turn.
       await new Promise((resolve) => setTimeout(resolve, 100))
       report({ type: 'state', id: request.id, state: state() })
-      process.off('disconnect', process.exit)
+      process.off('disconnect', orphaned)
       process.disconnect()
     }
   }
+}
+
+function orphaned(): never {
+  process.exit(3)
 }
 
 function state(): ChildState {

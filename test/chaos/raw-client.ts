@@ -24,7 +24,8 @@ export class RawClient {
   /** Resolves when the socket is closed, in whatever way. */
   readonly closed: Promise<void>
   /** Bytes that came and were not yet taken. */
-  #bytes: Buffer = Buffer.alloc(0)
+  #chunks: Buffer[] = []
+  #length = 0
   #ended = false
   #wake: () => void = () => {}
 
@@ -32,7 +33,8 @@ export class RawClient {
     this.socket = socket
     socket.on('error', () => {})
     socket.on('data', (chunk: Buffer) => {
-      this.#bytes = Buffer.concat([this.#bytes, chunk])
+      this.#chunks.push(chunk)
+      this.#length += chunk.length
       this.#wake()
     })
     const ended = (): void => {
@@ -75,10 +77,11 @@ export class RawClient {
   /** Exactly so many bytes, or undefined when the connection ended before. */
   async read(byteCount: number): Promise<Buffer | undefined> {
     for (;;) {
-      if (this.#bytes.length >= byteCount) {
-        const taken = this.#bytes.subarray(0, byteCount)
-        this.#bytes = this.#bytes.subarray(byteCount)
-        return taken
+      if (this.#length >= byteCount) {
+        const bytes = this.#joined()
+        this.#chunks = [bytes.subarray(byteCount)]
+        this.#length -= byteCount
+        return bytes.subarray(0, byteCount)
       }
       if (this.#ended) return undefined
       await new Promise<void>((resolve) => {
@@ -94,7 +97,13 @@ export class RawClient {
         this.#wake = resolve
       })
     }
-    return this.#bytes
+    return this.#joined()
+  }
+
+  #joined(): Buffer {
+    const [first] = this.#chunks
+    if (first === undefined || this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0]!
   }
 
   /** The next message, or undefined at the end. */
