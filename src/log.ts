@@ -67,7 +67,12 @@ export async function createLog(options: LogOptions): Promise<Logger> {
   const settings = { name: 'lakebase-proxy', base: null, level, hooks: { streamWrite: redact } }
   if (format === 'json') return pino(settings, stream ?? destination({ dest: 2, sync: true }))
   const { default: pretty } = await import('pino-pretty')
-  const look = { sync: true, ignore: 'pid,hostname,name', destination: stream ?? 2 }
+  const look = {
+    sync: true,
+    singleLine: true,
+    ignore: 'pid,hostname,name',
+    destination: stream ?? 2,
+  }
   return pino(settings, pretty(look))
 }
 
