@@ -1,0 +1,125 @@
+/** Whom the proxy believes to be the server: what of the certificate counts in each sslmode. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { systemClock } from '../src/clock.js'
+import type { TargetSettings } from '../src/config/settings.js'
+import type { CertifiedNames, CertifiedPair } from '../src/listener/local-certificate.js'
+import { dial } from '../src/upstream/dial.js'
+import { UpstreamTls } from '../src/upstream/tls-context.js'
+import { readSome } from '../src/wire/byte-reader.js'
+import { temporaryFolder } from './support/proxy.js'
+import { patience } from './support/scripted-workspace.js'
+import { authority, type TlsServer, tlsServer } from './support/tls-server.js'
+
+const HOST = 'instance-1.database.example.com'
+const OTHER = 'instance-2.database.example.com'
+const trusted = await authority()
+const stranger = await authority()
+
+async function rootsOf(t: TestContext, pair = trusted): Promise<string> {
+  const path = join(await temporaryFolder(t), 'ca.pem')
+  await writeFile(path, pair.cert)
+  return path
+}
+
+/** A server that says as whom it was greeted. */
+function greeted(t: TestContext, signer: CertifiedPair, certified: CertifiedNames, host?: string) {
+  return tlsServer(t, {
+    ...{ authority: signer, certified, ...(host !== undefined && { host }) },
+    serve: ({ secured, servername }) => secured.end(servername ?? 'nobody'),
+  })
+}
+
+/** Dials, and gives what such a server says. */
+async function reach(
+  server: TlsServer,
+  host: string,
+  tls: UpstreamTls,
+  address = '127.0.0.1',
+): Promise<string> {
+  const endpoint = { host, port: server.port, addresses: [address], database: undefined }
+  const options = { tls, clock: systemClock, dialled: () => {} }
+  const { socket } = await dial(endpoint, options, patience)
+  assert.equal(socket.encrypted, true)
+  try {
+    return (await readSome(socket, patience)).toString()
+  } finally {
+    socket.destroy()
+  }
+}
+
+async function tlsOf(
+  t: TestContext,
+  sslmode: TargetSettings['sslmode'] = 'verify-full',
+): Promise<UpstreamTls> {
+  return new UpstreamTls({ sslmode, sslrootcert: await rootsOf(t) })
+}
+
+test('verify-full: the name is said by SNI, and the certificate must bear it', async (t) => {
+  const tls = await tlsOf(t)
+  const server = await greeted(t, trusted, { hosts: [HOST], addresses: [] })
+  assert.equal(await reach(server, HOST, tls), HOST)
+  await assert.rejects(reach(server, OTHER, tls), {
+    ...{ kind: 'tls', sqlState: '08006' },
+    message: `server certificate does not match host name "${OTHER}"`,
+  })
+})
+
+test('a name that was verified does not vouch for another, whatever TLS remembers', async (t) => {
+  const tls = await tlsOf(t)
+  const server = await greeted(t, trusted, { hosts: [HOST], addresses: [] })
+  for (let round = 0; round < 3; round++) {
+    await reach(server, HOST, tls)
+    await assert.rejects(reach(server, OTHER, tls), { kind: 'tls' })
+  }
+})
+
+test('verify-ca: any name of a trusted authority, and no other authority', async (t) => {
+  const tls = await tlsOf(t, 'verify-ca')
+  const certified = { hosts: [OTHER], addresses: [] }
+  const server = await greeted(t, trusted, certified)
+  assert.equal(await reach(server, HOST, tls), HOST)
+  const unknown = await greeted(t, stranger, certified)
+  await assert.rejects(reach(unknown, HOST, tls), { kind: 'tls', hint: /--sslrootcert/ })
+})
+
+test('require: whoever answers is believed, but only over TLS', async (t) => {
+  const tls = await tlsOf(t, 'require')
+  const certified = { hosts: [OTHER], addresses: [] }
+  const server = await greeted(t, stranger, certified)
+  assert.equal(await reach(server, HOST, tls), HOST)
+})
+
+for (const [host, other] of [
+  ['127.0.0.1', '127.0.0.2'],
+  ['::1', '::2'],
+] as const) {
+  const here = Object.values(networkInterfaces()).some((each) =>
+    each?.some(({ address }) => address === host),
+  )
+  test(`a host that is the address ${host} is verified as such, and no name is said`, {
+    skip: !here && `this machine has no ${host}`,
+  }, async (t) => {
+    const tls = await tlsOf(t)
+    const right = { hosts: ['localhost'], addresses: [host] }
+    const server = await greeted(t, trusted, right, host)
+    assert.equal(await reach(server, host, tls, host), 'nobody')
+    const wrong = { hosts: ['localhost'], addresses: [other] }
+    const impostor = await greeted(t, trusted, wrong, host)
+    await assert.rejects(reach(impostor, host, tls, host), { kind: 'tls' })
+  })
+}
+
+test('an sslrootcert that cannot be read is said so, by name', async (t) => {
+  const tls = new UpstreamTls({ sslmode: 'verify-full', sslrootcert: '/nonexistent/ca.pem' })
+  const certified = { hosts: [HOST], addresses: [] }
+  const server = await greeted(t, trusted, certified)
+  await assert.rejects(reach(server, HOST, tls), {
+    ...{ kind: 'config', sqlState: '57P03' },
+    message: 'could not read root certificate file "/nonexistent/ca.pem"',
+  })
+})
