@@ -84,8 +84,9 @@ export class Cancels {
     try {
       socket.resume()
       socket.end(request.bytes)
-      await once(socket, 'close')
+      await once(socket, 'close').catch(ignoreReset)
       signal.throwIfAborted() // it may have arrived, but nobody knows
+      if (!socket.writableFinished) throw socket.errored ?? notTaken()
     } finally {
       signal.removeEventListener('abort', onAbort)
       socket.destroy()
@@ -122,4 +123,11 @@ export class Cancels {
     this.#waiting.delete(next)
     next()
   }
+}
+
+/** A server that closes with our close_notify unread resets, though it has had the request. */
+function ignoreReset(): void {}
+
+function notTaken(): ProxyError {
+  return new ProxyError('dial', 'server closed the connection before the cancel request')
 }
