@@ -144,7 +144,8 @@ export class Daemon {
       this.#targets = [...plan.kept, ...started]
     } catch (error) {
       if (shared.localTls !== before.localTls) shared.localTls?.close()
-      for (const { listener } of plan.leaving) await listener.reopen()
+      for (const { listener } of plan.leaving)
+        await listener.reopen().catch((lost) => log.error(lost))
       throw error
     }
     this.#shared = shared

@@ -35,7 +35,8 @@ export async function connect(port: number): Promise<Socket> {
 export async function readAll(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-  socket.on('end', () => socket.end())
+  if (socket.readableEnded) socket.end()
+  else socket.on('end', () => socket.end())
   if (!socket.closed) await once(socket, 'close').catch(() => {})
   return Buffer.concat(chunks)
 }
