@@ -3,6 +3,8 @@
  * by one of them: a waiter only stops waiting.
  */
 
+import { setMaxListeners } from 'node:events'
+
 import type { Clock } from './clock.js'
 
 /** Waits for `promise`, but no longer than until `signal` aborts: then rejects with its reason. */
@@ -10,7 +12,7 @@ export function waitFor<T>(promise: Promise<T>, signal: AbortSignal): Promise<T>
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason)
     if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { once: true })
+    else listen(signal, onAbort)
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
 }
@@ -40,7 +42,7 @@ export class LinkedAbort {
         continue
       }
       const onAbort = (): void => this.#controller.abort(parent.reason)
-      parent.addEventListener('abort', onAbort, { once: true })
+      listen(parent, onAbort)
       this.#unlink.push(() => parent.removeEventListener('abort', onAbort))
     }
   }
@@ -64,4 +66,10 @@ export class LinkedAbort {
   release(): void {
     for (const unlink of this.#unlink.splice(0)) unlink()
   }
+}
+
+/** Many may wait on the signal that ends them all: Node would warn of a leak at the eleventh. */
+function listen(signal: AbortSignal, onAbort: () => void): void {
+  setMaxListeners(0, signal)
+  signal.addEventListener('abort', onAbort, { once: true })
 }

@@ -4,9 +4,10 @@
  * us as text (a token typed as a user name, one quoted in a server's error) is known by its form.
  */
 
+import type { Writable } from 'node:stream'
 import { inspect } from 'node:util'
 
-import { type DestinationStream, destination, type Logger, pino } from 'pino'
+import { destination, type Logger, pino } from 'pino'
 
 /** The levels are pino's. */
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
@@ -59,7 +60,7 @@ export interface LogOptions {
   level: string
   format: 'pretty' | 'json'
   /** Standard error when left out: stdout holds only what was asked for. */
-  stream?: DestinationStream
+  stream?: Writable
 }
 
 export async function createLog(options: LogOptions): Promise<Logger> {

@@ -23,7 +23,7 @@ const { control } = emulator
 const MINUTE_MS = 60_000
 const REFUSED = { status: 403, errorCode: 'PERMISSION_DENIED', message: 'not for you' }
 
-test('starting: the admin port answers before any target is listened for', async (t) => {
+test('starting: the admin port answers, and says so, until all is set up', async (t) => {
   const adminPort = await freePort()
   const adminUrl = `http://127.0.0.1:${adminPort}`
   const log = silentLog
@@ -43,6 +43,12 @@ test('starting: the admin port answers before any target is listened for', async
     log,
   })
   await asked
+  const answers = (): Promise<boolean> =>
+    ask(`${adminUrl}/liveness`).then(
+      () => true,
+      () => false,
+    )
+  while (!(await answers()));
   assert.deepEqual(await probes(adminUrl), { startup: 503, readiness: 503, liveness: 200 })
   assert.equal(JSON.parse((await ask(`${adminUrl}/status`)).body).phase, 'starting')
 

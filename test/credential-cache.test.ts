@@ -165,6 +165,14 @@ test('fifty refusals of a good token, as a wrong role brings, cost one request i
   assert.equal((await cache.renew(await cache.get(signal), signal))?.token.reveal(), 't3')
 })
 
+test('a clock that is set back two hours does not forbid for as long to replace a refused token', async () => {
+  const { cache, clock } = setUp(hourLong)
+  assert.equal((await cache.renew(await cache.get(signal), signal))?.token.reveal(), 't2')
+  await clock.advance(MINUTE)
+  clock.set(-120 * MINUTE)
+  assert.equal((await cache.renew(await cache.get(signal), signal))?.token.reveal(), 't3')
+})
+
 test('a refusal during an outage does not cost the others their token', async () => {
   const { cache, token } = setUp(failingFrom(2))
   await assert.rejects(cache.renew(await cache.get(signal), signal), /503/)

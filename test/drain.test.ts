@@ -10,7 +10,7 @@ import type pg from 'pg'
 import { Pipe } from '../src/session/pipe.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
-import { connectedClient, proxyBefore, run } from './support/proxy.js'
+import { cancel, connectedClient, proxyBefore, run } from './support/proxy.js'
 import { RawClient, readyForQuery } from './support/raw-client.js'
 import { connect, readAll, socketPair } from './support/sockets.js'
 
@@ -176,7 +176,7 @@ test('a client that never says who it is does not hold up a drain', async (t) =>
 test('an idle client that is let go reads an end, and not one byte before it', async (t) => {
   const clock = new FakeClock()
   const { daemon, port } = await proxyBefore(t, emulator, { clock })
-  const client = await RawClient.connect(port)
+  const client = await RawClient.connect(t, port)
   await client.logIn({ user: 'anyone', database: 'databricks_postgres' })
   client.query("select repeat('x', 100000)")
   const answer = await client.untilReady()
@@ -310,19 +310,6 @@ async function advanceUntil<T>(clock: FakeClock, promise: Promise<T>): Promise<T
 
 function isReady(port: number) {
   return run('pg_isready', ['-h', '127.0.0.1', '-p', `${port}`])
-}
-
-/** `pg` keeps what BackendKeyData said. */
-async function cancel(port: number, client: pg.Client): Promise<void> {
-  const { processID, secretKey } = client as pg.Client & { processID: number; secretKey: number }
-  const request = Buffer.alloc(16)
-  request.writeInt32BE(16, 0)
-  request.writeInt32BE(80877102, 4)
-  request.writeInt32BE(processID, 8)
-  request.writeInt32BE(secretKey, 12)
-  const socket = await connect(port)
-  socket.end(request)
-  assert.equal((await readAll(socket)).length, 0)
 }
 
 async function pipeBetween({ greeting = readyForQuery } = {}) {

@@ -8,6 +8,7 @@ import { decode, encode, type Packet } from 'dns-packet'
 
 import { systemClock } from '../src/clock.js'
 import { Resolver } from '../src/endpoints/resolver.js'
+import { FakeClock } from './support/fake-clock.js'
 
 const { signal } = new AbortController()
 const HOST = 'ep-cool-name-1234.database.us-west-2.cloud.databricks.com'
@@ -16,8 +17,19 @@ after(() => {
   for (const server of servers) server.close()
 })
 
-/** A DNS server that answers A questions for HOST with what `answer` says, and counts them. */
-async function dnsServer(answer: () => { addresses: string[]; ttl: number } | undefined) {
+interface DnsAnswer {
+  addresses: string[]
+  ttl: number
+}
+
+/**
+ * A DNS server that answers A questions for HOST with what `answer` says, and counts them. To all
+ * others it says that there is no such name, or nothing at all.
+ */
+async function dnsServer(
+  answer: () => DnsAnswer | 'silence' | undefined,
+  others: 'no' | 'silence' = 'no',
+) {
   const counts = { questions: 0 }
   const answerCounted = () => {
     counts.questions++
@@ -27,7 +39,9 @@ async function dnsServer(answer: () => { addresses: string[]; ttl: number } | un
   servers.push(server)
   server.on('message', (bytes, from) => {
     const question = decode(bytes).questions![0]!
-    const found = question.type === 'A' ? answerCounted() : undefined
+    const isA = question.type === 'A'
+    const found = isA ? answerCounted() : undefined
+    if (found === 'silence' || (!isA && others === 'silence')) return
     const reply: Packet = {
       type: 'response',
       id: decode(bytes).id!,
@@ -98,6 +112,47 @@ test('after a dial that failed the next resolve asks anew', async () => {
   assert.deepEqual(await resolver.resolve(HOST, signal), ['10.0.0.1'])
   resolver.forget(HOST)
   assert.deepEqual(await resolver.resolve(HOST, signal), ['10.0.0.2'])
+})
+
+test('while asking anew takes long, one client waits two seconds for it and the next do not at all', async () => {
+  let isSilent = false
+  const { at } = await dnsServer(() =>
+    isSilent ? 'silence' : { addresses: ['10.0.0.1'], ttl: 20 },
+  )
+  const resolver = new Resolver({ servers: [at], clock: systemClock, systemLookup: refused })
+  await resolver.resolve(HOST, signal)
+  isSilent = true
+  resolver.forget(HOST)
+  const startedAt = performance.now()
+  assert.deepEqual(await resolver.resolve(HOST, signal), ['10.0.0.1'])
+  const firstMs = performance.now() - startedAt
+  assert.ok(firstMs > 1_900 && firstMs < 2_500, `the first waited ${firstMs} ms`)
+  for (let i = 0; i < 100; i++) assert.deepEqual(await resolver.resolve(HOST, signal), ['10.0.0.1'])
+  const nextMs = performance.now() - startedAt - firstMs
+  assert.ok(nextMs < 200, `the next waited ${nextMs} ms`)
+})
+
+test('an answer about one family of addresses is not kept waiting by silence about the other', async () => {
+  const { at } = await dnsServer(() => ({ addresses: ['10.0.0.1'], ttl: 20 }), 'silence')
+  const resolver = new Resolver({ servers: [at], clock: systemClock, systemLookup: refused })
+  const startedAt = performance.now()
+  assert.deepEqual(await resolver.resolve(HOST, signal), ['10.0.0.1'])
+  assert.ok(performance.now() - startedAt < 1_000)
+})
+
+test('system look-ups that hang do not pile up: there is never more than one for a name', async () => {
+  const { at } = await dnsServer(() => ({ addresses: ['10.0.0.1'], ttl: 20 }))
+  let lookUps = 0
+  const systemLookup = () => new Promise<string[]>(() => (lookUps += 1))
+  const clock = new FakeClock()
+  const resolver = new Resolver({ servers: [at], clock, systemLookup })
+  for (let i = 0; i < 10; i++) {
+    resolver.forget(HOST)
+    const answer = resolver.resolve(HOST, signal)
+    await clock.advance(1_000)
+    assert.deepEqual(await answer, ['10.0.0.1'])
+  }
+  assert.equal(lookUps, 1)
 })
 
 test('a host nobody knows is an error that names it and says what to type', async () => {

@@ -23,6 +23,8 @@ export interface DemoOptions {
 
 const DATABASE = 'databricks_postgres'
 const TARGET = 'demo-instance'
+// PostgreSQL's own, so that `psql -h localhost` is enough, and the admin port's default.
+const PORTS = { port: 5432, adminPort: 9090 }
 /** Short enough to see them change while one looks on. */
 const TOKEN_TTL_MS = 60_000
 
@@ -41,7 +43,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     proxy = await startDemoProxy(emulator, once)
     const { port } = proxy.addresses[0]!
     if (once) return await queryAcrossExpiries(emulator, port, options)
-    stdout.write(guide(port))
+    stdout.write(guide(port, proxy.adminUrl))
     await aborted(signal)
     return 0
   } finally {
@@ -50,15 +52,23 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   }
 }
 
-/** Nothing of the user's own settings gets in: the environment is the emulator's alone. */
-async function startDemoProxy(emulator: Emulator, anyPort: boolean): Promise<RunningProxy> {
-  const start = (port: number) => startProxy({ targets: [TARGET], port, env: emulator.env })
-  if (anyPort) return start(0)
-  // PostgreSQL's own port, so that `psql -h localhost` is enough; but often one is there already.
-  return start(5432).catch((error) => {
-    if (error instanceof ProxyError && error.kind === 'config') return start(0)
-    throw error
-  })
+/**
+ * Nothing of the user's own settings gets in: the environment is the emulator's alone. Where the
+ * usual ports are taken already, free ones serve; to prove the point, any port will do.
+ */
+async function startDemoProxy(emulator: Emulator, once: boolean): Promise<RunningProxy> {
+  const start = (ports: { port: number; adminPort?: number }) =>
+    startProxy({ targets: [TARGET], env: emulator.env, ...ports })
+  if (once) return start({ port: 0 })
+  const tries = [PORTS, { ...PORTS, adminPort: 0 }, { ...PORTS, port: 0 }]
+  for (const ports of tries) {
+    try {
+      return await start(ports)
+    } catch (error) {
+      if (!(error instanceof ProxyError && error.kind === 'config')) throw error
+    }
+  }
+  return start({ port: 0, adminPort: 0 })
 }
 
 async function queryAcrossExpiries(
@@ -93,7 +103,7 @@ async function queryAcrossExpiries(
   return 0
 }
 
-function guide(port: number): string {
+function guide(port: number, adminUrl: string | undefined): string {
   return `
 The proxy is at localhost:${port}. Paste into another terminal:
 
@@ -106,6 +116,8 @@ DBeaver, or any other tool: a new PostgreSQL connection with
   Database  ${DATABASE}
   Username  anything
   Password  (leave it empty)
+
+Status page: ${adminUrl}/
 
 Behind it, tokens live ${TOKEN_TTL_MS / 1000} s; nothing you do will notice. Ctrl-C ends it all.
 `

@@ -13,16 +13,15 @@ import { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import type { ProxyPhase, ProxyStatus } from '../observe/status.js'
 import type { CancelRoutes } from '../upstream/cancel.js'
-import type { Workspace } from '../workspace/workspace.js'
 import { isSameSetting, planReload } from './reload-plan.js'
 import { RunningTarget } from './running-target.js'
 import { Watch } from './watch.js'
-import { Workspaces } from './workspaces.js'
+import { type ClosableWorkspace, Workspaces } from './workspaces.js'
 
 export interface DaemonOptions {
   settings: ProxySettings
   /** Signs in as the target's host and profile say; called once for each such pair. */
-  openWorkspace: (target: TargetSettings) => Promise<Workspace & { close(): Promise<void> }>
+  openWorkspace: (target: TargetSettings, connectTimeoutMs: number) => Promise<ClosableWorkspace>
   /** Where keys of `local-tls=auto` are kept. */
   stateDir: string
   log: Log
@@ -65,7 +64,7 @@ export class Daemon {
     const resolver = new Resolver({ servers: settings.resolver, clock })
     this.#shared = { settings, resolver, localTls: undefined }
     this.#workspaces = new Workspaces({
-      open: options.openWorkspace,
+      open: (target) => options.openWorkspace(target, settings.connectTimeoutMs),
       closing: this.#closing.signal,
     })
     this.#watch = new Watch({
@@ -84,10 +83,11 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options)
     try {
-      await daemon.#watch.openAdminPort(options.settings.admin)
-      const { targets } = options.settings
+      // Listening comes first: what else is loaded, clients need not wait for.
+      const { targets, admin } = options.settings
       daemon.#shared = await daemon.#share(options.settings, undefined)
-      daemon.#targets = await daemon.#startTargets(targets, daemon.#shared, [])
+      const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(admin)
+      daemon.#targets = await daemon.#startTargets(targets, daemon.#shared, [], openAdminPort)
       daemon.#phase = 'running'
       return daemon
     } catch (error) {
@@ -243,14 +243,17 @@ export class Daemon {
     targets: readonly TargetSettings[],
     shared: Shared,
     leaving: readonly Listener[],
+    onListening?: () => Promise<void>,
   ): Promise<RunningTarget[]> {
     const started: RunningTarget[] = []
     try {
       for (const target of targets) {
-        const running = await this.#buildTarget(target, shared)
+        const running = this.#buildTarget(target, shared)
         started.push(running)
         await running.listener.start(leaving)
       }
+      await onListening?.()
+      await this.#workspaces.opened()
       this.#checkRunning()
     } catch (error) {
       await Promise.all(started.map((running) => running.close()))
@@ -263,11 +266,11 @@ export class Daemon {
     return started
   }
 
-  async #buildTarget(target: TargetSettings, shared: Shared): Promise<RunningTarget> {
+  #buildTarget(target: TargetSettings, shared: Shared): RunningTarget {
     return new RunningTarget({
       ...shared,
       target,
-      signedIn: await this.#workspaces.of(target),
+      signedIn: this.#workspaces.of(target),
       cancelRoutes: this.#cancelRoutes,
       clock: this.#clock,
       log: this.#options.log,

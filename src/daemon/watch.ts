@@ -44,6 +44,7 @@ export class Watch {
   readonly #journal: Journal
   readonly #startedAt: number
   #observers: SessionObserver[]
+  readonly #uncounted: (() => void)[] = []
   #admin: Admin | undefined
   #askedAt = Number.NEGATIVE_INFINITY
 
@@ -76,6 +77,7 @@ export class Watch {
       },
     })
     this.#observers.push(this.#admin.sessionObserver)
+    for (const count of this.#uncounted.splice(0)) count()
   }
 
   get adminUrl(): string | undefined {
@@ -88,10 +90,15 @@ export class Watch {
 
   /** For a target that is built now: what was known of one of its name is forgotten. */
   credentialObserver(name: string): CredentialObserver {
-    const observers = [new CredentialLog(this.#options.log, name), this.#journal.forget(name)]
-    return tellAllOfCredentials(
-      this.#admin === undefined ? observers : [...observers, this.#admin.credentialObserver(name)],
-    )
+    const observers: CredentialObserver[] = [
+      new CredentialLog(this.#options.log, name),
+      this.#journal.forget(name),
+    ]
+    const count = (): void => void observers.push(this.#admin!.credentialObserver(name))
+    // The admin port opens when the first targets listen already.
+    if (this.#admin === undefined) this.#uncounted.push(count)
+    else count()
+    return tellAllOfCredentials(observers)
   }
 
   status(): ProxyStatus {

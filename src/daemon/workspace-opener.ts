@@ -16,12 +16,28 @@ export interface WorkspaceOpenerOptions {
 
 export type OpenWorkspace = (
   target: Pick<TargetSettings, 'databricksHost' | 'profile'>,
+  /** How long clients wait at most; left out where none do. */
+  connectTimeoutMs?: number,
 ) => Promise<ConnectedWorkspace>
+
+// A client is told why the workspace cannot be asked only if that is known before its time is up,
+// and one request that hangs must leave time for another.
+const BUDGET_SHARE = 0.9
+const MAX_BUDGET_MS = 30_000
+const ATTEMPT_SHARE = 0.5
+const MAX_ATTEMPT_MS = 10_000
 
 /** The returned function's errors: kind `config`, when the settings for signing in do not suffice. */
 export function workspaceOpener(options: WorkspaceOpenerOptions): OpenWorkspace {
-  return async ({ databricksHost, profile }) => {
+  return async ({ databricksHost, profile }, connectTimeoutMs = Number.POSITIVE_INFINITY) => {
     const { openWorkspace } = await import('../workspace/connect-workspace.js')
-    return openWorkspace({ ...options, version: packageVersion(), databricksHost, profile })
+    return openWorkspace({
+      ...options,
+      version: packageVersion(),
+      databricksHost,
+      profile,
+      budgetMs: Math.min(MAX_BUDGET_MS, BUDGET_SHARE * connectTimeoutMs),
+      attemptMs: Math.min(MAX_ATTEMPT_MS, ATTEMPT_SHARE * connectTimeoutMs),
+    })
   }
 }

@@ -1,8 +1,21 @@
-/** The workspaces that targets need, each signed in once, however many targets it has. */
+/**
+ * The workspaces that targets need, each signed in once, however many targets it has. A target gets
+ * its workspace at once and listens at once; who asks it anything waits until it is there.
+ */
 
 import type { TargetSettings } from '../config/settings.js'
+import type { Target } from '../config/targets.js'
 import { LookUp } from '../workspace/look-up.js'
-import type { Workspace } from '../workspace/workspace.js'
+import type {
+  DatabaseCredential,
+  LakebaseDatabase,
+  MintOptions,
+  Workspace,
+} from '../workspace/workspace.js'
+
+export interface ClosableWorkspace extends Workspace {
+  close(): Promise<void>
+}
 
 /** A signed-in workspace, shared by the targets of one profile. */
 export interface SignedIn {
@@ -12,37 +25,76 @@ export interface SignedIn {
 
 export interface WorkspacesOptions {
   /** Signs in as the target's host and profile say; called once for each such pair. */
-  open: (target: TargetSettings) => Promise<Workspace & { close(): Promise<void> }>
+  open: (target: TargetSettings) => Promise<ClosableWorkspace>
   /** Ends what a workspace is asked: aborts when the proxy closes. */
   closing: AbortSignal
 }
 
 export class Workspaces {
   readonly #options: WorkspacesOptions
-  readonly #held = new Map<string, SignedIn & { close: () => Promise<void> }>()
+  readonly #held = new Map<string, SignedIn & { opening: Promise<ClosableWorkspace> }>()
 
   constructor(options: WorkspacesOptions) {
     this.#options = options
   }
 
-  /** Undefined for a static URL, which needs none. Errors: kind `config`. */
-  async of(target: TargetSettings): Promise<SignedIn | undefined> {
+  /** Undefined for a static URL, which needs none. */
+  of(target: TargetSettings): SignedIn | undefined {
     if (target.target.kind === 'static') return undefined
     const key = JSON.stringify([target.databricksHost, target.profile])
     const known = this.#held.get(key)
     if (known !== undefined) return known
     const { open, closing } = this.#options
-    const workspace = await open(target)
-    const signedIn = {
-      workspace,
-      identity: new LookUp(() => workspace.identity(closing)),
-      close: () => workspace.close(),
-    }
+    const opening = open(target)
+    opening.catch(() => this.#held.delete(key)) // told by `opened`; a reload may mend it
+    const workspace = new OpeningWorkspace(opening)
+    const identity = new LookUp(() => workspace.identity(closing))
+    const signedIn = { workspace, identity, opening }
     this.#held.set(key, signedIn)
     return signedIn
   }
 
+  /** Resolves when all are there. Errors: kind `config`, when the settings for signing in do not do. */
+  async opened(): Promise<void> {
+    await Promise.all([...this.#held.values()].map(({ opening }) => opening))
+  }
+
   async close(): Promise<void> {
-    await Promise.all([...this.#held.values()].map((workspace) => workspace.close()))
+    const open = await Promise.allSettled([...this.#held.values()].map(({ opening }) => opening))
+    await Promise.all(
+      open.map((each) => (each.status === 'fulfilled' ? each.value.close() : undefined)),
+    )
+  }
+}
+
+class OpeningWorkspace implements Workspace {
+  readonly #opening: Promise<Workspace>
+
+  constructor(opening: Promise<Workspace>) {
+    this.#opening = opening
+  }
+
+  async identity(signal: AbortSignal): Promise<string> {
+    return (await this.#opening).identity(signal)
+  }
+
+  async findDatabase(target: Target, signal: AbortSignal): Promise<LakebaseDatabase> {
+    return (await this.#opening).findDatabase(target, signal)
+  }
+
+  async mintCredential(
+    database: LakebaseDatabase,
+    options: MintOptions,
+    signal: AbortSignal,
+  ): Promise<DatabaseCredential> {
+    return (await this.#opening).mintCredential(database, options, signal)
+  }
+
+  async startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
+    return (await this.#opening).startDatabase(database, signal)
+  }
+
+  async stopDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
+    return (await this.#opening).stopDatabase(database, signal)
   }
 }

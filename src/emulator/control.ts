@@ -6,6 +6,7 @@
 import type { Clock } from '../clock.js'
 import type { ApiFault, ApiFaults } from './api-faults.js'
 import type { ApiBehaviour, ApiName } from './api-route.js'
+import { endpoints } from './destinations.js'
 import type { DnsRecord, DnsServer } from './dns.js'
 import type { CertificateKind, Front, FrontConnection } from './front.js'
 import type { FrontFault, FrontFaults } from './front-faults.js'
@@ -13,7 +14,6 @@ import {
   type Branch,
   changeState,
   type Endpoint,
-  endpoints,
   type Identity,
   type Instance,
   type InstanceState,

@@ -3,7 +3,9 @@
  * proved: at a phase it resets, closes, hangs or refuses; or it breaks a rule of the protocol.
  */
 
-import type { Refusal } from './front-messages.js'
+import type { Socket } from 'node:net'
+
+import { type Refusal, Refused } from './front-messages.js'
 
 /**
  * `accept`: nothing read yet. `ssl-request`: read, not answered. `tls`: answered S, no handshake
@@ -39,4 +41,33 @@ export class FrontFaults {
   clear(): void {
     this.#pending.length = 0
   }
+}
+
+/** Behaves as told at this phase, and returns a fault that the caller itself must act out. */
+export async function meet(
+  phase: FrontPhase,
+  socket: Socket,
+  { faults }: { readonly faults: FrontFaults },
+): Promise<FrontFault | undefined> {
+  const fault = faults.take(phase)
+  if (fault === undefined) return undefined
+  if ('refuse' in fault) throw new Refused(fault.refuse)
+  if ('say' in fault) socket.write(fault.say)
+  else if (!('how' in fault)) return fault
+  if ('how' in fault && fault.how === 'reset') socket.resetAndDestroy()
+  if ('say' in fault || fault.how === 'hang') await untilGone(socket)
+  throw new Error('told to misbehave')
+}
+
+/** Until the client hangs up, by whatever way, or until `signal`; what it says is thrown away. */
+export function untilGone(socket: Socket, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const aborted = (): void => reject(signal?.reason)
+    signal?.addEventListener('abort', aborted)
+    const gone = (): void => {
+      signal?.removeEventListener('abort', aborted)
+      resolve()
+    }
+    socket.once('end', gone).once('close', gone).resume()
+  })
 }

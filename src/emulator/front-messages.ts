@@ -102,3 +102,13 @@ function provisionedRefusal(role: string): Refusal {
     `Failed to decode token for role "${role}" and native postgres login was either not attempted due to configuration or failed.`,
   )
 }
+
+/** Thrown by whoever refuses; said to the client where the connection ends. */
+export class Refused extends Error {
+  readonly refusal: Refusal
+
+  constructor(refusal: Refusal) {
+    super(refusal.message)
+    this.refusal = refusal
+  }
+}

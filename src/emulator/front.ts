@@ -10,9 +10,9 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 
 import type { Clock } from '../clock.js'
 import type { CertificateAuthority } from './certificates.js'
+import type { Destination } from './destinations.js'
 import type { FrontFaults } from './front-faults.js'
 import { serveConnection } from './front-session.js'
-import type { Destination } from './inventory.js'
 import type { Postgres } from './postgres.js'
 import type { TokenOffice } from './tokens.js'
 
@@ -51,8 +51,9 @@ export interface Front {
   readonly port: number
   /** Those open now. */
   connections(): readonly FrontConnection[]
-  /** Every login that PostgreSQL accepted, in order; and how many cancels were forwarded. */
+  /** Every login, in order, the last 100,000; of native roles also those that PostgreSQL then refuses. */
   readonly logins: readonly FrontConnection[]
+  /** CancelRequests handed on to PostgreSQL. */
   readonly cancelCount: number
   /** Since start, whatever became of them. */
   readonly acceptedCount: number
@@ -75,6 +76,8 @@ export interface TlsContexts {
   forName(name: string): Promise<SecureContext>
 }
 
+const MAX_RECORDED_LOGINS = 100_000
+
 export async function startFront(options: FrontOptions): Promise<Front> {
   const open = new Map<Socket, FrontConnection>()
   const logins: FrontConnection[] = []
@@ -96,7 +99,10 @@ export async function startFront(options: FrontOptions): Promise<Front> {
     const context: FrontContext = {
       ...options,
       tls,
-      onLogin: (each) => logins.push(each),
+      onLogin(each) {
+        logins.push(each)
+        if (logins.length > MAX_RECORDED_LOGINS) logins.shift()
+      },
       onCancel: () => cancels++,
     }
     void serveConnection(socket, connection, context)

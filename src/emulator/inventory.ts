@@ -221,35 +221,6 @@ function word(): string {
   return `quiet-river-${randomUUID().slice(0, 8)}`
 }
 
-/** Where a host name leads: what TLS certificates, DNS and the front door know. */
-export type Destination =
-  | { readonly kind: 'provisioned'; readonly host: string; readonly instance: Instance }
-  | {
-      readonly kind: 'autoscaling'
-      readonly host: string
-      readonly endpoint: Endpoint
-      /** Behind PgBouncer, which takes no tokens. */
-      readonly pooled: boolean
-    }
-
-export function destinations(inventory: Inventory): Destination[] {
-  const found: Destination[] = []
-  for (const instance of inventory.instances) {
-    for (const host of [instance.readWriteHost, instance.readOnlyHost]) {
-      if (host !== undefined) found.push({ kind: 'provisioned', host, instance })
-    }
-  }
-  for (const endpoint of endpoints(inventory)) {
-    found.push({ kind: 'autoscaling', host: endpoint.host, endpoint, pooled: false })
-    found.push({ kind: 'autoscaling', host: endpoint.pooledHost, endpoint, pooled: true })
-  }
-  return found
-}
-
-export function endpoints(inventory: Inventory): Endpoint[] {
-  return inventory.projects.flatMap((project) => project.branches.flatMap((each) => each.endpoints))
-}
-
 /** Starts or stops an instance; it is on its way for `transitionMs`. */
 export function changeState(
   instance: Instance,

@@ -10,7 +10,8 @@ import {
   text,
   timestamp,
 } from './api-route.js'
-import { type Branch, type Endpoint, endpoints, groups, type Project } from './inventory.js'
+import { endpoints } from './destinations.js'
+import { type Branch, type Endpoint, groups, type Project } from './inventory.js'
 
 export function postgresRoutes(context: ApiContext): ApiRoute[] {
   const { inventory, behaviour, tokens } = context

@@ -1,7 +1,7 @@
 /**
  * A host's addresses: by the system's look-up, and by DNS servers asked directly when that fails or
  * has not answered in a second (long Lakebase names fail in some macOS set-ups). Answers are kept
- * for their TTL within 1–30 s; an old one is kept on while asking fails.
+ * for their TTL within 1–30 s; an old one is kept on while asking fails, and while it takes long.
  */
 
 import dns from 'node:dns/promises'
@@ -31,12 +31,19 @@ const SYSTEM_PATIENCE_MS = 1_000
 const SYSTEM_TTL_SECONDS = 30
 const MIN_TTL_SECONDS = 1
 const MAX_TTL_SECONDS = 30
+/** How long one client waits for a better answer than an old one; the next ones do not. */
+const OLD_ANSWER_PATIENCE_MS = 2_000
+/** Some networks swallow questions for AAAA; who has an A need not wait for that. */
+const OTHER_FAMILY_PATIENCE_MS = 200
 
 export class Resolver {
   readonly #options: ResolverOptions
   readonly #fresh = new NodeCache({ checkperiod: 0, useClones: false })
   readonly #lastGood = new Map<string, readonly string[]>()
   readonly #pending = new Map<string, Promise<readonly string[]>>()
+  readonly #pendingBySystem = new Map<string, Promise<Answer>>()
+  /** Hosts with an old answer and nobody who has a new one. */
+  readonly #troubled = new Set<string>()
 
   constructor(options: ResolverOptions) {
     this.#options = options
@@ -48,7 +55,17 @@ export class Resolver {
     const known = this.#fresh.get<readonly string[]>(host)
     if (known !== undefined) return known
     const asking = this.#pending.get(host) ?? this.#askOnce(host)
-    return waitFor(asking, signal)
+    const old = this.#lastGood.get(host)
+    if (old === undefined) return waitFor(asking, signal)
+    if (this.#troubled.has(host)) return old
+    let cancel = (): void => {}
+    const patience = new Promise<readonly string[]>((resolve) => {
+      cancel = this.#options.clock.after(OLD_ANSWER_PATIENCE_MS, () => {
+        this.#troubled.add(host)
+        resolve(old)
+      })
+    })
+    return waitFor(Promise.race([asking, patience]), signal).finally(() => cancel())
   }
 
   /** After a dial that failed: the next `resolve` asks anew. */
@@ -66,10 +83,12 @@ export class Resolver {
   async byServers(host: string): Promise<Answer> {
     const resolver = new dns.Resolver({ timeout: 2_000, tries: 2 })
     if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers)
-    const answers = await Promise.allSettled([
-      resolver.resolve4(host, { ttl: true }),
-      resolver.resolve6(host, { ttl: true }),
-    ])
+    const asked = [resolver.resolve4(host, { ttl: true }), resolver.resolve6(host, { ttl: true })]
+    const settled = Promise.allSettled(asked)
+    await Promise.any(asked).catch(() => {})
+    const cancel = this.#options.clock.after(OTHER_FAMILY_PATIENCE_MS, () => resolver.cancel())
+    const answers = await settled
+    cancel()
     const records = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
     if (records.length === 0) throw (answers[0] as PromiseRejectedResult).reason
     return {
@@ -91,18 +110,27 @@ export class Resolver {
       const ttl = Math.max(MIN_TTL_SECONDS, Math.min(MAX_TTL_SECONDS, ttlSeconds))
       this.#fresh.set(host, addresses, ttl)
       this.#lastGood.set(host, addresses)
+      this.#troubled.delete(host)
       return addresses
     } catch (error) {
       const old = this.#lastGood.get(host)
       if (old === undefined) throw unresolved(host, error)
       this.#fresh.set(host, old, MIN_TTL_SECONDS)
+      this.#troubled.add(host)
       return old
     }
   }
 
+  /** A look-up that hangs holds one of the few threads of this process: never two for one name. */
+  #askSystemOnce(host: string): Promise<Answer> {
+    const asking = this.bySystem(host).finally(() => this.#pendingBySystem.delete(host))
+    this.#pendingBySystem.set(host, asking)
+    return asking
+  }
+
   /** The servers are asked once the system has failed or kept us waiting; the first answer counts. */
   async #firstAnswer(host: string): Promise<Answer> {
-    const bySystem = this.bySystem(host)
+    const bySystem = this.#pendingBySystem.get(host) ?? this.#askSystemOnce(host)
     let cancel = (): void => {}
     const patienceOver = new Promise<void>((resolve) => {
       cancel = this.#options.clock.after(SYSTEM_PATIENCE_MS, resolve)

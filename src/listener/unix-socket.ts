@@ -10,22 +10,12 @@ import { platform, userInfo } from 'node:os'
 
 import { ProxyError } from '../errors.js'
 
-// sockaddr_un's sun_path, less its terminator; what is longer would be cut off without a word.
-const MAX_PATH_BYTES = platform() === 'linux' ? 107 : 103
-
 /** Errors: kind `config`. */
 export async function prepareUnixSocket(folder: string, path: string): Promise<void> {
   if (platform() === 'win32') {
     throw new ProxyError('config', 'Unix sockets are not to be had on Windows', {
       hint: 'Leave out --unix-socket.',
     })
-  }
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new ProxyError(
-      'config',
-      `Unix socket path "${path}" is too long (maximum ${MAX_PATH_BYTES} bytes)`,
-      { hint: 'Choose a folder with a shorter path with --unix-socket.' },
-    )
   }
   await ownFolder(folder)
   await removeStale(path)

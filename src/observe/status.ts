@@ -128,7 +128,7 @@ export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSou
 
 /** Why new clients should not be sent here; empty when they may. */
 export function notReadyReasons(proxy: ObservedProxy, journal: Journal): string[] {
-  if (proxy.phase === 'starting') return ['starting: not every target is listened for yet']
+  if (proxy.phase === 'starting') return ['starting: not everything is set up yet']
   const reasons = proxy.phase === 'stopping' ? ['stopping: sessions are being let go'] : []
   for (const target of proxy.targets) {
     const { name, maxConnections } = target.settings

@@ -37,8 +37,6 @@ export interface MintOptions {
 
 /** Every call ends within its own budget, or when `signal` aborts. Errors are ProxyErrors. */
 export interface Workspace {
-  /** `https://…`, for messages. */
-  readonly host: string
   /** The role name of the signed-in identity: an e-mail, or a service principal's application id. */
   identity(signal: AbortSignal): Promise<string>
   /** Looks the target up now; nothing is cached here. */

@@ -1,5 +1,6 @@
 /** A proxy before an emulator, in the process of the test, and other people's clients pointed at it. */
 
+import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,6 +17,7 @@ import { Daemon } from '../../src/daemon/daemon.js'
 import { workspaceOpener } from '../../src/daemon/workspace-opener.js'
 import type { Emulator } from '../../src/emulator/emulator.js'
 import { type RecordedLog, recordedLog } from './recorded-log.js'
+import { connect, readAll } from './sockets.js'
 
 export interface TestProxy {
   readonly daemon: Daemon
@@ -71,6 +73,18 @@ export async function connectedClient(
   await client.connect()
   t.after(() => client.end().catch(() => {}))
   return client
+}
+
+/** A CancelRequest for what the client does, by its own connection, as drivers send it. */
+export async function cancel(port: number, client: pg.Client): Promise<void> {
+  // `pg` keeps what BackendKeyData said.
+  const { processID, secretKey } = client as pg.Client & { processID: number; secretKey: number }
+  const request = Buffer.from('0000001004d2162e0000000000000000', 'hex')
+  request.writeInt32BE(processID, 8)
+  request.writeInt32BE(secretKey, 12)
+  const socket = await connect(port)
+  socket.end(request)
+  assert.equal((await readAll(socket)).length, 0)
 }
 
 export interface Ran {

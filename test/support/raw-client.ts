@@ -1,6 +1,7 @@
 /** A PostgreSQL client that shows every byte it is sent. */
 
 import type { Socket } from 'node:net'
+import type { TestContext } from 'node:test'
 
 import { readExactly } from '../../src/wire/byte-reader.js'
 import { connect } from './sockets.js'
@@ -23,8 +24,11 @@ export class RawClient {
     this.socket = socket
   }
 
-  static async connect(port: number): Promise<RawClient> {
-    return new RawClient(await connect(port))
+  /** Gone when the test ends. */
+  static async connect(t: TestContext, port: number): Promise<RawClient> {
+    const client = new RawClient(await connect(port))
+    t.after(() => client.socket.destroy())
+    return client
   }
 
   startup(parameters: Readonly<Record<string, string>>): void {

@@ -1,0 +1,132 @@
+/**
+ * The first half of a connection to the front door: SSLRequest, TLS with SNI, and a StartupMessage
+ * of protocol 3.0, as strictly as the real one has it. A CancelRequest goes to PostgreSQL as it
+ * came, over TLS or without.
+ */
+
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+
+import { readExactly } from '../wire/byte-reader.js'
+import type { FrontConnection, FrontContext } from './front.js'
+import { meet, untilGone } from './front-faults.js'
+import { Refused, refusals } from './front-messages.js'
+
+const SSL_REQUEST = 80877103
+const CANCEL_REQUEST = 80877102
+const PROTOCOL_3_0 = 196608
+const MAX_STARTUP_BYTES = 10_000
+
+export interface Startup {
+  readonly parameters: ReadonlyMap<string, string>
+  /** As it came: PostgreSQL gets it unchanged. */
+  readonly packet: Buffer
+}
+
+export async function readSslRequest(
+  socket: Socket,
+  connection: FrontConnection,
+  context: FrontContext,
+  signal: AbortSignal,
+): Promise<'ssl' | 'cancelled'> {
+  const length = (await readExactly(socket, 4, signal)).readInt32BE(0)
+  if (length < 8) throw new Refused(refusals.startupLength)
+  // A ClientHello reads as a huge length, and is waited for: why direct TLS hangs here.
+  if (length > MAX_STARTUP_BYTES) {
+    await untilGone(socket, signal)
+    throw new Error('client left')
+  }
+  const body = await readExactly(socket, length - 4, signal)
+  const code = body.readInt32BE(0)
+  if (code === CANCEL_REQUEST && length === 16) {
+    await forwardCancel(body, connection, context)
+    return 'cancelled'
+  }
+  if (code !== SSL_REQUEST || length !== 8) throw new Refused(refusals.notSsl(code))
+  if (socket.readableLength > 0) throw new Refused(refusals.unencryptedData)
+  const fault = await meet('ssl-request', socket, context)
+  const answer = fault !== undefined && 'answer' in fault ? fault.answer : 'S'
+  if (answer === 'E') throw new Refused(refusals.insecure)
+  socket.write(answer === 'extra-bytes' ? 'Sstuffed bytes' : answer)
+  await meet('tls', socket, context)
+  return 'ssl'
+}
+
+/** Errors: when there is none, with nothing left to say it on. */
+export async function startTls(
+  socket: Socket,
+  context: FrontContext,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const client = new TLSSocket(socket, {
+    isServer: true,
+    secureContext: context.tls.byDefault,
+    SNICallback: (name, done) => {
+      context.tls.forName(name).then((found) => done(null, found), done)
+    },
+  })
+  client.on('error', () => {})
+  const closed = new AbortController()
+  const end = () => closed.abort()
+  // A FIN is only seen by who reads; data cannot be there before the handshake is over.
+  const look = () => void client.read(0)
+  client.on('readable', look).once('end', end).once('close', end)
+  signal.addEventListener('abort', end)
+  try {
+    await once(client, 'secure', { signal: closed.signal })
+  } catch {
+    client.destroy()
+    throw new Error('no TLS')
+  } finally {
+    client.off('readable', look).off('end', end).off('close', end)
+    signal.removeEventListener('abort', end)
+  }
+  return client
+}
+
+export async function readStartup(
+  client: TLSSocket,
+  connection: FrontConnection,
+  context: FrontContext,
+  signal: AbortSignal,
+): Promise<Startup | 'cancelled'> {
+  const name = (client as TLSSocket & { servername?: string | false }).servername
+  if (typeof name !== 'string') throw new Refused(refusals.noSni)
+  connection.host = name
+  const head = await readExactly(client, 4, signal)
+  const length = head.readInt32BE(0)
+  if (length < 8 || length >= MAX_STARTUP_BYTES) throw new Refused(refusals.startupLength)
+  const body = await readExactly(client, length - 4, signal)
+  const version = body.readInt32BE(0)
+  if (version === CANCEL_REQUEST && length === 16) {
+    await forwardCancel(body, connection, context)
+    return 'cancelled'
+  }
+  if (version !== PROTOCOL_3_0) throw new Refused(refusals.protocol(version))
+  const parts = body.toString('latin1', 4).split('\0')
+  // name, value, …, and an empty name: split leaves one more empty piece at the end.
+  if (parts.length % 2 !== 0 || parts.at(-1) !== '' || parts.at(-2) !== '') {
+    throw new Refused(refusals.startupLayout)
+  }
+  const parameters = new Map<string, string>()
+  for (let at = 0; at < parts.length - 2; at += 2) parameters.set(parts[at]!, parts[at + 1]!)
+  connection.parameters = parameters
+  connection.phase = 'login'
+  return { parameters, packet: Buffer.concat([head, body]) }
+}
+
+async function forwardCancel(
+  body: Buffer,
+  connection: FrontConnection,
+  context: FrontContext,
+): Promise<void> {
+  connection.phase = 'cancel'
+  const length = Buffer.from([0, 0, 0, body.length + 4])
+  const server = context.postgres.connect()
+  server.on('error', () => {})
+  server.resume()
+  server.end(Buffer.concat([length, body]))
+  await once(server, 'close')
+  context.onCancel()
+}

@@ -1,0 +1,118 @@
+/** The door itself: addresses and ports, room inside, and clients that never say who they are. */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net, { type Socket } from 'node:net'
+import { test } from 'node:test'
+
+import type { ProxyError } from '../src/errors.js'
+import { emulatorForTests } from './support/emulator.js'
+import { FakeClock } from './support/fake-clock.js'
+import { cancel, connectedClient, proxyBefore } from './support/proxy.js'
+import { connect, readAll } from './support/sockets.js'
+
+const emulator = await emulatorForTests()
+
+test('localhost is both loopback addresses, at one port', async (t) => {
+  const { port, daemon } = await proxyBefore(t, emulator)
+  const { addresses } = daemon.targets[0]!.listener
+  assert.ok(addresses.includes(`127.0.0.1:${port}`))
+  for (const host of ['127.0.0.1', 'localhost', ...((await hasIpv6()) ? ['::1'] : [])]) {
+    await connectedClient(t, port, { host })
+  }
+})
+
+test('a port that is taken on either loopback address is an error with the holder and a free port', async (t) => {
+  for (const host of ['127.0.0.1', ...((await hasIpv6()) ? ['::1'] : [])]) {
+    const holder = net.createServer().listen(0, host)
+    await once(holder, 'listening')
+    const { port } = holder.address() as net.AddressInfo
+    await assert.rejects(proxyBefore(t, emulator, { port }), (error: ProxyError) => {
+      assert.equal(error.kind, 'config')
+      assert.match(error.message, new RegExp(`^port ${port} is in use`))
+      if (process.platform === 'linux')
+        assert.match(error.message, new RegExp(`pid ${process.pid}`))
+      const free = Number(/--port (\d+) is free/.exec(error.hint ?? '')?.[1])
+      assert.ok(free > port)
+      return true
+    })
+    holder.close()
+  }
+})
+
+test('above max-connections a client is told so; a place that is free again is given away', async (t) => {
+  const { port, daemon } = await proxyBefore(t, emulator, { maxConnections: 2 })
+  const [one] = [await connectedClient(t, port), await connectedClient(t, port)]
+  const refusal = await connectedClient(t, port).catch((error) => error)
+  assert.equal(refusal.code, '53300')
+  assert.equal(refusal.message, 'sorry, too many clients already')
+  assert.match(refusal.hint, /--max-connections/)
+  assert.match(refusal.detail, /is 2\.\nsession [0-9a-f]{8}$/)
+  assert.equal(daemon.targets[0]!.listener.isFull, true)
+
+  const [session] = [...daemon.targets[0]!.listener.sessions]
+  await one!.end()
+  await (session as unknown as { done: Promise<void> }).done
+  await connectedClient(t, port)
+})
+
+test('a cancel needs no place among max-connections', async (t) => {
+  const { port } = await proxyBefore(t, emulator, { maxConnections: 1 })
+  const client = await connectedClient(t, port)
+  const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
+  await cancel(port, client)
+  await cancelled
+})
+
+test('a start-up packet that dribbles in does not move the deadline', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await proxyBefore(t, emulator, { clock, handshakeTimeout: '5s' })
+  const accepted = emulator.control.acceptedCount
+  const socket = await connect(port)
+  const closed = readAll(socket)
+  for (const byte of Buffer.from('00000014', 'hex')) {
+    socket.write(Buffer.from([byte]))
+    await clock.advance(1_000)
+  }
+  await clock.advance(1_000)
+  assert.equal((await closed).length, 0)
+  assert.equal(emulator.control.acceptedCount, accepted)
+})
+
+test('a packet that is announced and never comes holds no more than its deadline', async (t) => {
+  const clock = new FakeClock()
+  const { port, daemon } = await proxyBefore(t, emulator, { clock })
+  const socket = await connect(port)
+  socket.write(Buffer.from('0000271000030000', 'hex'))
+  const closed = readAll(socket)
+  await clock.advance(10_000)
+  assert.equal((await closed).length, 0)
+  assert.equal([...daemon.targets[0]!.listener.sessions].length, 0)
+})
+
+test('thousands that connect and say nothing keep nobody out: the one that waits longest goes', async (t) => {
+  const { port, daemon, log } = await proxyBefore(t, emulator, { clock: new FakeClock() })
+  const silent: Socket[] = []
+  t.after(() => {
+    for (const socket of silent) socket.destroy()
+  })
+  for (let i = 0; i < 2_100; i += 100) {
+    silent.push(...(await Promise.all(Array.from({ length: 100 }, () => connect(port)))))
+  }
+  await readAll(silent[0]!)
+  await connectedClient(t, port)
+  const { facts } = await log.seen(({ facts }) => facts.outcome === 'no startup packet')
+  assert.match(String(facts.reason), /too many clients in their handshake/)
+  assert.ok([...daemon.targets[0]!.listener.sessions].length <= 2_001)
+  assert.equal(silent.at(-1)!.destroyed, false)
+})
+
+async function hasIpv6(): Promise<boolean> {
+  const server = net.createServer().listen(0, '::1')
+  const isThere = await once(server, 'listening').then(
+    () => true,
+    () => false,
+  )
+  server.close()
+  return isThere
+}
