@@ -153,6 +153,7 @@ const ROWS: readonly Row[] = [
   { name: 'a Databricks CLI that is not logged in gives way to the Azure CLI', env: AZURE, databricks: 'loggedOut', az: 'loggedIn', type: 'azure-cli', token: 'az az-management /subscriptions/sub-1/resourceGroups/rg/x' },
   { name: 'the Azure CLI is not asked for other workspaces', env: H, az: 'loggedIn', error: { kind: 'config', text: /no way to sign in/ }, calls: [] },
   { name: 'neither CLI is logged in', env: AZURE, databricks: 'loggedOut', az: 'loggedOut', error: { kind: 'identity', text: /could not sign in.*databricks-cli: .*azure-cli: .*az login/s } },
+  { name: 'a managed identity is the business of the Azure CLI', env: { ...AZURE, ARM_USE_MSI: 'true' }, az: 'loggedOut', error: { kind: 'identity', text: /az login --identity/ } },
   { name: 'an Azure service principal', env: { ...AZURE, ...ARM }, type: 'azure-client-secret', token: 'entra ten arm-id 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d entra ten arm-id https://management.core.windows.net/ /subscriptions/sub-1/resourceGroups/rg/x', requests: ['POST /ten/oauth2/token', 'POST /ten/oauth2/token'] },
   { name: 'an Azure service principal whose tenant the workspace names', env: { ...AZURE, ARM_CLIENT_ID: 'arm-id', ARM_CLIENT_SECRET: 'x', DATABRICKS_AUTH_TYPE: 'azure-client-secret' }, type: 'azure-client-secret', requests: [TENANT, 'POST /discovered/oauth2/token', 'POST /discovered/oauth2/token'] },
 

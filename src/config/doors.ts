@@ -45,7 +45,9 @@ export function checkLocalPassword(
 ): void {
   const asking = targets.filter(({ values }) => values['local-auth'] === 'password')
   const [first] = asking
-  if (first !== undefined && password === undefined) {
+  // A file that could not be read is a problem already.
+  const named = lookup.find('local-password-file') !== undefined
+  if (first !== undefined && password === undefined && !named) {
     problems.add(
       lookup.find('local-auth', first.known)!.where,
       'local-auth=password has no password',

@@ -21,8 +21,11 @@ export const azureCli: SignInMethod = {
   ambient: true,
   configure(config, deps) {
     if (!isAzure(config)) return undefined
+    // There is no sign-in by managed identity of our own; the Azure CLI has one.
+    const managedIdentity = /^(1|t|true)$/i.test(config.get('azure_use_msi') ?? '')
+    const hint = `Log in with: az login${managedIdentity ? ' --identity' : ''}`
     return {
-      hint: HINT,
+      hint,
       async fetchToken(signal) {
         const tenant = await findTenant(config, deps, signal).catch(() => undefined)
         const narrowings = [
@@ -34,14 +37,12 @@ export const azureCli: SignInMethod = {
           [],
         ]
         return withManagementToken(config, deps, (resource) =>
-          askCli(resource, narrowings, deps, signal),
+          askCli(resource, narrowings, hint, deps, signal),
         )
       },
     }
   },
 }
-
-const HINT = 'Log in with: az login'
 
 const CliToken = z.object({
   accessToken: z.string().min(1),
@@ -59,6 +60,7 @@ function subscriptionOf(resourceId: string | undefined): string[][] {
 async function askCli(
   resource: string,
   narrowings: readonly (readonly string[])[],
+  hint: string,
   deps: SignInDeps,
   signal: AbortSignal,
 ): Promise<WorkspaceToken> {
@@ -72,7 +74,7 @@ async function askCli(
   throw new ProxyError(
     'identity',
     `az account get-access-token gave no token: ${plainText(result?.stderr ?? '')}`,
-    { hint: HINT },
+    { hint },
   )
 }
 

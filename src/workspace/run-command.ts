@@ -20,14 +20,17 @@ export type RunCommand = (
   signal: AbortSignal,
 ) => Promise<CommandResult>
 
+/** Which Windows starts through its shell only. */
+const WINDOWS_BATCH_FILES = new Set(['az'])
 const TIMEOUT_MS = 30_000
+/** What cmd.exe exits with when there is no such command. */
+const NOT_RECOGNIZED = 9009
 const MAX_OUTPUT_BYTES = 1024 * 1024
 
 export function commandRunner(env: Readonly<Record<string, string | undefined>>): RunCommand {
   return (command, args, signal) =>
     new Promise((resolve, reject) => {
-      // az is a batch file there, which Windows starts through its shell only.
-      const shell = platform() === 'win32'
+      const shell = platform() === 'win32' && WINDOWS_BATCH_FILES.has(command)
       if (shell && args.some((arg) => !/^[\w.:/@=-]+$/.test(arg))) {
         reject(new Error(`refusing to pass an argument with special characters to ${command}`))
         return
@@ -44,7 +47,9 @@ export function commandRunner(env: Readonly<Record<string, string | undefined>>)
       const child = execFile(command, [...args], options, (error, stdout, stderr) => {
         if (signal.aborted) return reject(signal.reason)
         if (error === null) return resolve({ exitCode: 0, stdout, stderr })
-        if (error.code === 'ENOENT') return resolve({ exitCode: undefined, stdout, stderr })
+        if (error.code === 'ENOENT' || (shell && error.code === NOT_RECOGNIZED)) {
+          return resolve({ exitCode: undefined, stdout, stderr })
+        }
         if (typeof error.code === 'number') {
           return resolve({ exitCode: error.code, stdout, stderr })
         }

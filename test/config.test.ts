@@ -1,0 +1,423 @@
+/** Where settings come from, which one wins, and what the user reads when they are wrong. */
+
+import assert from 'node:assert/strict'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { inspect } from 'node:util'
+
+import { type Config, type ConfigInputs, loadConfig } from '../src/config/config.js'
+import { SETTING_NAMES, SETTINGS, type SettingName, variableOf } from '../src/config/table.js'
+import { ProxyError } from '../src/errors.js'
+
+interface Given {
+  targets?: string[]
+  flags?: Partial<Record<SettingName, string>>
+  env?: Record<string, string>
+  /** Files of the working folder. */
+  files?: Record<string, string>
+  pickTarget?: ConfigInputs['pickTarget']
+  isTerminal?: boolean
+}
+
+function load(t: TestContext, given: Given): Promise<Config> {
+  const cwd = mkdtempSync(join(tmpdir(), 'lakebase-config-'))
+  t.after(() => rmSync(cwd, { recursive: true, force: true }))
+  for (const [name, text] of Object.entries(given.files ?? {})) {
+    writeFileSync(join(cwd, name), text, { mode: 0o600 })
+  }
+  return loadConfig({
+    targets: given.targets ?? [],
+    flags: new Map(Object.entries(given.flags ?? {}) as [SettingName, string][]),
+    env: given.env ?? {},
+    machine: {
+      cwd,
+      homeDir: cwd,
+      hostname: 'laptop.example.com',
+      platform: 'linux',
+      isTerminal: given.isTerminal ?? false,
+    },
+    pickTarget: given.pickTarget,
+  })
+}
+
+async function refusal(t: TestContext, given: Given): Promise<string> {
+  try {
+    await load(t, given)
+  } catch (error) {
+    assert.ok(error instanceof ProxyError && error.kind === 'config', inspect(error))
+    return `${error.message}\n${error.hint ?? ''}`
+  }
+  assert.fail('the settings were taken')
+}
+
+test('a flag wins over the environment, that over .env, that over the file, that over the default', async (t) => {
+  const file = { 'c.yaml': 'drain-timeout: 4s\n' }
+  const everywhere: Given = {
+    targets: ['a'],
+    flags: { 'drain-timeout': '1s', config: 'c.yaml' },
+    env: { LAKEBASE_PROXY_DRAIN_TIMEOUT: '2s' },
+    files: { '.env': 'LAKEBASE_PROXY_DRAIN_TIMEOUT=3s', ...file },
+  }
+  const drainTimeout = async (given: Given): Promise<number> =>
+    (await load(t, given)).settings.drainTimeoutMs
+  assert.equal(await drainTimeout(everywhere), 1_000)
+  const noFlag = { ...everywhere, flags: { config: 'c.yaml' } }
+  assert.equal(await drainTimeout(noFlag), 2_000)
+  // An empty variable is one that compose left empty.
+  assert.equal(await drainTimeout({ ...noFlag, env: { LAKEBASE_PROXY_DRAIN_TIMEOUT: '' } }), 3_000)
+  assert.equal(await drainTimeout({ ...noFlag, env: {}, files: file }), 4_000)
+  assert.equal(await drainTimeout({ targets: ['a'] }), 30_000)
+})
+
+test('every setting is a flag, a variable and a file key, and each says what is wrong with its value', async (t) => {
+  // A text that no kind of setting takes, but for those that take any.
+  for (const name of SETTING_NAMES) {
+    const { kind } = SETTINGS[name]
+    let message: string
+    try {
+      kind.parse('?')
+      continue
+    } catch (error) {
+      message = (error as Error).message
+    }
+    const flag = await refusal(t, { targets: ['a'], flags: { [name]: '?' } })
+    assert.ok(flag.includes(`--${name}: ${name} ${message}`), flag)
+    const variable = await refusal(t, { targets: ['a'], env: { [variableOf(name)]: '?' } })
+    assert.ok(variable.includes(`${variableOf(name)}: ${name} ${message}`), variable)
+    const file = await refusal(t, {
+      targets: ['a'],
+      flags: { config: 'c.yaml' },
+      files: { 'c.yaml': `# a comment\n${name}: '?'\n` },
+    })
+    assert.ok(file.includes(`c.yaml:2: ${name} ${message}`), file)
+  }
+})
+
+test('the defaults are those of the documentation', async (t) => {
+  const { settings } = await load(t, { targets: ['a'] })
+  const [target] = settings.targets
+  assert.deepEqual(target!.address, ['127.0.0.1', '::1'])
+  assert.deepEqual(
+    [target!.port, target!.database, target!.user, target!.sslmode, target!.upstreamPort],
+    [5432, 'databricks_postgres', 'identity', 'verify-full', 5432],
+  )
+  const { connectTimeoutMs, handshakeTimeoutMs, drainTimeoutMs, drainDelayMs } = settings
+  assert.deepEqual(
+    [connectTimeoutMs, handshakeTimeoutMs, drainTimeoutMs, drainDelayMs, target!.startTimeoutMs],
+    [10_000, 10_000, 30_000, 0, 600_000],
+  )
+  assert.deepEqual(settings.admin, {
+    address: '127.0.0.1',
+    port: 9090,
+    portIsDefault: true,
+    host: undefined,
+  })
+  assert.deepEqual(
+    [settings.logLevel, settings.logFormat, settings.localTls],
+    ['info', 'json', 'off'],
+  )
+  assert.equal((await load(t, { targets: ['a'], isTerminal: true })).settings.logFormat, 'pretty')
+})
+
+test('all problems are told at once, each with where it was set', async (t) => {
+  const text = await refusal(t, {
+    targets: ['a?prot=1'],
+    flags: { port: 'x', config: 'c.yaml', address: '0.0.0.0' },
+    env: { LAKEBASE_PROXY_QUIET: 'perhaps' },
+    files: {
+      '.env': 'A=1\nLAKEBASE_PROXY_LOG_LEVEL=loud\n',
+      'c.yaml': 'drain-timout: 3s\nidle-timeout: 30\n',
+    },
+  })
+  for (const expected of [
+    /^6 settings are wrong/,
+    /--port: port must be a whole number/,
+    /TARGET: TARGET "a" has an unknown option "prot"\n {4}Did you mean "port"\?/,
+    /LAKEBASE_PROXY_QUIET: quiet must be true or false/,
+    /LAKEBASE_PROXY_LOG_LEVEL \(\.env:2\): log-level must be/,
+    /c\.yaml:1: unknown setting "drain-timout"\n {4}Did you mean "drain-timeout"\?/,
+    /c\.yaml:2: idle-timeout must be a duration such as 30s/,
+  ]) {
+    assert.match(text, expected)
+  }
+})
+
+test('nothing of .env reaches the environment, and Databricks variables of both are merged', async (t) => {
+  const env = { DATABRICKS_HOST: 'https://from-env', DATABRICKS_TOKEN: '' }
+  const before = { ...env }
+  const { databricksEnv } = await load(t, {
+    targets: ['a'],
+    env,
+    files: {
+      '.env': [
+        'DATABRICKS_HOST=https://from-file',
+        'DATABRICKS_TOKEN=dapi1',
+        'LAKEBASE_PROXY_LOCAL_PASSWORD=x',
+        'LAKEBASE_PROXY_LOCAL_AUTH=password',
+      ].join('\n'),
+    },
+  })
+  assert.deepEqual(env, before)
+  assert.equal(process.env.DATABRICKS_TOKEN, undefined)
+  assert.deepEqual(
+    { ...databricksEnv },
+    {
+      DATABRICKS_HOST: 'https://from-env',
+      DATABRICKS_TOKEN: 'dapi1',
+    },
+  )
+})
+
+test('a file that was named must be there; a folder called .env is somebody else’s', async (t) => {
+  assert.match(await refusal(t, { targets: ['a'], flags: { 'env-file': 'no' } }), /no such file/)
+  assert.match(await refusal(t, { targets: ['a'], flags: { config: 'no' } }), /no such file/)
+  const cwd = mkdtempSync(join(tmpdir(), 'lakebase-config-'))
+  t.after(() => rmSync(cwd, { recursive: true, force: true }))
+  mkdirSync(join(cwd, '.env'))
+  const machine = { cwd, homeDir: cwd, hostname: '', platform: 'linux', isTerminal: false }
+  await loadConfig({ targets: ['a'], flags: new Map(), env: {}, machine })
+})
+
+test('with no TARGET the targets come from the first place that names one', async (t) => {
+  const env = {
+    LAKEBASE_PROXY_TARGETS: 'one two',
+    LAKEBASE_ENDPOINT: 'projects/p/branches/b/endpoints/e',
+    LAKEBASE_INSTANCE: 'inst',
+    LAKEBASE_PG_URL: 'postgresql://u:p@db.example.com/d?sslmode=require',
+  }
+  const files = { 'c.yaml': 'targets:\n  - three\n  - target: four\n    port: 6000\n' }
+  const names = async (given: Given): Promise<string[]> =>
+    (await load(t, given)).settings.targets.map(({ name }) => name)
+  const flags = { config: 'c.yaml' }
+  assert.deepEqual(await names({ targets: ['zero'], env, files, flags }), ['zero'])
+  assert.deepEqual(await names({ env, files, flags }), ['one', 'two'])
+  const { LAKEBASE_PROXY_TARGETS: _1, ...noTargets } = env
+  assert.deepEqual(await names({ env: noTargets, files, flags }), ['three', 'four'])
+  assert.deepEqual(await names({ env: noTargets }), ['projects/p/branches/b/endpoints/e'])
+  const { LAKEBASE_ENDPOINT: _2, ...noEndpoint } = noTargets
+  assert.deepEqual(await names({ env: noEndpoint }), ['inst'])
+  const { LAKEBASE_INSTANCE: _3, ...onlyUrl } = noEndpoint
+  assert.deepEqual(await names({ env: onlyUrl }), ['postgresql://u@db.example.com/d'])
+  assert.deepEqual(await names({ pickTarget: async () => 'picked' }), ['picked'])
+  const text = await refusal(t, {})
+  for (const name of Object.keys(env)) assert.ok(text.includes(name), text)
+})
+
+test('a LAKEBASE_PG_URL of this machine is the application’s, and never a target', async (t) => {
+  const hosts = ['localhost', '127.0.0.1', '127.8.8.8', '[::1]', 'laptop', 'laptop.example.com']
+  for (const host of hosts) {
+    for (const user of ['u:p@', 'any@', '']) {
+      const env = { LAKEBASE_PG_URL: `postgresql://${user}${host}:5432/d?sslmode=disable` }
+      assert.match(await refusal(t, { env }), /no target is named/, env.LAKEBASE_PG_URL)
+    }
+  }
+  // .env of the application beside the environment of the proxy
+  const { settings } = await load(t, {
+    env: { LAKEBASE_INSTANCE: 'inst' },
+    files: { '.env': 'LAKEBASE_PG_URL=postgresql://any@localhost:5432/d?sslmode=disable' },
+  })
+  assert.equal(settings.targets[0]!.name, 'inst')
+})
+
+test('a setting of one target wins over that of all within a source, and not over a stronger source', async (t) => {
+  const files = {
+    'c.yaml':
+      'database: all\nuser: someone\ntargets:\n  - target: a\n    database: own\n  - b?database=query\n  - c\n',
+  }
+  const database = async (given: Given): Promise<string[]> =>
+    (await load(t, { files, ...given })).settings.targets.map((target) => target.database)
+  const config = 'c.yaml'
+  assert.deepEqual(await database({ flags: { config } }), ['own', 'query', 'all'])
+  const flags = { config, database: 'flag' }
+  assert.deepEqual(await database({ flags }), ['flag', 'flag', 'flag'])
+  assert.deepEqual(await database({ targets: ['a?database=mine', 'b'], flags }), ['mine', 'flag'])
+})
+
+test('each further target gets the next port, those that were asked for by number left out', async (t) => {
+  const ports = async (targets: string[], port?: string): Promise<number[]> =>
+    (await load(t, { targets, flags: port === undefined ? {} : { port } })).settings.targets.map(
+      (target) => target.port,
+    )
+  assert.deepEqual(await ports(['a', 'b', 'c']), [5432, 5433, 5434])
+  assert.deepEqual(await ports(['a', 'b?port=5433', 'c'], '5432'), [5432, 5433, 5434])
+  assert.deepEqual(await ports(['a', 'b'], '0'), [0, 0])
+})
+
+test('targets that would meet are refused: the same port, the same name, the admin port', async (t) => {
+  const clash = await refusal(t, { targets: ['a?port=6000', 'b?port=6000'] })
+  assert.match(clash, /port 6000 of target "b" is that of target "a" too/)
+  await load(t, { targets: ['a?port=6000&address=127.0.0.1', 'b?port=6000&address=127.0.0.2'] })
+  assert.match(await refusal(t, { targets: ['a', 'a'] }), /target "a" is named twice/)
+  const { settings } = await load(t, { targets: ['a', 'a?read-only'] })
+  assert.deepEqual(
+    settings.targets.map(({ name }) => name),
+    ['a', 'a?read-only=true'],
+  )
+  const admin = await refusal(t, { targets: ['a'], flags: { 'admin-port': '5432' } })
+  assert.match(admin, /admin-port 5432 is the port of target "a" too/)
+})
+
+test('nobody beyond this machine is let in without a password inside TLS, or the user’s word', async (t) => {
+  const open = { targets: ['a'], flags: { address: '0.0.0.0' } }
+  assert.match(await refusal(t, open), /would let other machines in as you/)
+  const env = { LAKEBASE_PROXY_LOCAL_PASSWORD: 'hunter2' }
+  const password = { ...open.flags, 'local-auth': 'password' }
+  assert.match(await refusal(t, { ...open, flags: password, env }), /other machines/)
+  await load(t, { ...open, env, flags: { ...password, 'local-tls': 'auto' } })
+  await load(t, { ...open, flags: { ...open.flags, 'unsafe-listen': 'true' } })
+  await load(t, { targets: ['a?address=127.0.0.9'] })
+})
+
+test('the local password comes from a file of one’s own or a variable, and is never printed', async (t) => {
+  const flags = { 'local-auth': 'password', 'local-password-file': 'secret' }
+  const files = { secret: 'hunter2\n' }
+  const config = await load(t, { targets: ['a'], flags, files })
+  assert.equal(config.settings.localPassword!.reveal(), 'hunter2')
+  assert.doesNotMatch(inspect(config, { depth: 9 }) + JSON.stringify(config), /hunter2/)
+
+  const env = { LAKEBASE_PROXY_LOCAL_PASSWORD: 'hunter2' }
+  assert.match(await refusal(t, { targets: ['a'], flags, files, env }), /are both set/)
+  assert.match(
+    await refusal(t, { targets: ['a'], flags: { 'local-auth': 'password' } }),
+    /no password/,
+  )
+  assert.match(await refusal(t, { targets: ['a'], env }), /nobody would be asked for it/)
+  assert.match(await refusal(t, { targets: ['a'], flags, files: { secret: '\n' } }), /is empty/)
+})
+
+test('a secret that others can read is refused', async (t) => {
+  const cwd = mkdtempSync(join(tmpdir(), 'lakebase-config-'))
+  t.after(() => rmSync(cwd, { recursive: true, force: true }))
+  const write = (name: string, text: string, mode: number): void => {
+    writeFileSync(join(cwd, name), text)
+    chmodSync(join(cwd, name), mode)
+  }
+  const machine = { cwd, homeDir: cwd, hostname: '', platform: 'linux', isTerminal: false }
+  const loadWith = (flags: Partial<Record<SettingName, string>>): Promise<Config> =>
+    loadConfig({
+      targets: ['a'],
+      flags: new Map(Object.entries(flags) as [SettingName, string][]),
+      env: {},
+      machine,
+    })
+  write('secret', 'hunter2', 0o644)
+  const withPassword = { 'local-auth': 'password', 'local-password-file': 'secret' } as const
+  await assert.rejects(loadWith(withPassword), {
+    message: /can be read by others/,
+    hint: /chmod 600/,
+  })
+  await assert.rejects(loadWith({ ...withPassword, 'local-tls': 'auto', address: '0.0.0.0' }))
+
+  write('c.yaml', 'targets: ["postgresql://u:hunter2@h/d"]', 0o644)
+  await assert.rejects(loadWith({ config: 'c.yaml' }), { message: /holds a password/ })
+  write('c.yaml', 'quiet: true', 0o644)
+  assert.equal((await loadWith({ config: 'c.yaml' })).settings.quiet, true)
+
+  write('.env', 'LAKEBASE_PROXY_LOCAL_PASSWORD=hunter2\nLAKEBASE_PROXY_LOCAL_AUTH=password', 0o644)
+  await assert.rejects(loadWith({}), { message: /the file can be read by others/ })
+  // The application's own file with Databricks' secrets is worth a word, and no more.
+  write('.env', 'DATABRICKS_TOKEN=dapi1', 0o644)
+  const { notices } = await loadWith({})
+  assert.match(notices.join(), /DATABRICKS_TOKEN \(\.env:1\) is a secret/)
+  assert.doesNotMatch(notices.join(), /dapi1/)
+})
+
+test('what one setting demands of another is checked', async (t) => {
+  const table: [Given, RegExp][] = [
+    [{ targets: ['a?sslmode=require'] }, /does not verify the server/],
+    [{ targets: ['a?token-ttl=4m'] }, /token-ttl must be from 5m to 1h/],
+    [{ targets: ['a?group=g&user=u'] }, /user "u" cannot log in with the token of group "g"/],
+    [{ targets: ['a?databricks-host=http://example.com'] }, /must begin with https/],
+    [{ targets: ['a?sslrootcert=none.pem'] }, /no such file/],
+    [{ targets: ['a?sslrootcert=x'], files: { x: 'x' } }, /no certificate in PEM form/],
+    [{ targets: ['a'], flags: { 'local-tls-cert': 'x' } }, /wants local-tls-key beside it/],
+    [{ targets: [`a?unix-socket=/${'x'.repeat(100)}`] }, /longer than the 103 bytes/],
+    [{ targets: ['postgresql://u:p@localhost/d'] }, /this proxy's own port 5432/],
+    [{ targets: ['a?hostaddr=example.com'] }, /hostaddr must be an IP address/],
+    [{ targets: ['a'], flags: { resolver: '1.1.1.1:99999' } }, /must be DNS servers/],
+    [{ targets: ['a'], flags: { 'idle-timeout': '99999h' } }, /must be from 0s to/],
+  ]
+  for (const [given, expected] of table) assert.match(await refusal(t, given), expected)
+
+  const { settings } = await load(t, { targets: ['a?group=g'], env: { LAKEBASE_PROXY_USER: 'u' } })
+  assert.deepEqual([settings.targets[0]!.group, settings.targets[0]!.user], ['g', 'g'])
+  const bare = await load(t, { targets: ['a?databricks-host=dbc-1.cloud.databricks.com/?o=1'] })
+  assert.equal(bare.settings.targets[0]!.databricksHost, 'https://dbc-1.cloud.databricks.com')
+})
+
+test('paths start from the folder of what names them', async (t) => {
+  const flags = { config: 'sub/c.yaml', 'unix-socket': 'here' }
+  const cwd = mkdtempSync(join(tmpdir(), 'lakebase-config-'))
+  t.after(() => rmSync(cwd, { recursive: true, force: true }))
+  mkdirSync(join(cwd, 'sub'))
+  const machine = { cwd, homeDir: '/home/ada', hostname: '', platform: 'linux', isTerminal: false }
+  const socketOf = async (yaml: string, names: (keyof typeof flags)[]): Promise<unknown> => {
+    writeFileSync(join(cwd, 'sub', 'c.yaml'), yaml)
+    const given = new Map(names.map((name) => [name, flags[name]] as [SettingName, string]))
+    const config = await loadConfig({ targets: ['a'], flags: given, env: {}, machine })
+    return config.settings.targets[0]!.unixSocket
+  }
+  assert.equal(await socketOf('unix-socket: s', ['config']), join(cwd, 'sub', 's'))
+  assert.equal(await socketOf('unix-socket: ~/s', ['config']), '/home/ada/s')
+  assert.equal(await socketOf('{}', ['config', 'unix-socket']), join(cwd, 'here'))
+})
+
+test('variables that Kubernetes makes for a Service named lakebase-proxy are not settings', async (t) => {
+  const { settings, notices } = await load(t, {
+    targets: ['a'],
+    env: {
+      LAKEBASE_PROXY_PORT: 'tcp://10.0.0.1:5432',
+      LAKEBASE_PROXY_PORT_5432_TCP: 'tcp://10.0.0.1:5432',
+      LAKEBASE_PROXY_SERVICE_HOST: '10.0.0.1',
+      LAKEBASE_PROXY_SERVICE_PORT_PG: '5432',
+      LAKEBASE_PROXY_PROT: '1',
+    },
+  })
+  assert.equal(settings.targets[0]!.port, 5432)
+  assert.deepEqual(notices, [
+    'LAKEBASE_PROXY_PROT is not a setting. Did you mean "LAKEBASE_PROXY_PORT"?',
+  ])
+})
+
+test('a file that is not YAML, or not settings, is refused with its line', async (t) => {
+  const table: [string, RegExp][] = [
+    ['port: [1', /c\.yaml:1: is not YAML/],
+    ['port: 1\nport: 2', /c\.yaml:2: is not YAML: Map keys must be unique/],
+    ['- a', /c\.yaml:1: must be a map of settings/],
+    ['port:', /c\.yaml:1: port has no value/],
+    ['targets: a', /c\.yaml:1: targets must be a list/],
+    ['targets:\n  - port: 1', /c\.yaml:2: a target has no "target:"/],
+    ['targets:\n  - target: a\n    prot: 1', /c\.yaml:3: a target has an unknown option "prot"/],
+    [
+      'targets:\n  - target: a\n    quiet: true',
+      /c\.yaml:3: quiet is a setting of the whole proxy/,
+    ],
+    ['config: other.yaml', /c\.yaml:1: unknown setting "config"/],
+  ]
+  for (const [yaml, expected] of table) {
+    const given = {
+      flags: { config: 'c.yaml' },
+      files: { 'c.yaml': yaml },
+      env: { LAKEBASE_INSTANCE: 'i' },
+    }
+    assert.match(await refusal(t, given), expected)
+  }
+})
+
+test('the result is frozen, and tells what was set and where, without a secret', async (t) => {
+  const { settings, given } = await load(t, {
+    env: { LAKEBASE_PG_URL: 'postgresql://u:hunter2@h/d', DATABRICKS_TOKEN: 'dapi1' },
+    flags: { port: '6000' },
+  })
+  assert.throws(() => Object.assign(settings.targets[0]!, { port: 1 }), TypeError)
+  assert.throws(() => (settings.targets as unknown[]).push(1), TypeError)
+  assert.deepEqual(given, [
+    { setting: 'TARGET', value: 'postgresql://u@h/d', where: 'LAKEBASE_PG_URL' },
+    { setting: 'database', value: 'd', where: 'LAKEBASE_PG_URL' },
+    { setting: 'user', value: 'u', where: 'LAKEBASE_PG_URL' },
+    { setting: 'port', value: '6000', where: '--port' },
+    { setting: 'DATABRICKS_TOKEN', value: '[redacted]', where: 'DATABRICKS_TOKEN' },
+  ])
+})

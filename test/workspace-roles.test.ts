@@ -1,0 +1,70 @@
+/** The roles of a database, as doctor wants to know them. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import { connectTo, patience, routes, ScriptedWorkspace } from './support/scripted-workspace.js'
+
+const database = (kind: LakebaseDatabase['kind'], name: string): LakebaseDatabase => ({
+  kind,
+  name,
+  uid: undefined,
+  readWriteHost: undefined,
+  readOnlyHost: undefined,
+  state: 'available',
+  apiState: 'X',
+  branchCreatedAt: undefined,
+})
+
+test('roles of both kinds tell how they log in', async (t) => {
+  const server = await ScriptedWorkspace.start(
+    t,
+    routes({
+      'GET /api/2.0/database/instances/i/roles': {
+        body: {
+          database_instance_roles: [
+            { name: 'ada@example.com', identity_type: 'USER' },
+            { name: 'native', identity_type: 'PG_ONLY' },
+          ],
+        },
+      },
+      'GET /api/2.0/postgres/projects/p/branches/b/roles': {
+        body: {
+          roles: [
+            {
+              name: 'projects/p/branches/b/roles/r1',
+              status: {
+                postgres_role: 'ada@example.com',
+                auth_method: 'LAKEBASE_OAUTH_V1',
+                identity_type: 'USER',
+              },
+            },
+            {
+              name: 'projects/p/branches/b/roles/r2',
+              spec: { auth_method: 'PG_PASSWORD_SCRAM_SHA_256' },
+            },
+            { name: 'projects/p/branches/b/roles/r3', status: { auth_method: 'NO_LOGIN' } },
+          ],
+        },
+      },
+    }),
+  )
+  const workspace = await connectTo(t, server.host)
+  assert.deepEqual(await workspace.listRoles(database('provisioned', 'i'), patience), [
+    { name: 'ada@example.com', login: 'token', identityType: 'USER' },
+    { name: 'native', login: 'password', identityType: 'PG_ONLY' },
+  ])
+  const name = 'projects/p/branches/b/endpoints/e'
+  assert.deepEqual(await workspace.listRoles(database('autoscaling', name), patience), [
+    { name: 'ada@example.com', login: 'token', identityType: 'USER' },
+    { name: 'r2', login: 'password', identityType: undefined },
+    { name: 'r3', login: 'none', identityType: undefined },
+  ])
+})
+
+test('roles that we may not list are not known, which is no error', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({ status: 403, body: { message: 'no' } }))
+  const workspace = await connectTo(t, server.host)
+  assert.equal(await workspace.listRoles(database('provisioned', 'i'), patience), undefined)
+})

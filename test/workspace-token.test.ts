@@ -1,0 +1,309 @@
+/** Workspace tokens: asked for once however many wait, refreshed ahead, kept while that fails. */
+
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { type TestContext, test } from 'node:test'
+
+import { LinkedAbort } from '../src/abort.js'
+import type { ConnectedWorkspace } from '../src/workspace/connect-workspace.js'
+import { FakeClock, settle } from './support/fake-clock.js'
+import { FakePrograms } from './support/fake-programs.js'
+import { recordedLog } from './support/recorded-log.js'
+import {
+  connectTo,
+  patience,
+  type ScriptedReply,
+  ScriptedWorkspace,
+  type SeenRequest,
+} from './support/scripted-workspace.js'
+
+const MINUTE = 60_000
+
+interface Office {
+  readonly server: ScriptedWorkspace
+  readonly workspace: ConnectedWorkspace
+  readonly clock: FakeClock
+  readonly log: ReturnType<typeof recordedLog>
+  /** Tokens handed out so far. */
+  issued(): number
+  /** In place of the next tokens. */
+  failWith(reply: ScriptedReply | undefined): void
+}
+
+/** A service principal whose tokens live an hour and are called t1, t2, …; Me answers with them. */
+async function office(t: TestContext, onApiCall?: (token: string) => ScriptedReply | undefined) {
+  let issued = 0
+  let failure: ScriptedReply | undefined
+  const server = await ScriptedWorkspace.start(t, (request) => {
+    if (request.path === '/oidc/v1/token') {
+      if (failure !== undefined) return failure
+      issued += 1
+      const access_token = `t${issued}`
+      return { body: { access_token, token_type: 'Bearer', expires_in: 3600 } }
+    }
+    if (request.path.startsWith('/oidc/')) return discovery(request)
+    const token = String(request.headers.authorization).replace('Bearer ', '')
+    return onApiCall?.(token) ?? { body: { userName: token } }
+  })
+  const clock = new FakeClock()
+  const log = recordedLog()
+  const workspace = await connectTo(t, server.host, {
+    clock,
+    log,
+    budgetMs: 5000,
+    env: {
+      DATABRICKS_HOST: server.host,
+      DATABRICKS_CLIENT_ID: 'app',
+      DATABRICKS_CLIENT_SECRET: 'secret',
+    },
+  })
+  const result: Office = {
+    server,
+    workspace,
+    clock,
+    log,
+    issued: () => issued,
+    failWith: (reply) => {
+      failure = reply
+    },
+  }
+  return result
+}
+
+function discovery(request: SeenRequest): ScriptedReply {
+  const issuer = `http://${request.headers.host}/oidc`
+  return { body: { issuer, token_endpoint: `${issuer}/v1/token` } }
+}
+
+test('a hundred callers at once sign in once', async (t) => {
+  const { workspace, server } = await office(t)
+  const names = await Promise.all(Array.from({ length: 100 }, () => workspace.identity(patience)))
+  assert.deepEqual([...new Set(names)], ['t1'])
+  assert.equal(server.requests.filter(({ path }) => path === '/oidc/v1/token').length, 1)
+})
+
+test('one caller who leaves does not end the sign-in for the others', async (t) => {
+  const { workspace } = await office(t)
+  const leaving = new LinkedAbort()
+  const left = assert.rejects(workspace.identity(leaving.signal), /gone/)
+  const stayed = workspace.identity(patience)
+  leaving.abort(new Error('gone'))
+  await left
+  assert.equal(await stayed, 't1')
+})
+
+test('a token is kept for 40 minutes of its hour, then replaced behind the caller', async (t) => {
+  const { workspace, clock, issued } = await office(t)
+  await workspace.identity(patience)
+  await clock.advance(39 * MINUTE)
+  assert.deepEqual([await workspace.identity(patience), issued()], ['t1', 1])
+  await clock.advance(2 * MINUTE)
+  assert.equal(await workspace.identity(patience), 't1')
+  while (issued() < 2) await settle()
+  while ((await workspace.identity(patience)) === 't1') await settle()
+  assert.deepEqual([await workspace.identity(patience), issued()], ['t2', 2])
+})
+
+test('the good token is used while its refresh fails, and asked about once a minute', async (t) => {
+  const { workspace, clock, log, failWith, server } = await office(t)
+  await workspace.identity(patience)
+  await clock.advance(41 * MINUTE)
+  failWith({ status: 400, body: { error: 'temporarily_unavailable' } })
+  const asked = (): number => server.requests.filter(({ path }) => path === '/oidc/v1/token').length
+  assert.equal(await workspace.identity(patience), 't1')
+  await log.seen(
+    ({ message }) => message === 'could not refresh the workspace token ahead of expiry',
+  )
+  for (let call = 0; call < 5; call += 1) assert.equal(await workspace.identity(patience), 't1')
+  assert.equal(asked(), 2)
+  failWith(undefined)
+  await clock.advance(MINUTE)
+  while ((await workspace.identity(patience)) === 't1') await settle()
+  assert.equal(asked(), 3)
+})
+
+test('after a night asleep the expired token is not used', async (t) => {
+  const { workspace, clock } = await office(t)
+  await workspace.identity(patience)
+  clock.sleep(600 * MINUTE)
+  assert.equal(await workspace.identity(patience), 't2')
+})
+
+test('a sign-in that fails is told to the caller, and the next caller tries anew', async (t) => {
+  const { workspace, failWith } = await office(t)
+  failWith({ status: 401, body: { error: 'invalid_client', error_description: 'wrong secret' } })
+  await assert.rejects(workspace.identity(patience), {
+    kind: 'identity',
+    message: /refused the client secret of app: wrong secret/,
+  })
+  failWith(undefined)
+  assert.equal(await workspace.identity(patience), 't1')
+})
+
+test('a token that the workspace refuses is replaced once, and no more', async (t) => {
+  const { workspace, issued } = await office(t, (token) =>
+    token === 't1' ? { status: 401, body: { message: 'revoked' } } : undefined,
+  )
+  assert.equal(await workspace.identity(patience), 't2')
+  assert.equal(issued(), 2)
+})
+
+test('when every token is refused, fifty callers cost one forced sign-in', async (t) => {
+  const { workspace, clock, issued } = await office(t, () => ({
+    status: 401,
+    body: { message: 'no' },
+  }))
+  for (let call = 0; call < 50; call += 1) {
+    await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+  }
+  assert.equal(issued(), 2)
+  await clock.advance(MINUTE)
+  await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+  assert.equal(issued(), 3)
+})
+
+test('a personal access token that is refused is not sent twice', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({ status: 401 }))
+  const workspace = await connectTo(t, server.host)
+  await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+  assert.equal(server.requests.length, 1)
+})
+
+test('an ID token in a file is read again at each refresh', async (t) => {
+  const seen: (string | null)[] = []
+  const server = await ScriptedWorkspace.start(t, (request) => {
+    if (request.path === '/oidc/v1/token') {
+      seen.push(new URLSearchParams(request.body).get('subject_token'))
+      return { body: { access_token: 'x', token_type: 'Bearer', expires_in: 600 } }
+    }
+    if (request.path.startsWith('/oidc/')) return discovery(request)
+    return { body: { userName: 'app' } }
+  })
+  const { folder } = await FakePrograms.create(t)
+  await writeFile(`${folder}/jwt`, 'first')
+  const clock = new FakeClock()
+  const workspace = await connectTo(t, server.host, {
+    clock,
+    env: { DATABRICKS_HOST: server.host, DATABRICKS_OIDC_TOKEN_FILEPATH: `${folder}/jwt` },
+  })
+  await workspace.identity(patience)
+  await writeFile(`${folder}/jwt`, 'second')
+  await clock.advance(11 * MINUTE)
+  await workspace.identity(patience)
+  assert.deepEqual(seen, ['first', 'second'])
+})
+
+test('once a way of signing in has worked, it is kept', async (t) => {
+  const server = await ScriptedWorkspace.start(t, ({ headers }) => ({
+    body: { userName: String(headers.authorization) },
+  }))
+  const calls: string[] = []
+  let loggedIn = false
+  const clock = new FakeClock()
+  const workspace = await connectTo(t, server.host, {
+    clock,
+    env: { DATABRICKS_HOST: server.host, DATABRICKS_AZURE_RESOURCE_ID: '/subscriptions/s/x' },
+    run: async (command, args) => {
+      calls.push(command)
+      if (command === 'az') {
+        const token = { accessToken: 'az-token', expires_on: clock.now() / 1000 + 3600 }
+        return { exitCode: 0, stdout: JSON.stringify(token), stderr: '' }
+      }
+      if (args[0] === 'version') return { exitCode: 0, stdout: 'Databricks CLI v1.0.0', stderr: '' }
+      return loggedIn
+        ? { exitCode: 0, stdout: '{"access_token":"cli-token"}', stderr: '' }
+        : { exitCode: 1, stdout: '', stderr: 'not logged in' }
+    },
+  })
+  assert.equal(await workspace.identity(patience), 'Bearer az-token')
+  loggedIn = true
+  await clock.advance(61 * MINUTE)
+  calls.length = 0
+  assert.equal(await workspace.identity(patience), 'Bearer az-token')
+  assert.deepEqual([...new Set(calls)], ['az'])
+})
+
+test('on a host that serves an account, the issuer is found through the host metadata', async (t) => {
+  const server = await ScriptedWorkspace.start(t, (request) => {
+    const origin = `http://${request.headers.host}`
+    const account = `${origin}/oidc/accounts/acc-1`
+    switch (request.path) {
+      case '/.well-known/databricks-config':
+        return { body: { oidc_endpoint: `${origin}/oidc/accounts/{account_id}` } }
+      case '/oidc/accounts/acc-1/.well-known/oauth-authorization-server':
+        return { body: { issuer: account, token_endpoint: `${account}/v1/token` } }
+      case '/oidc/accounts/acc-1/v1/token':
+        return { body: { access_token: 'acc', token_type: 'Bearer', expires_in: 3600 } }
+      case '/api/2.0/preview/scim/v2/Me':
+        return { body: { userName: 'app' } }
+      default:
+        return undefined
+    }
+  })
+  const workspace = await connectTo(t, server.host, {
+    env: {
+      DATABRICKS_HOST: server.host,
+      DATABRICKS_ACCOUNT_ID: 'acc-1',
+      DATABRICKS_CLIENT_ID: 'app',
+      DATABRICKS_CLIENT_SECRET: 'x',
+    },
+  })
+  assert.equal(await workspace.identity(patience), 'app')
+})
+
+test('a host that is no workspace is said to be none', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ({
+    headers: { 'content-type': 'text/html' },
+    body: '<html>hello</html>',
+  }))
+  const workspace = await connectTo(t, server.host, {
+    env: { DATABRICKS_HOST: server.host, DATABRICKS_CLIENT_ID: 'a', DATABRICKS_CLIENT_SECRET: 'b' },
+  })
+  await assert.rejects(workspace.identity(patience), {
+    message: /does not describe its OAuth endpoints/,
+    hint: 'Check that DATABRICKS_HOST names a Databricks workspace.',
+  })
+})
+
+test('a token endpoint in plaintext on another machine is refused', async (t) => {
+  const server = await ScriptedWorkspace.start(t, ({ headers }) => ({
+    body: {
+      issuer: `http://${headers.host}/oidc`,
+      token_endpoint: 'http://elsewhere.example/v1/token',
+    },
+  }))
+  const workspace = await connectTo(t, server.host, {
+    env: { DATABRICKS_HOST: server.host, DATABRICKS_CLIENT_ID: 'a', DATABRICKS_CLIENT_SECRET: 'b' },
+  })
+  await assert.rejects(workspace.identity(patience), { kind: 'credential', message: /HTTPS/ })
+})
+
+test('doctor is told where each setting came from, and no secret', async (t) => {
+  const { folder, write } = await FakePrograms.create(t).then((programs) => ({
+    folder: programs.folder,
+    write: programs.write.bind(programs),
+  }))
+  await write('.databrickscfg', '[dev]\nhost = http://127.0.0.1:1\ntoken = sesame-file\n')
+  const log = recordedLog()
+  const workspace = await connectTo(t, 'unused', {
+    log,
+    homeDir: folder,
+    profile: 'dev',
+    env: { DATABRICKS_TOKEN: 'sesame-env' },
+  })
+  const description = workspace.describeSignIn()
+  const file = `profile "dev" of ${folder}/.databrickscfg`
+  assert.deepEqual(JSON.parse(JSON.stringify(description)), {
+    host: 'http://127.0.0.1:1',
+    type: 'pat',
+    profile: 'dev',
+    settings: [
+      { name: 'token', value: '[redacted]', source: 'DATABRICKS_TOKEN' },
+      { name: 'host', value: 'http://127.0.0.1:1', source: file },
+    ],
+  })
+  assert.deepEqual(
+    log.lines.map(({ level, message }) => [level, message]),
+    [['warn', `DATABRICKS_TOKEN overrides token of ${file}`]],
+  )
+})
