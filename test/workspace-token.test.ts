@@ -162,6 +162,16 @@ test('when every token is refused, fifty callers cost one forced sign-in', async
   assert.equal(issued(), 3)
 })
 
+test('after the clock was set back, a token that is refused is replaced all the same', async (t) => {
+  const { workspace, clock, issued } = await office(t, (token) =>
+    ['t1', 't2'].includes(token) ? { status: 401, body: { message: 'revoked' } } : undefined,
+  )
+  await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+  clock.set(-60 * MINUTE)
+  assert.equal(await workspace.identity(patience), 't3')
+  assert.equal(issued(), 3)
+})
+
 test('a personal access token that is refused is not sent twice', async (t) => {
   const server = await ScriptedWorkspace.start(t, () => ({ status: 401 }))
   const workspace = await connectTo(t, server.host)

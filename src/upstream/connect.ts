@@ -188,7 +188,11 @@ export class Connector {
   }
 
   #isWrongGuess({ guess }: Attempt): boolean {
-    return guess !== undefined && (this.#wrongGuesses.get(guess) ?? 0) > this.#options.clock.now()
+    const until = guess === undefined ? undefined : this.#wrongGuesses.get(guess)
+    if (until === undefined) return false
+    // Further away than it was ever set: the clock was set back since.
+    const leftMs = until - this.#options.clock.now()
+    return leftMs > 0 && leftMs <= WRONG_GUESS_MS
   }
 
   /** Returns when another try makes sense; else throws what the client is to read. */

@@ -52,7 +52,9 @@ export class TokenCache {
     if (this.#held !== undefined && this.#held !== token) return this.#held
     if (this.#pending === undefined) {
       const now = this.#options.clock.now()
-      if (now < this.#renewAt) return undefined
+      // Further away than it was ever set: the clock was set back since.
+      const waitMs = this.#renewAt - now
+      if (waitMs > 0 && waitMs <= RENEW_MS) return undefined
       this.#renewAt = now + RENEW_MS
     }
     return waitFor(this.#refresh(), signal)
