@@ -181,7 +181,7 @@ export class Daemon {
       if (drainDelayMs > 0) await pause(this.#clock, drainDelayMs, limit.signal).catch(() => {})
       limit.abortAfter(this.#clock, drainTimeoutMs, () => new Error('drain-timeout'))
       const checkAgain = (fn: () => void): (() => void) => this.#clock.after(IDLE_CHECK_MS, fn)
-      const drained = this.#all.map(({ listener }) => listener.drain(limit.signal, checkAgain))
+      const drained = this.#all.map((target) => target.drain(limit.signal, checkAgain))
       this.#inTime = (await Promise.all(drained)).every(Boolean)
       return this.#inTime
     } finally {
@@ -248,7 +248,7 @@ export class Daemon {
     const started: RunningTarget[] = []
     try {
       for (const target of targets) {
-        const running = this.#buildTarget(target, shared)
+        const running = await this.#buildTarget(target, shared)
         started.push(running)
         await running.listener.start(leaving)
       }
@@ -266,12 +266,13 @@ export class Daemon {
     return started
   }
 
-  #buildTarget(target: TargetSettings, shared: Shared): RunningTarget {
+  async #buildTarget(target: TargetSettings, shared: Shared): Promise<RunningTarget> {
     return new RunningTarget({
       ...shared,
       target,
       signedIn: this.#workspaces.of(target),
       cancelRoutes: this.#cancelRoutes,
+      Spares: target.warm > 0 ? (await import('../upstream/spares.js')).Spares : undefined,
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,

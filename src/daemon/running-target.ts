@@ -18,6 +18,7 @@ import { ClientAuth } from '../session/client-auth.js'
 import type { SessionObserver } from '../session/session.js'
 import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
 import { Connector } from '../upstream/connect.js'
+import type { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { LookUp } from '../workspace/look-up.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
@@ -32,6 +33,8 @@ export interface RunningTargetOptions {
   localTls: LocalTls | undefined
   /** Of all targets: the session of one that a reload has ended is cancelled at its successor's door. */
   cancelRoutes: CancelRoutes
+  /** Loaded for a target that is to be kept warm. */
+  Spares: typeof Spares | undefined
   clock: Clock
   log: Log
   sessionObserver: SessionObserver
@@ -44,6 +47,8 @@ export class RunningTarget {
   readonly listener: Listener
   /** Clients may ask for TLS here. */
   readonly acceptsTls: boolean
+  /** Undefined with `warm=0`. */
+  readonly spares: Spares | undefined
   readonly #endpoints: Endpoints
   readonly #tls: UpstreamTls
   readonly #identity: LookUp<string> | undefined
@@ -64,15 +69,16 @@ export class RunningTarget {
     this.#endpoints = endpoints
     const tls = new UpstreamTls(target)
     this.#tls = tls
+    const { credentials } = this
+    const timeoutMs = settings.connectTimeoutMs
+    const upstream = { endpoints, credentials, tls, clock, log, timeoutMs }
+    const { warm: count, warmTtlMs: ttlMs } = target
+    this.spares = options.Spares && new options.Spares({ ...upstream, count, ttlMs })
     const connector = new Connector({
+      ...upstream,
       target,
-      endpoints,
-      credentials: this.credentials,
-      tls,
       starter: buildStarter(options, database, closing),
-      clock,
-      log,
-      timeoutMs: settings.connectTimeoutMs,
+      spares: this.spares,
     })
     const cancels = new Cancels({
       dialOptions: { tls, clock, dialled: () => {} },
@@ -123,15 +129,23 @@ export class RunningTarget {
     await Promise.all([this.#endpoints.resolve(signal), this.credentials.get(signal)])
   }
 
+  /** As the listener's: spare connections go first. */
+  drain(...how: Parameters<Listener['drain']>): Promise<boolean> {
+    this.spares?.close()
+    return this.listener.drain(...how)
+  }
+
   /** Takes no more clients, holds no more token, and is closed when its last session has ended. */
   async retire(): Promise<void> {
     this.listener.stopListening()
+    this.spares?.close()
     this.credentials.close()
     await this.listener.lastGone()
     await this.close()
   }
 
   async close(): Promise<void> {
+    this.spares?.close()
     await this.listener.close()
     this.#closing.abort()
     this.credentials.close()

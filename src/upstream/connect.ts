@@ -16,16 +16,19 @@ import type { Log } from '../log.js'
 import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
 import { isGone } from '../workspace/look-up.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
-import { ADDRESS_PATIENCE_MS, dial, type Upstream } from './dial.js'
-import { login } from './login.js'
+import { ADDRESS_PATIENCE_MS } from './dial.js'
+import { type Connected, openUpstream } from './open.js'
 import {
+  concernsAll,
   isDatabaseMissing,
   isDoorClosed,
+  isFull,
   isTokenRefused,
   isWaking,
   type Refusal,
   refusalError,
 } from './refusal.js'
+import type { Spares } from './spares.js'
 import type { UpstreamTls } from './tls-context.js'
 
 export interface ConnectorOptions {
@@ -35,6 +38,8 @@ export interface ConnectorOptions {
   tls: UpstreamTls
   /** Undefined unless a stopped instance is to be started. */
   starter: Starter | undefined
+  /** Undefined with `warm=0`. */
+  spares: Spares | undefined
   clock: Clock
   log: Log
   timeoutMs: number
@@ -47,18 +52,6 @@ export interface ConnectProgress {
   enter(phase: ConnectPhase): void
   /** This try failed; there will be another. */
   retrying(error: ProxyError): void
-}
-
-export interface Connected {
-  readonly upstream: Upstream
-  readonly endpoint: Endpoint
-  /** The server's own bytes, AuthenticationOk to ReadyForQuery. */
-  readonly greeting: Buffer
-  /** Of BackendKeyData, as hex. */
-  readonly key: string | undefined
-  /** What the server was asked for, as text. */
-  readonly user: string
-  readonly database: string
 }
 
 const FIRST_RETRY_MS = 100
@@ -89,7 +82,10 @@ export class Connector {
     try {
       for (;;) {
         try {
-          const result = await this.#try(startup, attempt, limit.signal)
+          const result = await this.#try(startup, attempt, limit.signal).catch((error) => {
+            if (!limit.signal.aborted) this.#options.spares?.refused()
+            throw error
+          })
           if ('greeting' in result) return result
           await this.#mend(result, attempt, limit.signal)
         } catch (error) {
@@ -117,7 +113,7 @@ export class Connector {
     attempt: Attempt,
     signal: AbortSignal,
   ): Promise<Connected | (Refusal & { context: LoginContext })> {
-    const { endpoints, credentials, tls, clock } = this.#options
+    const { endpoints, credentials, spares } = this.#options
     attempt.enter('resolve')
     const resolving = endpoints.resolve(signal)
     const [endpoint, credential] = await Promise.all([
@@ -128,40 +124,27 @@ export class Connector {
       }),
     ])
     const parameters = this.#parameters(startup, credential, attempt)
-    attempt.enter('dial')
-    const upstream = await dial(
-      endpoint,
-      {
-        tls,
-        clock,
-        dialled: (address, succeeded) => endpoints.dialled(endpoint, address, succeeded),
-        connected: () => attempt.enter('tls'),
-        // A server that moved leaves a black hole: only who gives up on it asks where it is now.
-        // Twice as long each time, so that a slow way gets through too.
-        lastPatienceMs: ADDRESS_PATIENCE_MS * 2 ** attempt.retries,
-      },
-      signal,
-    )
-    try {
-      attempt.enter('login')
-      const context = {
-        endpoint,
-        credential,
-        user: fromWireText(parameters.get('user') ?? ''),
-        database: fromWireText(parameters.get('database') ?? ''),
-      }
-      const result = await login(upstream.socket, parameters, credential, signal)
-      if (result.outcome === 'ready') {
-        const { greeting, key } = result
-        const { user, database } = context
-        return { upstream, endpoint, greeting, key, user, database }
-      }
-      upstream.socket.destroy()
-      return { stage: result.stage, error: result.error, context }
-    } catch (error) {
-      upstream.socket.destroy()
-      throw error
+    const request = { endpoint, credential, parameters }
+    const result =
+      spares?.take(request) ??
+      (await openUpstream(
+        {
+          ...this.#options,
+          ...request,
+          enter: (phase) => attempt.enter(phase),
+          // A server that moved leaves a black hole: only who gives up on it asks where it is now.
+          // Twice as long each time, so that a slow way gets through too.
+          lastPatienceMs: ADDRESS_PATIENCE_MS * 2 ** attempt.retries,
+        },
+        signal,
+      ))
+    if ('greeting' in result) {
+      spares?.seen(parameters)
+      return result
     }
+    const user = fromWireText(parameters.get('user') ?? '')
+    const database = fromWireText(parameters.get('database') ?? '')
+    return { ...result, context: { endpoint, credential, user, database } }
   }
 
   /** Role and database as the target wants them; all else as the client sent it. */
@@ -202,12 +185,15 @@ export class Connector {
     signal: AbortSignal,
   ): Promise<void> {
     const { context } = refusal
-    const { credentials } = this.#options
+    const { credentials, spares } = this.#options
+    const gaveUpSpares = concernsAll(refusal) && spares?.refused()
     const error = refusalError(refusal, { ...context, method: context.credential.method })
     if (isTokenRefused(refusal) && !attempt.hasNewToken) {
       attempt.hasNewToken = (await credentials.renew(context.credential, signal)) !== undefined
       if (attempt.hasNewToken) return
     }
+    // A spare takes no client's place.
+    if (isFull(refusal) && gaveUpSpares) return this.#waitToRetry(error, attempt, signal)
     if (isWaking(refusal)) return this.#waitToRetry(error, attempt, signal)
     if (isDoorClosed(refusal)) return this.#explainClosedDoor(error, context, attempt, signal)
     if (isDatabaseMissing(refusal) && this.#wasWrongGuess(context, attempt)) return

@@ -39,6 +39,17 @@ export function isDatabaseMissing({ error }: Refusal): boolean {
   return error.sqlState === '3D000'
 }
 
+/** Every connection the server has, or the role or database, is taken. */
+export function isFull({ error }: Refusal): boolean {
+  return error.sqlState === '53300'
+}
+
+/** Is it about the server or the credential, and not about what this one client asked for? */
+export function concernsAll(refusal: Refusal): boolean {
+  if (isDatabaseMissing(refusal)) return false
+  return refusal.stage !== 'authenticated' || isWaking(refusal) || isFull(refusal)
+}
+
 export interface RefusalContext {
   /** The role we logged in as. */
   readonly user: string

@@ -1,0 +1,73 @@
+/** One try to open a logged-in upstream: dialled, verified, logged in, or refused. Nothing is mended here. */
+
+import type { Clock } from '../clock.js'
+import type { LoginCredential } from '../credentials/credentials.js'
+import type { Endpoint, Endpoints } from '../endpoints/endpoints.js'
+import { fromWireText } from '../wire/frontend.js'
+import { dial, type Upstream } from './dial.js'
+import { login } from './login.js'
+import type { Refusal } from './refusal.js'
+import type { UpstreamTls } from './tls-context.js'
+
+export interface Connected {
+  readonly upstream: Upstream
+  readonly endpoint: Endpoint
+  /** The server's own bytes, AuthenticationOk to ReadyForQuery. */
+  readonly greeting: Buffer
+  /** Of BackendKeyData, as hex. */
+  readonly key: string | undefined
+  /** What the server was asked for, as text. */
+  readonly database: string
+}
+
+/** Whom to log in where, with all that the StartupMessage says. */
+export interface OpenRequest {
+  readonly endpoint: Endpoint
+  readonly credential: LoginCredential
+  readonly parameters: ReadonlyMap<string, string>
+}
+
+export interface OpenOptions extends OpenRequest {
+  endpoints: Pick<Endpoints, 'dialled'>
+  tls: UpstreamTls
+  clock: Clock
+  /** Told how far it has come. */
+  enter?: (phase: 'dial' | 'tls' | 'login') => void
+  /** How long the last address may take, to the end of its TLS handshake. */
+  lastPatienceMs: number
+}
+
+/** Errors: those of dialling and of logging in. */
+export async function openUpstream(
+  options: OpenOptions,
+  signal: AbortSignal,
+): Promise<Connected | Refusal> {
+  const { endpoint, endpoints, tls, clock, lastPatienceMs, enter } = options
+  enter?.('dial')
+  const upstream = await dial(
+    endpoint,
+    {
+      tls,
+      clock,
+      dialled: (address, succeeded) => endpoints.dialled(endpoint, address, succeeded),
+      connected: () => enter?.('tls'),
+      lastPatienceMs,
+    },
+    signal,
+  )
+  try {
+    enter?.('login')
+    const { parameters, credential } = options
+    const result = await login(upstream.socket, parameters, credential, signal)
+    if (result.outcome === 'ready') {
+      const { greeting, key } = result
+      const database = fromWireText(parameters.get('database') ?? '')
+      return { upstream, endpoint, greeting, key, database }
+    }
+    upstream.socket.destroy()
+    return { stage: result.stage, error: result.error }
+  } catch (error) {
+    upstream.socket.destroy()
+    throw error
+  }
+}
