@@ -8,6 +8,7 @@ import type pg from 'pg'
 import type { Spares } from '../src/upstream/spares.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
+import { Scrape } from './support/prometheus.js'
 import {
   connectedClient,
   proxyBefore,
@@ -272,6 +273,31 @@ test('fifty clients at once are each served by a connection of their own', async
   assert.equal(new Set(pids).size, 51)
   assert.ok(spares(proxy).hits >= 5)
   await held(proxy, 5)
+})
+
+test('spares, and who was given one, are seen in the metrics and the status', async (t) => {
+  const proxy = await warmProxy(t, { adminPort: 0 })
+  const url = proxy.daemon.adminUrl!
+  const target = 'demo-instance'
+  assert.equal((await Scrape.of(url)).value('lakebase_proxy_spares', { target }), 0)
+  await visit(t, proxy)
+  await held(proxy, 2)
+  await visit(t, proxy)
+  await held(proxy, 2)
+  const scrape = await Scrape.of(url)
+  assert.equal(scrape.value('lakebase_proxy_spares', { target }), 2)
+  assert.equal(scrape.value('lakebase_proxy_spare_hits_total', { target }), 1)
+  assert.deepEqual(proxy.daemon.status().targets[0]?.spares, { held: 2, hits: 1 })
+})
+
+test('with warm=0 there is nothing of it', async (t) => {
+  const proxy = await warmProxy(t, { warm: 0, adminPort: 0 })
+  const logins = control.logins.length
+  await visit(t, proxy)
+  assert.equal(proxy.daemon.targets[0]!.spares, undefined)
+  assert.equal(proxy.daemon.status().targets[0]!.spares, undefined)
+  assert.doesNotMatch((await Scrape.of(proxy.daemon.adminUrl!)).text, /^lakebase_proxy_spare/m)
+  assert.equal(control.logins.length, logins + 1)
 })
 
 /** Two spares, unless told otherwise. */

@@ -143,6 +143,30 @@ export class Metrics {
         }
       },
     })
+    new Gauge({
+      name: 'lakebase_proxy_spares',
+      help: 'Spare connections held for the next clients; absent with warm=0.',
+      labelNames: ['target'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { settings, spares } of proxy.targets) {
+          if (spares !== undefined) this.inc({ target: settings.name }, spares.held)
+        }
+      },
+    })
+    new Counter({
+      name: 'lakebase_proxy_spare_hits_total',
+      help: 'Sessions that were given a spare connection; absent with warm=0.',
+      labelNames: ['target'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { settings, spares } of proxy.targets) {
+          if (spares !== undefined) this.inc({ target: settings.name }, spares.hits)
+        }
+      },
+    })
     new Counter({
       name: 'lakebase_proxy_bytes_total',
       help: 'Bytes moved after login: up, from clients to the server, and down.',

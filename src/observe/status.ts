@@ -8,6 +8,7 @@ import type { CredentialState } from '../credentials/credential-cache.js'
 import type { Credentials } from '../credentials/credentials.js'
 import type { Listener } from '../listener/listener.js'
 import type { SessionView } from '../session/session.js'
+import type { Spares } from '../upstream/spares.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
 import { type ConnectionLines, connectionLines } from './connection-lines.js'
 import type { Failure, Journal, TargetNotes } from './journal.js'
@@ -28,6 +29,8 @@ export interface ObservedTarget {
   readonly credentials: Pick<Credentials, 'state' | 'expiresAt'>
   readonly listener: Pick<Listener, 'port' | 'addresses' | 'admitted' | 'isFull'>
   readonly acceptsTls: boolean
+  /** Undefined with `warm=0`. */
+  readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
 }
 
 export type ProxyPhase = 'starting' | 'running' | 'stopping'
@@ -73,6 +76,8 @@ export interface TargetStatus {
   readonly sessionsOpen: number
   /** 0: none. */
   readonly sessionsLimit: number
+  /** Spare connections: held now, and given to clients so far; undefined with `warm=0`. */
+  readonly spares: { readonly held: number; readonly hits: number } | undefined
   readonly totals: Totals
 }
 
@@ -168,7 +173,7 @@ function targetStatus(
   tally: Tally,
   journal: Journal,
 ): TargetStatus {
-  const { settings, listener, credentials, database } = target
+  const { settings, listener, credentials, database, spares } = target
   const notes = journal.notes(settings.name)
   const role = roleOf(target)
   return {
@@ -200,6 +205,7 @@ function targetStatus(
     },
     sessionsOpen: listener.admitted,
     sessionsLimit: settings.maxConnections,
+    spares: spares && { held: spares.held, hits: spares.hits },
     totals: tally.totals(settings.name),
   }
 }

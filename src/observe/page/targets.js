@@ -85,7 +85,9 @@ class TargetCard {
     const { connected, failed, bytesUp, bytesDown } = target.totals
     const limit = target.sessionsLimit > 0 ? ` of ${target.sessionsLimit}` : ''
     const failures = failed > 0 ? `, ${failed} failed` : ''
-    put(part(parts.sessions), `${target.sessionsOpen}${limit} open, ${connected} so far${failures}`)
+    const warm = target.spares === undefined ? '' : `, ${target.spares.held} warm`
+    const open = `${target.sessionsOpen}${limit} open${warm}`
+    put(part(parts.sessions), `${open}, ${connected} so far${failures}`)
     put(part(parts.bytes), `${inBytes(bytesUp)} up, ${inBytes(bytesDown)} down`)
     putValue(this.line, target.connect[this.#tool])
     this.tick(now)
