@@ -6,17 +6,12 @@
 
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises'
 import net from 'node:net'
-import { platform, userInfo } from 'node:os'
+import { userInfo } from 'node:os'
 
 import { ProxyError } from '../errors.js'
 
 /** Errors: kind `config`. */
 export async function prepareUnixSocket(folder: string, path: string): Promise<void> {
-  if (platform() === 'win32') {
-    throw new ProxyError('config', 'Unix sockets are not to be had on Windows', {
-      hint: 'Leave out --unix-socket.',
-    })
-  }
   await ownFolder(folder)
   await removeStale(path)
 }
