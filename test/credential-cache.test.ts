@@ -192,3 +192,14 @@ test('closing drops the token and every timer', async () => {
   cache.close()
   assert.deepEqual([cache.state, cache.expiresAt, clock.pending], ['expired', undefined, 0])
 })
+
+test('an expired token is dropped, though nobody asks for it, and though a timer comes a moment early', async () => {
+  const { cache, clock, token } = setUp(failingFrom(2))
+  const onTime = clock.after.bind(clock)
+  clock.after = (delayMs, fn) => onTime(delayMs > 1 ? delayMs - 1 : delayMs, fn)
+  await token()
+  await clock.advance(60 * MINUTE - 11 * SECOND)
+  assert.equal(cache.expiresAt, 60 * MINUTE)
+  await clock.advance(SECOND)
+  assert.equal(cache.expiresAt, undefined)
+})

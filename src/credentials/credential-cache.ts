@@ -148,7 +148,7 @@ export class CredentialCache {
     const jitterMs = this.#random() * Math.min(lifeMs / 20, MAX_JITTER_MS)
     this.#staleAt = credential.expiresAt - Math.min(lifeMs / 2, MAX_STALE_MS) + jitterMs
     this.#scheduleRefresh(this.#staleAt - now)
-    this.#scheduleDrop(unusableAt - now)
+    this.#scheduleDrop(unusableAt)
     this.#observer?.refreshed(credential.expiresAt)
     return credential
   }
@@ -159,11 +159,12 @@ export class CredentialCache {
     this.#cancelRefresh = this.#clock.after(delayMs, () => this.#refreshBehind())
   }
 
-  /** What has expired is of no use to anybody here. */
-  #scheduleDrop(delayMs: number): void {
+  /** What has expired is of no use to anybody here. A timer may be a moment early: then it waits on. */
+  #scheduleDrop(unusableAt: number): void {
     this.#cancelDrop()
-    this.#cancelDrop = this.#clock.after(delayMs, () => {
+    this.#cancelDrop = this.#clock.after(unusableAt - this.#clock.now(), () => {
       if (this.state === 'expired') this.#held = undefined
+      else this.#scheduleDrop(unusableAt)
     })
   }
 }
