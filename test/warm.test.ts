@@ -172,6 +172,35 @@ test('spares go when the token was refused', async (t) => {
   await noneOpen()
 })
 
+test('a spare that was logged in with another token is given to nobody', async (t) => {
+  const proxy = await warmProxy(t)
+  await visit(t, proxy)
+  await held(proxy, 2)
+  const { credentials } = proxy.daemon.targets[0]!
+  const { signal } = new AbortController()
+  await credentials.renew(await credentials.get(signal), signal)
+  await visit(t, proxy)
+  assert.equal(spares(proxy).hits, 0)
+  await held(proxy, 2)
+  await visit(t, proxy)
+  assert.equal(spares(proxy).hits, 1)
+})
+
+test('spares go when the server does not answer in time', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await warmProxy(t, { clock, warmTtl: '1h' })
+  await visit(t, proxy)
+  await held(proxy, 2)
+  control.failFront({ at: 'startup', how: 'hang' }, 1)
+  t.after(() => control.clearFaults())
+  const other = connectedClient(t, proxy.port, { application_name: 'another' })
+  const late = assert.rejects(other, /did not complete the login in time/)
+  while (!control.connections().some(({ phase }) => phase === 'login')) await settle()
+  await clock.advance(10_000)
+  await late
+  assert.equal(spares(proxy).held, 0)
+})
+
 test('spares go when the instance was stopped', async (t) => {
   const proxy = await warmProxy(t, { clock: new FakeClock() })
   await visit(t, proxy)

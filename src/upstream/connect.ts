@@ -83,7 +83,7 @@ export class Connector {
       for (;;) {
         try {
           const result = await this.#try(startup, attempt, limit.signal).catch((error) => {
-            if (!limit.signal.aborted) this.#options.spares?.refused()
+            if (!signal.aborted) this.#options.spares?.refused()
             throw error
           })
           if ('greeting' in result) return result
