@@ -5,7 +5,7 @@ import { fromTemplate, inBytes, inMilliseconds, partsOf, put } from './words.js'
 
 /** @typedef {import('../history.js').Sample} Sample */
 /** @typedef {{ name: string, colour: string, of: (s: Sample) => number | undefined }} Line */
-/** `least`: the smallest top of the scale. @typedef {{ title: string, say: (value: number) => string, least: number, stacked?: boolean, lines: readonly Line[] }} Chart */
+/** `least`: the smallest top of the scale; `whole`: there are no fractions. @typedef {{ title: string, say: (value: number) => string, least: number, whole?: boolean, stacked?: boolean, lines: readonly Line[] }} Chart */
 
 const SPAN_MS = 15 * 60_000
 const MIN_SPAN_MS = 2 * 60_000
@@ -20,6 +20,7 @@ const CHARTS = [
     title: 'Sessions',
     say: (value) => value.toFixed(0),
     least: 4,
+    whole: true,
     lines: [{ name: 'open', colour: '--chart-1', of: (s) => s.sessions }],
   },
   {
@@ -116,7 +117,7 @@ class Plot {
         width: place.clientWidth,
         height: HEIGHT,
         legend: { show: false },
-        padding: [8, 4, 0, 0],
+        padding: [8, 18, 0, 0],
         cursor: {
           y: false,
           drag: { x: false, y: false },
@@ -145,10 +146,8 @@ class Plot {
             grid,
             size: 62,
             space: 36,
-            values: (/** @type {any} */ _u, /** @type {number[]} */ ys) =>
-              ys.map((y) =>
-                Number.isInteger(y) || chart.title !== 'Sessions' ? chart.say(y) : '',
-              ),
+            ...(chart.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] } : {}),
+            values: (/** @type {any} */ _u, /** @type {number[]} */ ys) => ys.map(chart.say),
           },
         ],
         series: [{}, ...(chart.stacked ? series.toReversed() : series)],
