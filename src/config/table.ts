@@ -154,7 +154,11 @@ export const SECTIONS = {
       '10s',
       "from a client's StartupMessage to its login at the server",
     ),
-    'handshake-timeout': once(duration(100), '10s', "from accept to a client's StartupMessage"),
+    'handshake-timeout': once(
+      duration(100),
+      '10s',
+      'from accept until a client has said who it is, local password included',
+    ),
     'start-timeout': perTarget(
       duration(1000),
       '10m',
