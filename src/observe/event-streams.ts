@@ -22,7 +22,9 @@ const MAX_STREAMS = 16
 export class EventStreams {
   readonly #options: EventStreamsOptions
   readonly #streams = new Set<ServerResponse>()
-  #cancel: () => void = () => {}
+  /** Of the next round, while there is one to come. */
+  #cancel: (() => void) | undefined
+  #closed = false
 
   constructor(options: EventStreamsOptions) {
     this.#options = options
@@ -35,13 +37,16 @@ export class EventStreams {
   /** `response` has its head written. */
   async add(response: ServerResponse): Promise<void> {
     this.#streams.add(response)
+    response.on('error', () => {}) // a page that left, or that was ended while its state was read
     response.once('close', () => {
       this.#streams.delete(response)
-      if (this.#streams.size === 0) this.#cancel()
+      if (this.#streams.size === 0) this.#stop()
     })
     response.write(`retry: 2000\n${event('history', this.#options.history())}`)
-    response.write(event('status', await this.#options.status()))
-    if (this.#streams.size === 1) this.#wait()
+    const status = await this.#options.status()
+    if (this.#closed) return
+    response.write(event('status', status))
+    if (this.#streams.size > 0) this.#wait()
   }
 
   /** `json` is JSON text, which has no line break of its own. */
@@ -51,18 +56,30 @@ export class EventStreams {
   }
 
   close(): void {
-    this.#cancel()
+    this.#closed = true
+    this.#endAll()
+  }
+
+  #endAll(): void {
+    this.#stop()
     for (const stream of this.#streams) stream.end()
   }
 
   #wait(): void {
-    this.#cancel()
-    this.#cancel = this.#options.clock.after(EVERY_MS, () => void this.#tick())
+    this.#cancel ??= this.#options.clock.after(EVERY_MS, () => {
+      this.#cancel = undefined
+      this.#tick().catch(() => this.#endAll()) // pages come back by themselves
+    })
+  }
+
+  #stop(): void {
+    this.#cancel?.()
+    this.#cancel = undefined
   }
 
   async #tick(): Promise<void> {
     const status = await this.#options.status()
-    if (this.#streams.size === 0) return
+    if (this.#streams.size === 0 || this.#closed) return
     this.send('status', status)
     this.#wait()
   }

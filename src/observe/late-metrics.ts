@@ -20,7 +20,9 @@ export class LateMetrics implements SessionObserver {
   /** Loaded a second from now, or when first asked for. */
   constructor(sources: MetricsSources, clock: Clock) {
     this.#sources = sources
-    this.#cancel = clock.after(AFTER_MS, () => void this.load())
+    this.#cancel = clock.after(AFTER_MS, () => {
+      this.load().catch(() => {}) // whoever asks for them hears of it
+    })
   }
 
   load(): Promise<Metrics> {
