@@ -181,6 +181,15 @@ test('pgbench: sixteen clients', { skip: needs('pgbench') }, async () => {
   assert.match(stdout, /number of transactions actually processed: 1600\/1600/)
 })
 
+test('pgbench -C: a connection for every transaction', { skip: needs('pgbench') }, async () => {
+  const options = ['-n', '-C', '-c', '4', '-j', '2', '-t', '25', '-f', join(folder, 'one.sql')]
+  await writeFile(join(folder, 'one.sql'), 'select 1;\n')
+  const { stdout, stderr, code } = await run(port, 'pgbench', [...options, 'databricks_postgres'])
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /number of transactions actually processed: 100\/100/)
+  assert.match(stdout, /number of failed transactions: 0 /)
+})
+
 test('pg_dump into psql', { skip: needs('pg_dump') }, async () => {
   await psql(
     '-c',
