@@ -161,6 +161,7 @@ test('a host nobody knows is an error that names it and says what to type', asyn
   await assert.rejects(resolver.resolve(HOST, signal), {
     kind: 'resolve',
     message: `could not translate host name "${HOST}" to address`,
+    detail: /^queryA ENOTFOUND .*; /,
     hint: /--hostaddr/,
   })
 })

@@ -2,6 +2,8 @@
 
 import { pause } from '../abort.js'
 import { type Clock, systemClock } from '../clock.js'
+import type { Target } from '../config/targets.js'
+import { checkStartable } from '../endpoints/availability.js'
 import { ProxyError } from '../errors.js'
 import type { ConnectedWorkspace } from '../workspace/connect-workspace.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
@@ -60,8 +62,13 @@ export async function startInstance(invocation: Invocation): Promise<number> {
       stderr.write(`${database.name} is ${database.apiState} already.\n`)
       return 0
     }
+    checkStartable(database)
     if (database.state === 'stopped') await use.workspace.startDatabase(database, use.signal)
-    await untilState({ database, use, reached: isUp, clock: systemClock, stderr })
+    const reached = (now: LakebaseDatabase): boolean => {
+      checkStartable(now)
+      return isUp(now)
+    }
+    await untilState({ database, use, reached, clock: systemClock, stderr })
     return 0
   })
 }
@@ -109,7 +116,7 @@ interface Progress {
 
 async function untilState({ database, use, reached, clock, stderr }: Progress): Promise<void> {
   const startedAt = clock.now()
-  const target = { kind: 'provisioned', instance: database.name } as const
+  const target = targetOf(database)
   let shown = ''
   for (;;) {
     const now = await use.workspace.findDatabase(target, use.signal)
@@ -127,6 +134,13 @@ async function untilState({ database, use, reached, clock, stderr }: Progress): 
     }
     await pause(clock, POLL_MS, use.signal)
   }
+}
+
+/** What it was found as, so that no other is found while we wait. */
+function targetOf({ kind, name }: LakebaseDatabase): Target {
+  if (kind === 'provisioned') return { kind, instance: name }
+  const [, project = '', , branch = '', , endpoint = ''] = name.split('/')
+  return { kind, project, branch, endpoint }
 }
 
 function isUp({ state }: LakebaseDatabase): boolean {

@@ -34,9 +34,11 @@ export async function runProgram(
       exitCode = await command.run!(invocationOf(command, parsed, program, surroundings))
     },
   })
-  tree.hook('preSubcommand', (_, subcommand) => {
-    found = subcommand
-  })
+  for (const parent of [tree, ...tree.commands]) {
+    parent.hook('preSubcommand', (_, subcommand) => {
+      found = subcommand
+    })
+  }
   try {
     await tree.parseAsync([...words], { from: 'user' })
   } catch (error) {

@@ -36,3 +36,10 @@ export function refusalByState(
       })
   }
 }
+
+/** A disabled endpoint, or an instance that is being deleted, would be waited for in vain. Errors: kind `stopped`. */
+export function checkStartable(database: LakebaseDatabase): void {
+  if (database.state === 'stopped') return
+  const refusal = refusalByState(database, { autoStart: false })
+  if (refusal !== undefined) throw refusal
+}

@@ -9,7 +9,7 @@ import { ProxyError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { LookUp } from '../workspace/look-up.js'
 import type { LakebaseDatabase, Workspace } from '../workspace/workspace.js'
-import { refusalByState } from './availability.js'
+import { checkStartable } from './availability.js'
 
 export interface StarterOptions {
   database: LookUp<LakebaseDatabase>
@@ -71,13 +71,6 @@ export class Starter {
       limit.release()
     }
   }
-}
-
-/** A disabled endpoint, or an instance that is being deleted, would be waited for in vain. */
-function checkStartable(database: LakebaseDatabase): void {
-  if (database.state === 'stopped') return
-  const refusal = refusalByState(database, { autoStart: true })
-  if (refusal !== undefined) throw refusal
 }
 
 function notInTime(database: LakebaseDatabase, timeoutMs: number): ProxyError {
