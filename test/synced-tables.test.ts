@@ -315,6 +315,28 @@ test("waiting for a table that fails ends with the API's own words", async (t) =
   })
 })
 
+test('waiting bears a table that is offline for a moment, and not one that stays so', async (t) => {
+  let isBack = true
+  const { client, clock } = await setUp(t, ({ method, path }) => {
+    if (method === 'POST') return { body: {} }
+    if (!path.startsWith(OLD_PATH)) return undefined
+    const detailed_state =
+      isBack && clock.now() > 30_000 ? 'SYNCED_TABLE_ONLINE' : 'SYNCED_TABLED_OFFLINE'
+    return { body: { data_synchronization_status: { detailed_state } } }
+  })
+  const wait = async () => {
+    const created = await createSyncedTable(client, provisioned, ORDERS, patience)
+    const options = { clock, signal: patience, onState: () => {} }
+    return whileAdvancing(clock, waitForSyncedTable(client, created, options))
+  }
+  assert.equal((await wait()).state, 'online')
+  isBack = false
+  await assert.rejects(wait(), {
+    message: 'synced table main.app.orders is offline',
+    detail: 'SYNCED_TABLE_OFFLINE',
+  })
+})
+
 test('a creation that the operation reports as failed ends the wait', async (t) => {
   const { client, clock } = await setUp(t, ({ method, path }) =>
     method === 'POST'

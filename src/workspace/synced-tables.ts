@@ -25,6 +25,8 @@ const PROVISIONED = '/api/2.0/database/synced_tables'
 const AUTOSCALING = `${POSTGRES}/synced_tables`
 const MIN_POLL_MS = 2_000
 const MAX_POLL_MS = 10_000
+// On its way to be online a table may be offline for a moment; one that stays so will not be.
+const OFFLINE_PATIENCE_MS = 60_000
 
 /** A table just asked for: on Autoscaling, `operation` tells of its creation. */
 export interface CreatedSyncedTable {
@@ -163,11 +165,15 @@ export async function waitForSyncedTable(
 ): Promise<SyncedTable> {
   const { clock, onState, signal } = options
   let { table, operation } = created
+  let notOfflineAt = clock.now()
   onState(table)
   for (let pollMs = MIN_POLL_MS; ; pollMs = Math.min(pollMs * 1.5, MAX_POLL_MS)) {
     if (table.state === 'online') return table
-    if (table.state === 'failed') {
-      throw new ProxyError('target', `synced table ${table.name} failed`, {
+    if (table.state !== 'offline') notOfflineAt = clock.now()
+    const staysOffline = clock.now() - notOfflineAt > OFFLINE_PATIENCE_MS
+    if (table.state === 'failed' || staysOffline) {
+      const what = staysOffline ? 'is offline' : 'failed'
+      throw new ProxyError('target', `synced table ${table.name} ${what}`, {
         detail: [table.apiState, table.message].filter((text) => text !== undefined).join(': '),
         hint: 'Look at its pipeline in the workspace; delete the table before creating it again.',
       })
