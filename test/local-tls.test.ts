@@ -59,9 +59,33 @@ test('a client that does not take the certificate is one line in the log, with t
   const { port, log } = await proxyBefore(t, emulator, { localTls: 'auto' })
   const conninfo = `host=localhost port=${port} sslmode=verify-full sslrootcert=${emulator.caFile}`
   await psql(conninfo, 'select 1')
-  const { facts } = await log.seen(({ level }) => level === 'info')
+  const { facts } = await log.seen(({ message }) => message === 'session ended')
   assert.equal(facts.outcome, 'no startup packet')
   assert.match(String(facts.reason), /^TLS with the client failed: .*unknown ca/i)
+})
+
+test('the path of the CA is said at the start', async (t) => {
+  const { daemon, log } = await proxyBefore(t, emulator, { localTls: 'auto' })
+  const { facts } = await log.seen(({ message }) => /local TLS/.test(message))
+  assert.equal(facts.sslrootcert, daemon.localCaFile)
+})
+
+test('an idle client is let go over TLS by an end, and by nothing before it', async (t) => {
+  const clock = new FakeClock()
+  const { port, daemon } = await proxyBefore(t, emulator, { localTls: 'auto', clock })
+  const client = new RawClient(await tlsTo(t, port))
+  await client.logIn({ user: 'anybody' })
+  const rest = readAll(client.socket)
+  const drained = daemon.drain()
+  let isOver = false
+  const over = drained.then(() => {
+    isOver = true
+  })
+  while (!isOver) await clock.advance(250)
+  await over
+  assert.equal((await rest).length, 0)
+  assert.equal(client.socket.errored, null)
+  assert.equal(await drained, true)
 })
 
 test('JDBC with sslmode=require is in', { skip: needsJava() }, async (t) => {
@@ -205,6 +229,22 @@ test('the user’s own certificate is shown, and a renewed one after a day', asy
   await until(async () => /second/.test((await shown(t, port)).peer.subjectAltName!) || undefined)
 })
 
+test('a reload shows a renewed certificate at once, and is refused with one that does not work', async (t) => {
+  const own = await ownCertificate(t, 'first')
+  const { port, daemon, settings } = await proxyBefore(t, emulator, {
+    ...{ localTlsCert: own.cert, localTlsKey: own.key },
+  })
+  const [target] = daemon.targets
+  const renewed = await ownCertificate(t, 'second')
+  await copyFile(renewed.cert, own.cert)
+  await assert.rejects(daemon.reload(settings()), /do not work/)
+  assert.match((await shown(t, port)).peer.subjectAltName!, /first/)
+  await copyFile(renewed.key, own.key)
+  await daemon.reload(settings())
+  assert.match((await shown(t, port)).peer.subjectAltName!, /second/)
+  assert.equal(daemon.targets[0], target, 'no target changes for it')
+})
+
 test('a key that others can read, and one that is not the certificate’s, are refused', async (t) => {
   const [own, other] = [await ownCertificate(t, 'own'), await ownCertificate(t, 'other')]
   const open = (cert: string, key: string) =>
@@ -230,9 +270,10 @@ test('a TLS hello without SSLRequest is closed without a byte, and one line in t
     const secured = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
     await new Promise((resolve) => secured.on('error', resolve).on('close', resolve))
     assert.equal(secured.bytesRead, 0)
-    const { facts } = await log.seen(({ level }) => level === 'info')
+    const { facts } = await log.seen(({ message }) => message === 'session ended')
     assert.match(String(facts.reason), /sslnegotiation=direct is not supported/)
-    assert.equal(log.lines.filter(({ level }) => level !== 'debug').length, 1)
+    const ends = log.lines.filter(({ message }) => message === 'session ended')
+    assert.deepEqual([ends.length, ends[0]!.level], [1, 'info'])
   }
 })
 
@@ -242,7 +283,7 @@ test('a client that wants TLS where there is none is one line in the log, with w
   const { port, log } = await proxyBefore(t, emulator)
   const { stderr } = await psql(`host=127.0.0.1 port=${port} sslmode=require`, 'select 1')
   assert.match(stderr, /server does not support SSL/)
-  const { facts } = await log.seen(({ level }) => level === 'info')
+  const { facts } = await log.seen(({ message }) => message === 'session ended')
   assert.match(String(facts.reason), /sslmode=disable .*--local-tls=auto/)
 })
 

@@ -228,14 +228,20 @@ export class Daemon {
         : new Resolver({ servers: settings.resolver, clock: this.#clock }),
       localTls: same('localTls')
         ? before!.localTls
-        : await LocalTls.open({
-            setting: settings.localTls,
-            stateDir: this.#options.stateDir,
-            addresses,
-            clock: this.#clock,
-            log: this.#options.log,
-          }),
+        : await this.#openLocalTls(settings.localTls, addresses),
     }
+  }
+
+  async #openLocalTls(
+    setting: ProxySettings['localTls'],
+    addresses: readonly string[],
+  ): Promise<LocalTls | undefined> {
+    const { stateDir, log } = this.#options
+    const localTls = await LocalTls.open({ setting, stateDir, addresses, clock: this.#clock, log })
+    if (localTls?.caFile !== undefined) {
+      log.info({ sslrootcert: localTls.caFile }, 'clients may verify local TLS with this CA')
+    }
+    return localTls
   }
 
   /** All of them, or none; what can be used again of `leaving` is theirs only then. */
