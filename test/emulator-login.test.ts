@@ -168,6 +168,8 @@ test('a CancelRequest over TLS, and one in plaintext, ends the query it names', 
     })
     await client.connect()
     const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
+    const running = `select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'`
+    while ((await control.query(running)).length === 0);
     await cancel(client, ssl)
     await cancelled
     await client.end()

@@ -65,14 +65,15 @@ interface ProgramOptions {
 function runWithProxy(options: ProgramOptions): Promise<number> {
   const { words, address, password, surroundings } = options
   const [program = '', ...args] = words
-  const child = spawn(program, args, {
-    stdio: 'inherit',
-    env: programEnvironment(surroundings.env, address, password),
-  })
+  // Heard before there is a program: one that has been started must never be left behind.
   const stopListening = surroundings.onSignal((signal) => {
     // Ctrl-C went to every process of the terminal: said twice, psql would quit at the second.
     if (signal === 'SIGINT' && surroundings.stdin.isTTY) return
     child.kill(signal)
+  })
+  const child = spawn(program, args, {
+    stdio: 'inherit',
+    env: programEnvironment(surroundings.env, address, password),
   })
   return new Promise<number>((resolve, reject) => {
     child.on('error', (error: NodeJS.ErrnoException) => {
