@@ -6,8 +6,9 @@ import { beforeEach, test } from 'node:test'
 
 import type { StepResult } from '../src/commands/doctor-report.js'
 import { servicePrincipal, userWithoutRole } from '../src/emulator/inventory.js'
-import { cli } from './support/cli.js'
+import { cli, cliHere } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
+import { proxyBefore } from './support/proxy.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -22,7 +23,7 @@ beforeEach(() => {
 
 async function doctor(target: string, env: Record<string, string> = {}, ...flags: string[]) {
   const args = ['doctor', target, '--json', '--no-admin', '--port', `${PORT}`, ...flags]
-  const { code, stdout, stderr } = await cli(args, { ...emulator.env, ...env })
+  const { code, stdout, stderr } = await cliHere(args, { env: { ...emulator.env, ...env } })
   const steps = (stdout === '' ? [] : JSON.parse(stdout)) as StepResult[]
   const of = (outcome: string): StepResult[] => steps.filter((step) => step.outcome === outcome)
   return { code, stderr, steps, failed: of('failed'), warnings: of('warning') }
@@ -123,6 +124,20 @@ const broken: [
     /instances start stopped-instance/,
   ],
   [
+    'an instance that has no host yet',
+    async () => {
+      const instance = control.instance('second-instance') as { readWriteHost: string | undefined }
+      const { readWriteHost } = instance
+      instance.readWriteHost = undefined
+      const result = await doctor('second-instance')
+      instance.readWriteHost = readWriteHost
+      return result
+    },
+    'target',
+    /"second-instance" has no host yet/,
+    /try again in a minute/,
+  ],
+  [
     'DNS that is dead',
     () => doctor('demo-instance', { LAKEBASE_PROXY_RESOLVER: '127.0.0.1:1' }),
     'DNS',
@@ -168,6 +183,22 @@ for (const [what, run, step, cause, fix] of broken) {
   })
 }
 
+test('where the roles are not ours to see, a refused login is joined by a warning that says so', async () => {
+  control.failApi('roles', { status: 403, errorCode: 'PERMISSION_DENIED', message: 'no' })
+  const { code, failed, warnings } = await doctor(ENDPOINT, {
+    DATABRICKS_TOKEN: userWithoutRole.pat!,
+  })
+  assert.equal(code, 1)
+  assert.deepEqual(
+    failed.map(({ step }) => step),
+    ['login'],
+  )
+  assert.deepEqual(
+    warnings.map(({ step, fix }) => [step, fix]),
+    [['roles', 'Ask somebody who sees them whether there is a role "nora@example.com".']],
+  )
+})
+
 test('a clock two hours off is a warning with its fix, and the rest works all the same', async () => {
   control.behaviour.clockSkewMs = 2 * 3600_000
   const { code, warnings } = await doctor('demo-instance')
@@ -202,6 +233,17 @@ test('a local port that another program holds is a failure that names a free one
   assert.equal(failed.length, 1)
   assert.match(failed[0]!.text, new RegExp(`port ${PORT} on 127.0.0.1 is in use`))
   assert.match(failed[0]!.fix ?? '', /--port \d+ is free/)
+})
+
+test('a local port that a running lakebase-proxy holds is a warning', async (t) => {
+  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const adminPort = new URL(daemon.adminUrl!).port
+  const args = ['doctor', 'demo-instance', '--json', '--port', `${port}`, '--admin-port', adminPort]
+  const { code, stdout } = await cliHere(args, { env: { ...emulator.env } })
+  const last = (JSON.parse(stdout) as StepResult[]).at(-1)
+  assert.equal(code, 0)
+  assert.deepEqual([last?.step, last?.outcome], ['local port', 'warning'])
+  assert.match(last?.text ?? '', /held by a lakebase-proxy/)
 })
 
 async function freePort(): Promise<number> {

@@ -3,7 +3,7 @@
 import net from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
-import { LinkedAbort } from '../abort.js'
+import { LinkedAbort, waitFor } from '../abort.js'
 import { systemClock } from '../clock.js'
 import type { TargetSettings } from '../config/settings.js'
 import type { LoginCredential } from '../credentials/credentials.js'
@@ -16,9 +16,12 @@ import { refusalError } from '../upstream/refusal.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { toWireText } from '../wire/frontend.js'
 import type { ConnectedWorkspace } from '../workspace/connect-workspace.js'
+import type { DatabaseRole } from '../workspace/roles.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
 import type { DoctorReport } from './doctor-report.js'
 
+// The system's look-up may hang for much longer, and does not hear of a Ctrl-C.
+const DNS_LIMIT_MS = 10_000
 const TCP_LIMIT_MS = 5_000
 const ROUND_TRIPS = 3
 
@@ -27,7 +30,7 @@ export async function resolveAddresses(
   report: DoctorReport,
   { hostaddr }: TargetSettings,
   host: string,
-  servers: readonly string[],
+  { servers, signal }: { servers: readonly string[]; signal: AbortSignal },
 ): Promise<readonly string[]> {
   if (hostaddr !== undefined) {
     report.skip('DNS', `hostaddr ${hostaddr} is dialled for ${host}`)
@@ -35,16 +38,21 @@ export async function resolveAddresses(
   }
   const resolver = new Resolver({ servers, clock: systemClock })
   const found = await report.step('DNS', async () => {
+    const limit = new LinkedAbort(signal)
+    limit.abortAfter(systemClock, DNS_LIMIT_MS, () => new Error('timeout expired'))
     const [system, direct] = await Promise.allSettled([
-      resolver.bySystem(host),
-      resolver.byServers(host),
-    ])
+      waitFor(resolver.bySystem(host), limit.signal),
+      waitFor(resolver.byServers(host), limit.signal),
+    ]).finally(() => limit.release())
     const said = (answer: typeof system): string =>
-      answer.status === 'fulfilled' ? answer.value.addresses.join(', ') : 'no answer'
+      answer.status === 'fulfilled'
+        ? answer.value.addresses.join(', ')
+        : `no answer (${(answer.reason as Error).message})`
     const text = `${host}: by the system ${said(system)}; by DNS servers ${said(direct)}`
     const good = [system, direct].find((answer) => answer.status === 'fulfilled')
     if (good?.status !== 'fulfilled') {
       throw new ProxyError('resolve', `could not translate host name "${host}" to address`, {
+        detail: text,
         hint: 'Check the network or a VPN; or name a DNS server that knows it with --resolver IP, or its address with --hostaddr IP.',
       })
     }
@@ -112,16 +120,23 @@ async function checkLogin(
   const { target, signal } = check
   const user = credential.user ?? target.user
   const { database } = target
+  let rolesAreHidden = false
   const ready = await report.step('login', async () => {
     const parameters = { user, database, application_name: 'lakebase-proxy doctor' }
     const wire = new Map(Object.entries(parameters).map(([name, text]) => [name, toWireText(text)]))
     const result = await login(socket, wire, credential, signal)
     if (result.outcome === 'refused') {
       const error = refusalError(result, { user, method: credential.method })
-      throw (await missingRole(check, user, error)) ?? error
+      const roles = await rolesOf(check)
+      rolesAreHidden = roles === undefined && credential.method === 'token'
+      throw roles === undefined ? error : (missingRole(roles, check, user, error) ?? error)
     }
     return { value: true, text: `role ${user}, database ${database}` }
   })
+  if (rolesAreHidden) {
+    const fix = `Ask somebody who sees them whether there is a role "${user}".`
+    report.warn('roles', 'the workspace does not let us see which roles there are', fix)
+  }
   if (ready === undefined) return report.skip('query', 'not logged in')
   await report.step('query', async () => {
     const version = await askServer(socket, 'select version()', signal)
@@ -132,20 +147,28 @@ async function checkLogin(
   })
 }
 
-/** The role list says more than the server does, where the workspace lets us read it. */
-async function missingRole(
-  { workspace, database, signal }: ServerCheck,
+/** Undefined where the workspace does not let us read the list, and for a static URL. */
+async function rolesOf({
+  workspace,
+  database,
+  signal,
+}: ServerCheck): Promise<readonly DatabaseRole[] | undefined> {
+  if (database === undefined) return undefined
+  return workspace?.listRoles(database, signal).catch(() => undefined)
+}
+
+/** The role list says more than the server does. */
+function missingRole(
+  roles: readonly DatabaseRole[],
+  { database }: ServerCheck,
   user: string,
   refused: ProxyError,
-): Promise<ProxyError | undefined> {
-  if (workspace === undefined || database === undefined) return undefined
-  const roles = await workspace.listRoles(database, signal).catch(() => undefined)
-  if (roles === undefined) return undefined
+): ProxyError | undefined {
   const role = roles.find(({ name }) => name === user)
   if (role?.login === 'token') return undefined
   const message =
     role === undefined
-      ? `role "${user}" does not exist in ${database.name}`
+      ? `role "${user}" does not exist in ${database?.name}`
       : `role "${user}" does not log in with a token`
   return new ProxyError('identity', message, {
     cause: refused,

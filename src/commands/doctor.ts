@@ -10,7 +10,7 @@ import type { TargetSettings } from '../config/settings.js'
 import { type LoginCredential, NativeCredentials } from '../credentials/credentials.js'
 import { workspaceOpener } from '../daemon/workspace-opener.js'
 import { refusalByState } from '../endpoints/availability.js'
-import { hostOf } from '../endpoints/endpoints.js'
+import { hostIn, hostOf } from '../endpoints/endpoints.js'
 import { ProxyError } from '../errors.js'
 import type { ConnectedWorkspace } from '../workspace/connect-workspace.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
@@ -151,7 +151,10 @@ async function findTarget(
   const refusal = refusalByState(value, target)
   // It is found, and what follows can still be tried; but nobody will get in.
   const text = `${value.kind} ${value.name}, ${value.apiState}`
-  if (refusal === undefined) return { value, text }
+  if (refusal === undefined) {
+    hostOf(target, value) // or it says why there is none
+    return { value, text }
+  }
   const fix = refusal.hint
   return { value, text: `${text}: ${refusal.message}`, outcome: 'failed' as const, fix }
 }
@@ -164,13 +167,17 @@ async function checkConnection(
   signal: AbortSignal,
 ): Promise<void> {
   const isNamed = target.target.kind === 'static' || target.target.kind === 'host'
+  const steps = ['DNS', 'TCP', 'TLS', 'login', 'query']
   if (database === undefined && !isNamed) {
-    const steps = ['DNS', 'TCP', 'TLS', 'login', 'query']
     for (const step of steps) report.skip(step, 'there is no target to connect to')
     return
   }
-  const host = hostOf(target, database)
-  const addresses = await resolveAddresses(report, target, host, servers)
+  const host = hostIn(target, database)
+  if (host === undefined) {
+    for (const step of steps) report.skip(step, 'it has no host')
+    return
+  }
+  const addresses = await resolveAddresses(report, target, host, { servers, signal })
   const check = { target, host, addresses, credential, refusal, database, workspace, signal }
   await checkServer(report, check)
 }

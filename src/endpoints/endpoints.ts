@@ -128,7 +128,8 @@ export function hostOf(target: TargetSettings, database: LakebaseDatabase | unde
   })
 }
 
-function hostIn(
+/** The same, or undefined when there is none. */
+export function hostIn(
   { target, readOnly }: TargetSettings,
   database: LakebaseDatabase | undefined,
 ): string | undefined {
