@@ -4,10 +4,16 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
+import type { TLSSocket } from 'node:tls'
 
 import type pg from 'pg'
 
+import { ProxyError } from '../src/errors.js'
 import { Pipe } from '../src/session/pipe.js'
+import { Session, type SessionObserver } from '../src/session/session.js'
+import { Cancels } from '../src/upstream/cancel.js'
+import type { UpstreamTls } from '../src/upstream/tls-context.js'
+import { startupMessage } from '../src/wire/frontend.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { cancel, connectedClient, proxyBefore, run } from './support/proxy.js'
@@ -330,3 +336,42 @@ async function say(from: Socket, to: Socket, bytes: Buffer): Promise<void> {
   }
   assert.deepEqual(heard, bytes)
 }
+
+test('a session that is ended in the moment of its login ends', async () => {
+  const [client, accepted] = await socketPair()
+  const [upstream, server] = await socketPair()
+  const observer: SessionObserver = {
+    ...{ opened() {}, phaseEnded() {}, connected() {}, failed() {}, cancelled() {} },
+    closed: (_, outcome) => outcomes.push(outcome),
+  }
+  const outcomes: string[] = []
+  const endpoint = { host: 'h', port: 1, addresses: ['127.0.0.1'], database: undefined }
+  const clock = new FakeClock()
+  const session: Session = new Session(accepted, {
+    ...{ target: 't', localTls: undefined, requireTls: false, clientAuth: undefined, clock },
+    ...{ handshakeTimeoutMs: 1_000, idleTimeoutMs: 0, observer },
+    door: { check() {}, enter: () => () => {} },
+    cancels: new Cancels({
+      ...{ dialOptions: { tls: {} as UpstreamTls, clock, dialled() {} }, clock },
+      ...{ resolve: async () => endpoint, routes: new Map() },
+    }),
+    connector: {
+      async connect() {
+        queueMicrotask(() => session.end(new ProxyError('stopping', 'the proxy is shutting down')))
+        const socket = upstream as TLSSocket
+        const who = { user: 'u', database: 'd', key: undefined }
+        return {
+          upstream: { socket, address: '127.0.0.1' },
+          endpoint,
+          greeting: readyForQuery,
+          ...who,
+        }
+      },
+    },
+  })
+  client.write(startupMessage(new Map([['user', 'u']])))
+  await session.done
+  assert.deepEqual(outcomes, ['ended by shutdown'])
+  await readAll(server)
+  client.destroy()
+})

@@ -102,7 +102,7 @@ export class Session implements SessionView {
   applicationName: string | undefined
   database: string | undefined
   lastError: ProxyError | undefined
-  /** Resolves when nothing of the session is left; never rejects. */
+  /** Resolves when it is over: at the most, the last words to a client that failed are under way. Never rejects. */
   readonly done: Promise<void>
 
   readonly #socket: Socket
@@ -241,6 +241,7 @@ export class Session implements SessionView {
       client.write(greeting)
       this.#pipe = new Pipe(client, upstream.socket, { clock, idleTimeoutMs, greeting })
       observer.connected(this)
+      if (this.#ending.signal.aborted) this.#pipe.destroy('ended by shutdown') // a moment ago
       const outcome = await this.#pipe.done
       unregister()
       const upstreamFirst = outcome === 'closed' && this.#pipe.endedFirst === 'upstream'
