@@ -2,7 +2,18 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
@@ -67,4 +78,53 @@ test('what the compiled sources import is a dependency, or the optional peer', (
       assert.ok(allowed.has(name), `${path} imports ${name}`)
     }
   }
+})
+
+test('an empty project imports the tarball as ESM, with its types, and starts a proxy', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'lakebase-proxy-test-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const npm = ['pack', '--ignore-scripts', '--pack-destination', folder]
+  const tarball = execFileSync('npm', npm, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const home = join(folder, 'node_modules', 'lakebase-proxy')
+  mkdirSync(home, { recursive: true })
+  execFileSync('tar', ['-xzf', join(folder, tarball.trim()), '-C', home, '--strip-components=1'])
+  // What npm would install beside it, and the compiler's; nothing else can be found from there.
+  for (const name of [...Object.keys(manifest.dependencies), '@types/node']) {
+    mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true })
+    symlinkSync(resolve('node_modules', name), join(folder, 'node_modules', name), 'junction')
+  }
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+  writeFileSync(
+    join(folder, 'use.ts'),
+    `import { ProxyError, type RunningProxy, type StartProxyOptions, startProxy } from 'lakebase-proxy'
+
+const options: StartProxyOptions = {
+  targets: ['postgresql://app:secret@db.example.com/app', { target: 'shop', readOnly: true }],
+  port: 0,
+  drainTimeout: '5s',
+  env: { DATABRICKS_HOST: 'http://127.0.0.1:1', DATABRICKS_TOKEN: 'none' },
+}
+const proxy: RunningProxy = await startProxy(options)
+for (const { target, port, addresses } of proxy.addresses) {
+  console.log(target.length > 0, port > 0, addresses[0]?.endsWith(String(port)))
+}
+const drained: boolean = await proxy.drain()
+await proxy.close()
+console.log(drained, proxy.adminUrl)
+// @ts-expect-error: there is no such setting
+await startProxy({ targets: ['shop'], prot: 0 }).catch((error: unknown) => {
+  if (error instanceof ProxyError) console.log(error.kind)
+})
+`,
+  )
+  const flags = ['--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node']
+  const compiler = resolve('node_modules', 'typescript', 'bin', 'tsc')
+  const run = (...args: string[]): string =>
+    execFileSync(process.execPath, args, { cwd: folder, encoding: 'utf8' })
+  assert.equal(run(compiler, ...flags, 'use.ts'), '')
+  // Ends by itself: nothing that was started holds the process.
+  assert.equal(run('use.js'), 'true true true\ntrue true true\ntrue undefined\nconfig\n')
 })
