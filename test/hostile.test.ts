@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import type { CertificateKind } from '../src/emulator/front.js'
 import type { FrontFault, FrontPhase } from '../src/emulator/front-faults.js'
 import { RawClient, type ServerSaid, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
-import { type World, worldBefore } from './chaos/world.js'
+import { type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
 import { connectedClient } from './support/proxy.js'
 
@@ -218,4 +218,16 @@ test('a server that resets once it has let the client in is not asked again: 080
   assert.equal(said.code, '08006')
   assert.equal(said.message, 'server closed the connection unexpectedly during login')
   await assertServes(world)
+})
+
+test('a client that was refused and does not hang up is let go when the proxy ends, at once', async (t) => {
+  const world = await worldBefore(t, emulator)
+  control.failFront({ at: 'ssl-request', answer: 'N' }, 1)
+  const client = await RawClient.connect(world.port)
+  assert.ok(typeof (await client.login({ user: 'anyone', database })) === 'object')
+  const { listener } = world.daemon.targets[0]!
+  assert.equal([...listener.sessions].length, 1) // until its socket is closed
+  await within(1_000, world.daemon.close())
+  assert.equal([...listener.sessions].length, 0)
+  client.socket.destroy()
 })

@@ -10,6 +10,8 @@ export type ApiFault =
       readonly body?: string
     }
   | { readonly how: 'reset' | 'hang' | 'garbage' }
+  /** Mints what has expired already. */
+  | { readonly how: 'expired' }
   /** Answers rightly, but late. */
   | { readonly delayMs: number }
 

@@ -20,6 +20,8 @@ import type { TokenOffice } from './tokens.js'
 export interface FrontConnection {
   /** 1, 2, 3, … in the order of arrival. */
   readonly id: number
+  /** The port it came from. */
+  readonly remotePort: number | undefined
   phase: 'handshake' | 'login' | 'relay' | 'cancel'
   host: string | undefined
   /** As in the StartupMessage. */
@@ -89,6 +91,7 @@ export async function startFront(options: FrontOptions): Promise<Front> {
     socket.on('error', () => {}) // an owner from the first tick; its end is seen as 'close'
     const connection: FrontConnection = {
       id: ++accepted,
+      remotePort: socket.remotePort,
       phase: 'handshake',
       host: undefined,
       parameters: new Map(),

@@ -116,7 +116,7 @@ async function answer(
   if (calls.length > MAX_RECORDED_CALLS) calls.shift()
 
   const fault = options.faults.take(api)
-  if (fault !== undefined && 'how' in fault) {
+  if (fault !== undefined && 'how' in fault && fault.how !== 'expired') {
     if (fault.how === 'reset') request.socket.resetAndDestroy()
     if (fault.how === 'garbage') response.writeHead(200).end('<html>Sign in</html>')
     return
@@ -129,7 +129,11 @@ async function answer(
     send(response, status, text, options, fault.headers)
     return
   }
+  const { behaviour } = options
+  const { tokenTtlMs } = behaviour
+  if (fault !== undefined && 'how' in fault) behaviour.tokenTtlMs = -5_000
   const reply = handle(request, url, body, route, options)
+  behaviour.tokenTtlMs = tokenTtlMs
   send(response, reply.status ?? 200, JSON.stringify(reply.body), options)
 }
 

@@ -198,7 +198,7 @@ function tailAfter(tail: number, chunk: Buffer): number {
   return (tail % (2 ** 48 / shift)) * shift + chunk.readUIntBE(0, length)
 }
 
-function onceClosed(socket: Socket): Promise<void> {
+export function onceClosed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     if (socket.closed) resolve()
     else socket.once('close', () => resolve())

@@ -18,7 +18,7 @@ import { type CancelRequest, fromWireText, type StartupMessage } from '../wire/f
 import type { ClientAuth } from './client-auth.js'
 import { clientHandshake } from './client-handshake.js'
 import { ClientLeaving, ClientLeft } from './client-leaving.js'
-import { Pipe, type PipeOutcome } from './pipe.js'
+import { onceClosed, Pipe, type PipeOutcome } from './pipe.js'
 
 export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe' | 'cancel'
 
@@ -115,6 +115,7 @@ export class Session implements SessionView {
     },
   }
   #phaseAt: number
+  #outcome: SessionOutcome | undefined
   #pipe: Pipe | undefined
 
   constructor(socket: Socket, deps: SessionDeps) {
@@ -126,6 +127,7 @@ export class Session implements SessionView {
     this.#deps = deps
     this.done = this.#run()
       .catch((error: unknown) => this.#fail(socket, error))
+      .then(() => onceClosed(socket))
       .finally(() => this.#ending.release())
   }
 
@@ -153,6 +155,7 @@ export class Session implements SessionView {
 
   /** Ends the session now, in whatever phase it is. */
   end(error: ProxyError): void {
+    if (this.#outcome !== undefined) this.#socket.destroy() // its client was told, and does not hang up
     this.#ending.abort(error)
     this.#pipe?.destroy('ended by shutdown')
   }
@@ -281,6 +284,7 @@ export class Session implements SessionView {
   }
 
   #closed(outcome: SessionOutcome, reason: string | undefined): void {
+    this.#outcome = outcome
     this.#endPhase()
     this.#deps.observer.closed(this, outcome, reason)
   }

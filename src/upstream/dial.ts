@@ -158,7 +158,8 @@ const CERTIFICATE_ERROR =
   /^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH)/
 
 function certificateError(error: unknown, host: string): ProxyError | undefined {
-  const { code, message } = error as { code?: string; message: string }
+  // OpenSSL's messages are for its authors; `reason` is the part that says something.
+  const { code, message, reason } = error as { code?: string; message: string; reason?: string }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return new ProxyError('tls', `server certificate does not match host name "${host}"`, {
       cause: error,
@@ -177,7 +178,10 @@ function certificateError(error: unknown, host: string): ProxyError | undefined 
     )
   }
   if (code?.startsWith('ERR_SSL_') || code === 'EPROTO') {
-    return new ProxyError('tls', `TLS with "${host}" failed: ${message}`, { cause: error })
+    return new ProxyError('tls', `TLS with "${host}" failed: ${reason ?? message}`, {
+      cause: error,
+      hint: 'Something between here and the server may tamper with the connection; "lakebase-proxy doctor" tries each step.',
+    })
   }
   return undefined
 }

@@ -44,6 +44,8 @@ export class Relay {
   to: { host?: string; port: number }
   /** Replaces the plan. */
   plan: (index: number) => readonly RelayFault[]
+  /** Told of each fault when it takes effect. */
+  onMet: (connection: RelayedConnection, fault: RelayFault) => void = () => {}
   /** Every connection since start. */
   readonly connections: RelayedConnection[] = []
   readonly #server: Server
@@ -56,7 +58,11 @@ export class Relay {
     server.on('connection', (dialer: Socket) => {
       const faults = this.plan(this.connections.length)
       const target = net.connect({ host: '127.0.0.1', ...this.to, noDelay: true, ...HALF_OPEN })
-      this.connections.push(new RelayedConnection(dialer, target, faults))
+      const connection: RelayedConnection = new RelayedConnection(dialer, target, {
+        faults,
+        onMet: (fault) => this.onMet(connection, fault),
+      })
+      this.connections.push(connection)
       for (const look of [...this.#waiting]) look()
     })
   }
@@ -115,13 +121,19 @@ export class RelayedConnection {
   targetPort: number | undefined
   readonly #sockets: { readonly up: Socket; readonly down: Socket }
   readonly #faults: readonly RelayFault[]
+  readonly #onMet: (fault: RelayFault) => void
   readonly #held = { up: Promise.resolve(), down: Promise.resolve() }
   #swallowing = false
 
   /** `up` is read from the dialer, `down` from the target. */
-  constructor(dialer: Socket, target: Socket, faults: readonly RelayFault[]) {
+  constructor(
+    dialer: Socket,
+    target: Socket,
+    options: { faults: readonly RelayFault[]; onMet: (fault: RelayFault) => void },
+  ) {
     this.#sockets = { up: dialer, down: target }
-    this.#faults = faults
+    this.#faults = options.faults
+    this.#onMet = options.onMet
     this.dialerPort = dialer.remotePort
     this.left = new Promise((resolve) => {
       const gone = (): void => {
@@ -136,8 +148,11 @@ export class RelayedConnection {
     target.once('connect', () => {
       this.targetPort = target.localPort
     })
-    void this.#flow('up', dialer, target)
-    void this.#flow('down', target, dialer)
+    // Not at once: what takes effect before the first byte has an onMet that names this connection.
+    queueMicrotask(() => {
+      void this.#flow('up', dialer, target)
+      void this.#flow('down', target, dialer)
+    })
   }
 
   reset(): void {
@@ -248,7 +263,10 @@ export class RelayedConnection {
   }
 
   #meet<Fault extends RelayFault>(fault: Fault): Fault {
-    if (!this.met.includes(fault)) this.met.push(fault)
+    if (!this.met.includes(fault)) {
+      this.met.push(fault)
+      this.#onMet(fault)
+    }
     return fault
   }
 }

@@ -1,0 +1,134 @@
+/**
+ * What the soak does to the proxy's surroundings, all by chance: the plan of each connection
+ * through a relay, and a bad time for the workspace, DNS, the front door and the clock.
+ */
+
+import type { ApiFault } from '../../src/emulator/api-faults.js'
+import type { EmulatorControl } from '../../src/emulator/control.js'
+import type { FrontFault } from '../../src/emulator/front-faults.js'
+import type { ProxyProcess } from './proxy-process.js'
+import type { Random } from './random.js'
+import type { Direction, RelayFault } from './relay.js'
+
+/** Faults of one connection, mostly none. On TLS a byte may be spoilt too: it must be noticed. */
+export function connectionFaults(random: Random, leg: 'client' | 'upstream'): RelayFault[] {
+  if (random.chance(0.4)) return []
+  const faults = [connectionFault(random, leg)]
+  if (random.chance(0.2)) faults.push(connectionFault(random, leg))
+  return faults
+}
+
+function connectionFault(random: Random, leg: 'client' | 'upstream'): RelayFault {
+  const direction = random.pick<Direction>(['up', 'down'])
+  const kinds = ['delay', 'slice', 'throttle', 'reset', 'black-hole', 'half-close'] as const
+  const how = random.pick(leg === 'upstream' ? [...kinds, 'corrupt' as const] : kinds)
+  switch (how) {
+    case 'delay':
+      return { how, direction, ms: random.between(1, 40) }
+    case 'slice':
+      return { how, direction, bytes: random.between(50, 1_400) }
+    case 'throttle':
+      return { how, direction, bytesPerSecond: random.between(50_000, 500_000) }
+    default:
+      return { how, direction, atByte: place(random, leg) }
+  }
+}
+
+/** Half of them while the connection is made, the others further on. */
+function place(random: Random, leg: 'client' | 'upstream'): number {
+  const handshakeBytes = leg === 'client' ? 500 : 4_000
+  return random.chance(0.5) ? random.between(0, handshakeBytes) : random.between(4_000, 300_000)
+}
+
+export interface WeatherOptions {
+  control: EmulatorControl
+  proxy: ProxyProcess
+  hosts: readonly string[]
+  random: Random
+  signal: AbortSignal
+  /** Counts what was done. */
+  did: (what: string) => void
+}
+
+/**
+ * Until `signal` aborts. None of it may be noticed by a client whose connections are whole: it comes
+ * no faster than tokens of some seconds, and a workspace that hangs, can bear.
+ */
+export async function badWeather(options: WeatherOptions): Promise<void> {
+  await Promise.all([workspace(options), frontDoor(options), dns(options), clock(options)])
+}
+
+async function workspace({ control, random, signal, did }: WeatherOptions): Promise<void> {
+  const faults: Record<string, { fault: ApiFault; times: number; restMs: number }> = {
+    '500': { fault: { status: 500 }, times: 3, restMs: 4_000 },
+    '429': { fault: { status: 429, headers: { 'retry-after': '1' } }, times: 1, restMs: 4_000 },
+    '503': { fault: { status: 503 }, times: 1, restMs: 4_000 },
+    reset: { fault: { how: 'reset' }, times: 3, restMs: 4_000 },
+    garbage: { fault: { how: 'garbage' }, times: 1, restMs: 5_000 },
+    'expired answer': { fault: { how: 'expired' }, times: 1, restMs: 5_000 },
+    slow: { fault: { delayMs: 1_000 }, times: 2, restMs: 5_000 },
+    hang: { fault: { how: 'hang' }, times: 1, restMs: 15_000 },
+  }
+  while (!signal.aborted) {
+    const name = random.pick(Object.keys(faults))
+    const { fault, times, restMs } = faults[name]!
+    const calls = control.callCount('credentials')
+    control.failApi('credentials', fault, times)
+    while (control.callCount('credentials') < calls + times && !signal.aborted)
+      await rest(100, signal)
+    did(`workspace: ${name}`)
+    await rest(restMs, signal)
+  }
+}
+
+/** Before a client has been let in, it is dialled again: nobody may notice. */
+async function frontDoor({ control, random, signal, did }: WeatherOptions): Promise<void> {
+  const phases = ['accept', 'ssl-request', 'tls', 'startup', 'password'] as const
+  while (!signal.aborted) {
+    const fault: FrontFault = random.chance(0.1)
+      ? { at: random.pick(['accept', 'ssl-request', 'tls'] as const), how: 'hang' }
+      : { at: random.pick(phases), how: random.pick(['reset', 'close'] as const) }
+    control.failFront(fault, 1)
+    did(`front door: ${fault.how}`)
+    await rest(random.between(200, 1_500), signal)
+  }
+}
+
+async function dns({ control, hosts, random, signal, did }: WeatherOptions): Promise<void> {
+  while (!signal.aborted) {
+    const failure = random.pick(['NXDOMAIN', 'SERVFAIL', 'REFUSED', 'silence'] as const)
+    for (const host of hosts) control.setDns(host, { addresses: [], failure })
+    did(`DNS: ${failure}`)
+    await rest(random.between(500, 4_000), signal)
+    for (const host of hosts) control.setDns(host, { addresses: ['127.0.0.1'], ttlSeconds: 1 })
+    await rest(random.between(1_000, 4_000), signal)
+  }
+}
+
+/** The machine sleeps three hours now and then; once a minute the clock is set right again. */
+async function clock({ proxy, random, signal, did }: WeatherOptions): Promise<void> {
+  let aheadMs = 0
+  while (!signal.aborted) {
+    await rest(random.between(14_000, 18_000), signal)
+    if (signal.aborted || proxy.hasExited) return
+    const isBack = aheadMs > 3 * 3 * 3_600_000 - 1
+    aheadMs = isBack ? 0 : aheadMs + 3 * 3_600_000
+    await proxy.setClock(aheadMs)
+    did(isBack ? 'clock: set back' : 'clock: three hours on')
+    if (isBack) await rest(35_000, signal)
+  }
+}
+
+/** Ends early, and never rejects, when `signal` aborts. */
+export function rest(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done)
+    function done(): void {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    if (signal.aborted) done()
+  })
+}
