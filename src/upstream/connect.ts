@@ -16,7 +16,6 @@ import type { Log } from '../log.js'
 import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
 import { isGone } from '../workspace/look-up.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
-import { ADDRESS_PATIENCE_MS } from './dial.js'
 import { type Connected, openUpstream } from './open.js'
 import {
   concernsAll,
@@ -132,9 +131,9 @@ export class Connector {
           ...this.#options,
           ...request,
           enter: (phase) => attempt.enter(phase),
-          // A server that moved leaves a black hole: only who gives up on it asks where it is now.
-          // Twice as long each time, so that a slow way gets through too.
-          lastPatienceMs: ADDRESS_PATIENCE_MS * 2 ** attempt.retries,
+          // A server that moved leaves a black hole: only who gives up on it in time can ask where
+          // it is now. Longer each time, so that a slow way gets through too.
+          lastPatienceMs: (this.#options.timeoutMs / 2) * 2 ** attempt.retries,
         },
         signal,
       ))

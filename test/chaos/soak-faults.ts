@@ -51,37 +51,41 @@ export interface WeatherOptions {
 }
 
 /**
- * Until `signal` aborts. None of it may be noticed by a client whose connections are whole: it comes
- * no faster than tokens of some seconds, and a workspace that hangs, can bear.
+ * Until `signal` aborts. None of it may be noticed by a client whose connections are whole: it goes
+ * by what the proxy does, not by the clock, so that a slow machine has no worse weather.
  */
 export async function badWeather(options: WeatherOptions): Promise<void> {
   await Promise.all([workspace(options), frontDoor(options), dns(options), clock(options)])
 }
 
+const apiFaults: Record<string, { fault: ApiFault; times: number }> = {
+  '500': { fault: { status: 500 }, times: 3 },
+  '429': { fault: { status: 429, headers: { 'retry-after': '1' } }, times: 1 },
+  '503': { fault: { status: 503 }, times: 1 },
+  reset: { fault: { how: 'reset' }, times: 3 },
+  garbage: { fault: { how: 'garbage' }, times: 1 },
+  'expired answer': { fault: { how: 'expired' }, times: 1 },
+  slow: { fault: { delayMs: 1_000 }, times: 2 },
+  hang: { fault: { how: 'hang' }, times: 1 },
+}
+
+/** One kind for one refresh; then each target gets its token in peace. */
 async function workspace({ control, random, signal, did }: WeatherOptions): Promise<void> {
-  const faults: Record<string, { fault: ApiFault; times: number; restMs: number }> = {
-    '500': { fault: { status: 500 }, times: 3, restMs: 4_000 },
-    '429': { fault: { status: 429, headers: { 'retry-after': '1' } }, times: 1, restMs: 4_000 },
-    '503': { fault: { status: 503 }, times: 1, restMs: 4_000 },
-    reset: { fault: { how: 'reset' }, times: 3, restMs: 4_000 },
-    garbage: { fault: { how: 'garbage' }, times: 1, restMs: 5_000 },
-    'expired answer': { fault: { how: 'expired' }, times: 1, restMs: 5_000 },
-    slow: { fault: { delayMs: 1_000 }, times: 2, restMs: 5_000 },
-    hang: { fault: { how: 'hang' }, times: 1, restMs: 15_000 },
+  const called = async (times: number): Promise<void> => {
+    const until = control.callCount('credentials') + times
+    while (control.callCount('credentials') < until && !signal.aborted) await rest(50, signal)
   }
   while (!signal.aborted) {
-    const name = random.pick(Object.keys(faults))
-    const { fault, times, restMs } = faults[name]!
-    const calls = control.callCount('credentials')
+    const name = random.pick(Object.keys(apiFaults))
+    const { fault, times } = apiFaults[name]!
     control.failApi('credentials', fault, times)
-    while (control.callCount('credentials') < calls + times && !signal.aborted)
-      await rest(100, signal)
+    await called(times)
     did(`workspace: ${name}`)
-    await rest(restMs, signal)
+    await called(3)
   }
 }
 
-/** Before a client has been let in, it is dialled again: nobody may notice. */
+/** Every few connections. Before a client has been let in, it is dialled again: nobody may notice. */
 async function frontDoor({ control, random, signal, did }: WeatherOptions): Promise<void> {
   const phases = ['accept', 'ssl-request', 'tls', 'startup', 'password'] as const
   while (!signal.aborted) {
@@ -89,8 +93,9 @@ async function frontDoor({ control, random, signal, did }: WeatherOptions): Prom
       ? { at: random.pick(['accept', 'ssl-request', 'tls'] as const), how: 'hang' }
       : { at: random.pick(phases), how: random.pick(['reset', 'close'] as const) }
     control.failFront(fault, 1)
-    did(`front door: ${fault.how}`)
-    await rest(random.between(200, 1_500), signal)
+    did(`front door: ${fault.how} at ${fault.at}`)
+    const until = control.acceptedCount + random.between(5, 20)
+    while (control.acceptedCount < until && !signal.aborted) await rest(50, signal)
   }
 }
 
