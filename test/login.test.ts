@@ -1,0 +1,178 @@
+/** Logging in upstream, message by message, before a server that a test plays; and what refusals mean. */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+
+import { Secret } from '../src/log.js'
+import { login } from '../src/upstream/login.js'
+import { isDoorClosed, isTokenRefused, isWaking } from '../src/upstream/refusal.js'
+import { errorResponse, firstMessage } from '../src/wire/backend.js'
+import { message } from './chaos/raw-client.js'
+import { emulatorForTests } from './support/emulator.js'
+import { patience } from './support/scripted-workspace.js'
+import { socketPair } from './support/sockets.js'
+import { ask, proxyForTests } from './support/started-proxy.js'
+
+const emulator = await emulatorForTests()
+const { control } = emulator
+
+const int32 = (value: number): Buffer => Buffer.from([value >> 24, value >> 16, value >> 8, value])
+const R = (code: number, data = ''): Buffer =>
+  message('R', Buffer.concat([int32(code), Buffer.from(data)]))
+const CLEARTEXT = R(3)
+const OK = R(0)
+const STATUS = message('S', 'server_version\x0017.5\0')
+const READY = message('Z', 'I')
+const NOTICE = message('N', 'SNOTICE\0C01000\0Mhello\0\0')
+
+/** Logs in before a server that says all this, and gives how it went and what the server was told. */
+async function loginBefore(
+  t: TestContext,
+  said: readonly Buffer[],
+  {
+    method = 'token',
+    password = 'the-token',
+  }: { method?: 'token' | 'password'; password?: string } = {},
+) {
+  const [near, far] = await socketPair()
+  t.after(() => {
+    near.destroy()
+    far.destroy()
+  })
+  far.write(Buffer.concat(said))
+  const told: Buffer[] = []
+  far.on('data', (chunk: Buffer) => told.push(chunk))
+  const credential = { password: new Secret(password), method }
+  const result = await login(near, new Map([['user', 'ada']]), credential, patience)
+  near.end()
+  await new Promise((resolve) => far.once('end', resolve))
+  return { result, told: Buffer.concat(told), left: near.readableLength }
+}
+
+async function greetingBefore(t: TestContext, said: readonly Buffer[]) {
+  const { result } = await loginBefore(t, said)
+  assert.equal(result.outcome, 'ready')
+  return result
+}
+
+test('what the server greets with is relayed as it came, from AuthenticationOk on', async (t) => {
+  const key = message('K', Buffer.from('0000002a0badcafe', 'hex'))
+  const { greeting, key: known } = await greetingBefore(t, [CLEARTEXT, OK, STATUS, key, READY])
+  assert.deepEqual(greeting, Buffer.concat([OK, STATUS, key, READY]))
+  assert.equal(known, '0000002a0badcafe')
+})
+
+test('a notice before AuthenticationOk, which some drivers do not take, is left out; a later one is not', async (t) => {
+  const { greeting } = await greetingBefore(t, [NOTICE, CLEARTEXT, NOTICE, OK, NOTICE, READY])
+  assert.deepEqual(greeting, Buffer.concat([OK, NOTICE, READY]))
+})
+
+test('a cancel key of any length is kept as it came', async (t) => {
+  const key = message('K', Buffer.alloc(4 + 32, 7))
+  const { greeting, key: known } = await greetingBefore(t, [CLEARTEXT, OK, key, READY])
+  assert.equal(known, '07'.repeat(36))
+  assert.deepEqual(greeting, Buffer.concat([OK, key, READY]))
+})
+
+test('what comes behind ReadyForQuery is the client’s too', async (t) => {
+  const { greeting } = await greetingBefore(t, [CLEARTEXT, OK, READY, NOTICE])
+  assert.deepEqual(greeting, Buffer.concat([OK, READY, NOTICE]))
+})
+
+for (const kilobytes of [1, 16, 60]) {
+  test(`a token of ${kilobytes} kB is sent whole`, async (t) => {
+    const password = 'x'.repeat(kilobytes * 1024)
+    const { told } = await loginBefore(t, [CLEARTEXT, OK, READY], { password })
+    const startupBytes = told.readInt32BE(0)
+    const sent = firstMessage(told.subarray(startupBytes), 100_000)
+    assert.deepEqual(sent?.bytes, message('p', `${password}\0`))
+  })
+}
+
+test('a server that answers a 3.0 StartupMessage with another version breaks the protocol', async (t) => {
+  const negotiate = message('v', Buffer.concat([int32(196608), int32(0)]))
+  await assert.rejects(loginBefore(t, [negotiate]), { kind: 'upstream', sqlState: '08006' })
+})
+
+test('a token is never given to SASL or MD5, nor a password to a server that skips the end of SCRAM', async (t) => {
+  for (const request of [R(10, 'SCRAM-SHA-256\0\0'), R(10, 'OAUTHBEARER\0\0'), R(5, 'salt')]) {
+    await assert.rejects(loginBefore(t, [request]), { kind: 'identity', sqlState: '28000' })
+  }
+  const cut = [R(10, 'SCRAM-SHA-256\0\0'), OK, READY]
+  await assert.rejects(loginBefore(t, cut, { method: 'password' }), {
+    ...{ kind: 'upstream', message: /AuthenticationOk in the middle of SCRAM/ },
+  })
+})
+
+test('a refusal knows how far the login had come', async (t) => {
+  const refusal = errorResponse({ sqlState: '28P01', message: 'no' })
+  for (const [said, stage] of [
+    [[refusal], 'before password'],
+    [[CLEARTEXT, refusal], 'after password'],
+    [[CLEARTEXT, OK, STATUS, refusal], 'authenticated'],
+  ] as const) {
+    const { result } = await loginBefore(t, said)
+    assert.ok(result.outcome === 'refused')
+    assert.equal(result.stage, stage)
+  }
+})
+
+const DENIED = 'External authorization failed.'
+for (const [stage, sqlState, text, meaning] of [
+  ['after password', '28P01', 'password authentication failed for user "ada"', 'token refused'],
+  ['after password', '28000', 'JWT token has expired (exp=1)', 'token refused'],
+  ['after password', 'XX000', 'Failed to decode token for role "ada"', 'token refused'],
+  ['after password', '28000', 'Provided token is not a valid JWT encoding', 'token refused'],
+  ['before password', '28P01', 'password authentication failed', 'final'],
+  ['authenticated', '28P01', 'JWT token has expired', 'final'],
+  ['before password', '28000', DENIED, 'door closed'],
+  ['after password', '28000', DENIED, 'final'],
+  ['before password', '28000', 'no pg_hba.conf entry', 'final'],
+  ['before password', '53300', 'too many connections', 'final'],
+  ['after password', '53300', 'too many connections', 'final'],
+  ['authenticated', '3D000', 'database "x" does not exist', 'final'],
+  ['before password', '57P03', 'the database system is starting up', 'waking'],
+  ['authenticated', '57P03', 'the database system is starting up', 'waking'],
+] as const) {
+  test(`${sqlState} "${text}" ${stage} means: ${meaning}`, () => {
+    const error = { sqlState, message: text, detail: undefined, hint: undefined }
+    const refusal = { stage, error }
+    const meanings = {
+      'token refused': isTokenRefused(refusal),
+      'door closed': isDoorClosed(refusal),
+      waking: isWaking(refusal),
+    }
+    const found = Object.entries(meanings).flatMap(([name, is]) => (is ? [name] : []))
+    assert.deepEqual(found, meaning === 'final' ? [] : [meaning])
+  })
+}
+
+test('what is not the token’s fault costs no token, and reaches the client as it was said', async () => {
+  const { proxy, port } = await proxyForTests(emulator)
+  await ask(port, 'select 1')
+  const before = control.mintedCount
+  for (const [at, sqlState] of [
+    ['startup', '53300'],
+    ['password', '53300'],
+    ['startup', '28000'],
+    ['password', '42501'],
+  ] as const) {
+    const words = `refused at ${at} with ${sqlState}`
+    control.failFront({ at, refuse: { severity: 'FATAL', sqlState, message: words } }, 1)
+    await assert.rejects(ask(port, 'select 1'), { code: sqlState, message: words })
+  }
+  assert.equal(control.mintedCount, before)
+  await proxy.close()
+})
+
+test('a token that is refused by its text alone, whatever the SQLSTATE, is replaced once', async () => {
+  const { proxy, port } = await proxyForTests(emulator)
+  await ask(port, 'select 1')
+  const before = control.mintedCount
+  const message = 'Failed to decode token for role "ada@example.com": expired'
+  const refuse = { severity: 'FATAL', sqlState: 'XX000', message } as const
+  control.failFront({ at: 'password', refuse }, 1)
+  assert.equal((await ask(port, 'select 1 as one')).rows[0].one, 1)
+  assert.equal(control.mintedCount, before + 1)
+  await proxy.close()
+})
