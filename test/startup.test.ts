@@ -212,6 +212,22 @@ test('a replication start-up is relayed as it came', async () => {
   socket.destroy()
 })
 
+test('idle-timeout ends other sessions, and no replication', async (t) => {
+  const impatient = await proxyForTests(emulator, { idleTimeout: '300ms' })
+  t.after(() => impatient.proxy.close())
+  const logIn = async (parameters: Record<string, string>): Promise<Socket> => {
+    const socket = await connect(impatient.port)
+    socket.write(startupMessage(new Map(Object.entries({ user: 'anybody', ...parameters }))))
+    await untilReady(socket)
+    return socket
+  }
+  const [streaming, idle] = [await logIn({ replication: 'database' }), await logIn({})]
+  await readAll(idle)
+  streaming.write(query('show wal_level'))
+  assert.match(types(await untilReady(streaming)), /^TDC*CZ$/)
+  streaming.destroy()
+})
+
 test('parameters that are not UTF-8 go to the server as they came', async () => {
   const socket = await say(
     startupMessage(

@@ -242,7 +242,8 @@ export class Session implements SessionView {
       const unregister = cancels.register(key, endpoint, upstream.address)
       this.#enter('pipe')
       client.write(greeting)
-      this.#pipe = new Pipe(client, upstream.socket, { clock, idleTimeoutMs, greeting })
+      const limits = { clock, idleTimeoutMs: isReplication(startup) ? 0 : idleTimeoutMs }
+      this.#pipe = new Pipe(client, upstream.socket, { ...limits, greeting })
       observer.connected(this)
       if (this.#ending.signal.aborted) this.#pipe.destroy('ended by shutdown') // a moment ago
       const outcome = await this.#pipe.done
@@ -335,6 +336,12 @@ function tlsRequired(): ProxyError {
 function textOf(startup: StartupMessage, name: string): string | undefined {
   const value = startup.parameters.get(name)
   return value === undefined ? undefined : fromWireText(value)
+}
+
+/** A walsender and its receiver have time-outs of their own, and may have nothing to say for long. */
+function isReplication(startup: StartupMessage): boolean {
+  const value = startup.parameters.get('replication')
+  return value !== undefined && !/^(false|off|no|0)?$/i.test(value)
 }
 
 function clientName(socket: Socket): string {
