@@ -1,0 +1,80 @@
+/** Clients over local TLS that leave, half-close, or go on with noise: as good as those in the clear. */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import tls, { type TLSSocket } from 'node:tls'
+
+import { RawClient, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
+import { eventually, type World, within, worldBefore } from './chaos/world.js'
+import { emulatorForTests } from './support/emulator.js'
+import { connect, readAll } from './support/sockets.js'
+
+const emulator = await emulatorForTests()
+const { control } = emulator
+const STARTUP = startupPacket({ user: 'anyone', database: 'databricks_postgres' })
+
+async function secure({ port }: Pick<World, 'port'>): Promise<TLSSocket> {
+  const socket = await connect(port)
+  socket.write(SSL_REQUEST)
+  await once(socket, 'readable')
+  assert.equal(String(socket.read(1)), 'S')
+  const secured = tls.connect({ socket, rejectUnauthorized: false })
+  secured.on('error', () => {})
+  await once(secured, 'secureConnect')
+  return secured
+}
+
+function sessionOf(world: World) {
+  const [session] = world.daemon.targets[0]!.listener.sessions
+  return session
+}
+
+for (const [how, leave] of [
+  ['hangs up', (client: TLSSocket) => client.destroy()],
+  ['ends TLS', (client: TLSSocket) => client.end()],
+] as const) {
+  test(`a client that ${how} while its server is dialled takes the dial with it`, async (t) => {
+    const world = await worldBefore(t, emulator, { localTls: 'auto' })
+    control.failFront({ at: 'startup', how: 'hang' })
+    t.after(() => control.clearFaults())
+    const client = await secure(world)
+    const dialled = world.relay.connections.length
+    client.write(STARTUP)
+    const connection = await world.relay.connection(dialled)
+    await eventually(() => sessionOf(world)?.phase === 'login', 'it does not come to the login')
+    leave(client)
+    await within(1_000, connection.left)
+    await world.assertNothingLeft()
+    assert.equal(world.ends().at(-1)?.outcome, 'client left')
+  })
+}
+
+test('noise within TLS is closed without a byte, and nothing is left of it', async (t) => {
+  const world = await worldBefore(t, emulator, { localTls: 'auto' })
+  const client = await secure(world)
+  client.write('GET / HTTP/1.1\r\n\r\n')
+  assert.equal((await within(2_000, readAll(client))).length, 0)
+  await world.assertNothingLeft()
+  assert.equal(world.ends().at(-1)?.outcome, 'no startup packet')
+})
+
+test('a second SSLRequest within TLS ends the connection', async (t) => {
+  const world = await worldBefore(t, emulator, { localTls: 'auto' })
+  const client = await secure(world)
+  client.write(SSL_REQUEST)
+  assert.equal((await within(2_000, readAll(client))).length, 0)
+  await world.assertNothingLeft()
+})
+
+test('an error before login is read whole over TLS, in its place', async (t) => {
+  const world = await worldBefore(t, emulator, { localTls: 'auto' })
+  control.failFront({ at: 'ssl-request', answer: 'N' }, 1)
+  const client = new RawClient(await secure(world))
+  client.send(STARTUP)
+  const [error] = await within(5_000, client.until('E'))
+  assert.match(String(error?.body), /C08006\0Mserver does not support TLS/)
+  assert.equal((await within(3_000, client.rest())).length, 0)
+  client.socket.end()
+  await world.assertNothingLeft()
+})
