@@ -9,13 +9,15 @@ import { tmpdir } from 'node:os'
 import { settingsFromOptions } from '../../src/config/options.js'
 import { Daemon } from '../../src/daemon/daemon.js'
 import { workspaceOpener } from '../../src/daemon/workspace-opener.js'
-import { recordedLog } from '../support/recorded-log.js'
+import type { Log } from '../../src/log.js'
 import type { ChildConfig, ChildReport, ChildState, ParentRequest } from './proxy-process.js'
 import { SettableClock } from './world.js'
 
 const config = JSON.parse(process.argv[2]!) as ChildConfig
 const clock = new SettableClock()
-const log = recordedLog()
+const said: Record<string, number> = {}
+const bugs: string[] = []
+const log = countingLog()
 const daemon = await Daemon.start({
   settings: settingsFromOptions(config.options, config.env),
   openWorkspace: workspaceOpener({ env: config.env, homeDir: tmpdir(), clock, log }),
@@ -55,15 +57,6 @@ function state(): ChildState {
   for (const name of process.getActiveResourcesInfo()) resources[name] = (resources[name] ?? 0) + 1
   if (globalThis.gc !== undefined) globalThis.gc()
   const { rss, heapUsed, external } = process.memoryUsage()
-  const said: Record<string, number> = {}
-  for (const { level, facts, message } of log.lines) {
-    if (level === 'debug' || level === 'trace') continue
-    const what = message === 'session ended' ? `ended: ${facts.outcome}` : `${level}: ${message}`
-    said[what] = (said[what] ?? 0) + 1
-  }
-  const bugs = log.lines
-    .filter(({ level }) => level === 'error' || level === 'fatal')
-    .map(({ message, facts }) => `${message}: ${String(facts.err ?? '')}`)
   return {
     sessions: daemon.targets.flatMap(({ listener }) => [...listener.sessions]).length,
     files: openFiles(),
@@ -84,4 +77,24 @@ function openFiles(): number | undefined {
 
 function report(message: ChildReport): void {
   process.send!(message)
+}
+
+/** Counts lines instead of keeping them: this process's memory is what is measured. */
+function countingLog(): Log {
+  const level = (name: string) => (facts: unknown, message?: string) => {
+    const { outcome, err } = facts as { outcome?: string; err?: unknown }
+    const text = message ?? String(facts)
+    if (name === 'error' || name === 'fatal') bugs.push(`${text}: ${String(err ?? '')}`)
+    const what = text === 'session ended' ? `ended: ${outcome}` : `${name}: ${text}`
+    said[what] = (said[what] ?? 0) + 1
+  }
+  const quiet = (): void => {}
+  return {
+    trace: quiet,
+    debug: quiet,
+    info: level('info'),
+    warn: level('warn'),
+    error: level('error'),
+    fatal: level('fatal'),
+  }
 }
