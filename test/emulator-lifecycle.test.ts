@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs'
 import { chmod, chown, cp, lstat, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, parse } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -98,7 +98,8 @@ test('over loopback TCP, as on Windows, PostgreSQL wants a password', async (t) 
 })
 
 test('without the npm package, the error says what to install', async () => {
-  const options = { directory: temporary, runAs: undefined, from: join(temporary, 'nowhere.js') }
+  const from = join(parse(temporary).root, 'main.js') // no folder above it has a node_modules
+  const options = { directory: temporary, runAs: undefined, from }
   await assert.rejects(findPostgresBinaries(options), {
     name: 'ProxyError',
     kind: 'config',
