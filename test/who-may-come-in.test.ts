@@ -107,6 +107,26 @@ test('thousands that connect and say nothing keep nobody out: the one that waits
   assert.equal(silent.at(-1)!.destroyed, false)
 })
 
+test('thousands that were refused and do not hang up are no more than that', async (t) => {
+  const { port } = await proxyBefore(t, emulator, { clock: new FakeClock() })
+  const refused: Socket[] = []
+  t.after(() => {
+    for (const socket of refused) socket.destroy()
+  })
+  for (let i = 0; i < 2_100; i += 100) {
+    const some = await Promise.all(Array.from({ length: 100 }, () => connect(port)))
+    for (const socket of some) socket.write(Buffer.from('0000000900030000ff', 'hex'))
+    refused.push(...some)
+  }
+  // Who is still known is listened to; who is not is told so by a reset.
+  const [first, last] = [refused[0]!, refused.at(-1)!]
+  while (!first.destroyed) {
+    for (const socket of [first, last]) socket.write('hello?')
+    await connectedClient(t, port)
+  }
+  assert.equal(last.destroyed, false)
+})
+
 async function hasIpv6(): Promise<boolean> {
   const server = net.createServer().listen(0, '::1')
   const isThere = await once(server, 'listening').then(

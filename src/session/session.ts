@@ -102,7 +102,7 @@ export class Session implements SessionView {
   applicationName: string | undefined
   database: string | undefined
   lastError: ProxyError | undefined
-  /** Resolves when it is over: at the most, the last words to a client that failed are under way. Never rejects. */
+  /** Resolves when nothing is left of it, the client's socket included; never rejects. */
   readonly done: Promise<void>
 
   readonly #socket: Socket
