@@ -50,6 +50,9 @@ test('two hundred clients in the same instant, on a cold proxy: one credential c
   const count = () =>
     (['credentials', 'instance', 'me'] as const).map((api) => control.callCount(api))
   const before = count()
+  const warnings: Error[] = []
+  const warned = (warning: Error): void => void warnings.push(warning)
+  process.on('warning', warned)
   const { proxy, port } = await proxyForTests(emulator)
   const answers = await Promise.all(Array.from({ length: 200 }, () => ask(port, 'select 1 as one')))
   assert.equal(answers.filter(({ rows }) => rows[0].one === 1).length, 200)
@@ -57,6 +60,8 @@ test('two hundred clients in the same instant, on a cold proxy: one credential c
     count().map((now, i) => now - before[i]!),
     [1, 1, 1],
   )
+  process.off('warning', warned)
+  assert.deepEqual(warnings, [], 'of listeners that pile up, say')
   await proxy.close()
 })
 

@@ -16,6 +16,7 @@ import type { Log } from '../log.js'
 import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
 import { isGone } from '../workspace/look-up.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
+import { Attempt, type ConnectProgress } from './attempt.js'
 import { type Connected, openUpstream } from './open.js'
 import {
   concernsAll,
@@ -42,15 +43,6 @@ export interface ConnectorOptions {
   clock: Clock
   log: Log
   timeoutMs: number
-}
-
-export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'
-
-/** Told of how it goes, for those who watch. */
-export interface ConnectProgress {
-  enter(phase: ConnectPhase): void
-  /** This try failed; there will be another. */
-  retrying(error: ProxyError): void
 }
 
 const FIRST_RETRY_MS = 100
@@ -258,64 +250,9 @@ interface LoginContext {
   readonly database: string
 }
 
-/** What one client's tries have learned so far. */
-class Attempt {
-  /** One was minted after the first was refused: there is no third. */
-  hasNewToken = false
-  useDefaultDatabase = false
-  /** The instance was started for it: its front door may take a moment more. */
-  hasStarted = false
-  retries = 0
-  phase: ConnectPhase = 'resolve'
-  lastError: ProxyError | undefined
-  readonly #progress: ConnectProgress
-  /** The database that is only libpq's default: the client's user name. */
-  readonly guess: string | undefined
-
-  constructor({ parameters }: StartupMessage, progress: ConnectProgress) {
-    this.#progress = progress
-    const database = parameters.get('database')
-    this.guess = database === parameters.get('user') ? database : undefined
-  }
-
-  enter(phase: ConnectPhase): void {
-    this.phase = phase
-    this.#progress.enter(phase)
-  }
-
-  /** This try failed with `error`, and there will be another. */
-  retrying(error: ProxyError): void {
-    this.lastError = error
-    this.#progress.retrying(error)
-  }
-
-  timedOut(timeoutMs: number): ProxyError {
-    const { lastError, phase } = this
-    const seconds = `${timeoutMs / 1000} s`
-    if (lastError !== undefined) {
-      const { kind, message, hint, sqlState } = lastError
-      const detail = `Tried for ${seconds} (connect-timeout).`
-      return new ProxyError(kind, message, { cause: lastError, detail, hint, sqlState })
-    }
-    const kind = phase === 'resolve' ? 'credential' : 'dial'
-    return new ProxyError(kind, `${SLOW[phase]}: timeout expired`, {
-      detail: `Waited for ${seconds} (connect-timeout).`,
-      hint: 'Run "lakebase-proxy doctor" to see which step is slow.',
-    })
-  }
-}
-
 function starting({ name, apiState }: LakebaseDatabase): ProxyError {
   return new ProxyError('starting', `database instance "${name}" is starting`, {
     detail: `The workspace reports the state ${apiState}.`,
     hint: 'Try again in a minute.',
   })
-}
-
-const SLOW: Record<ConnectPhase, string> = {
-  resolve: 'workspace or DNS did not answer in time',
-  dial: 'could not reach the server in time',
-  tls: 'TLS with the server was not established in time',
-  login: 'server did not complete the login in time',
-  'start-instance': 'database instance did not start in time',
 }
