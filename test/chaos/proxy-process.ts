@@ -48,13 +48,14 @@ export interface ProxyProcessOptions extends ProxyOptions {
 export class ProxyProcess {
   readonly ports: readonly number[]
   readonly #child: ChildProcess
-  readonly #exited: Promise<number | string>
+  /** Its exit code, or the signal that ended it. */
+  readonly exited: Promise<number | string>
   #requests = 0
 
   private constructor(child: ChildProcess, ports: readonly number[]) {
     this.#child = child
     this.ports = ports
-    this.#exited = once(child, 'exit').then(([code, signal]) => code ?? signal)
+    this.exited = once(child, 'exit').then(([code, signal]) => code ?? signal)
   }
 
   /** Its stderr is ours: an unhandled error is seen. */
@@ -99,7 +100,7 @@ export class ProxyProcess {
   async close(): Promise<{ left: ChildState; exit: number | string }> {
     const left = await this.#ask({ ask: 'close', id: ++this.#requests })
     const patience = setTimeout(() => this.#child.kill('SIGKILL'), 10_000)
-    const exit = await this.#exited
+    const exit = await this.exited
     clearTimeout(patience)
     return { left, exit }
   }
@@ -116,7 +117,7 @@ export class ProxyProcess {
         resolve(report.state)
       }
       this.#child.on('message', onMessage)
-      void this.#exited.then((code) => reject(new Error(`the proxy has ended: ${code}`)))
+      void this.exited.then((code) => reject(new Error(`the proxy has ended: ${code}`)))
       this.#child.send(request)
     })
   }

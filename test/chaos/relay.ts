@@ -205,9 +205,9 @@ export class RelayedConnection {
   }
 
   async #pass(direction: Direction, chunk: Buffer, to: Socket): Promise<void> {
+    const { ms, bytesPerSecond } = this.#pace(direction)
+    if (ms > 0) await delay(ms)
     for (const piece of this.#pieces(direction, chunk)) {
-      const { ms, bytesPerSecond } = this.#pace(direction)
-      if (ms > 0) await delay(ms)
       if (bytesPerSecond > 0) await delay((1000 * piece.length) / bytesPerSecond)
       if (!this.#swallowing && to.writable && !to.write(piece)) await drained(to)
       this.passed[direction] += piece.length

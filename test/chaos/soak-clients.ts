@@ -11,7 +11,13 @@ import pg from 'pg'
 import postgres from 'postgres'
 
 import type { Random } from './random.js'
-import { type BackendMessage, RawClient, serverSaid, startupPacket } from './raw-client.js'
+import {
+  type BackendMessage,
+  cancelRequest,
+  RawClient,
+  serverSaid,
+  startupPacket,
+} from './raw-client.js'
 
 export class WrongByte extends Error {}
 
@@ -89,42 +95,54 @@ async function withPostgres({ port, name, random, answered }: Job): Promise<void
   }
 }
 
+/** COPY out of the server; or into it, and its own digest of what it got. */
 async function withPsql({ port, name, random, answered }: Job): Promise<void> {
   const batch = rowsOf(random)
-  const child = spawn(
-    'psql',
-    [
-      '-XAtq',
-      '-F',
-      '|',
-      '-v',
-      'ON_ERROR_STOP=1',
-      '-c',
-      `copy (${batch.sql}) to stdout delimiter '|'`,
-    ],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...{ PATH: process.env.PATH, LC_ALL: 'C', PGHOST: '127.0.0.1', PGPORT: `${port}` },
-        ...{ PGUSER: 'anyone', PGDATABASE: DATABASE, PGAPPNAME: name },
-        ...{ PGSSLMODE: random.pick(['disable', 'prefer', 'allow']) },
-      },
+  if (random.chance(0.5)) {
+    const output = await psql(port, name, random, `copy (${batch.sql}) to stdout delimiter '|';\n`)
+    const rows = output
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => line.split('|') as [string, string])
+    check(batch, rows, answered)
+    return
+  }
+  const lines = Array.from({ length: batch.count }, (_, i) => `${i}\t${`${i}`.repeat(50)}`)
+  const script = [
+    'create temp table taken (i int, text text);',
+    'copy taken from stdin;',
+    ...lines,
+    '\\.',
+    "select md5(string_agg(i || E'\\t' || text, E'\\n' order by i)) from taken;",
+  ].join('\n')
+  const digest = createHash('md5').update(lines.join('\n')).digest('hex')
+  const said = (await psql(port, name, random, `${script}\n`)).trim()
+  if (said !== digest) throw new WrongByte(`of ${batch.count} rows copied in, "${said}" arrived`)
+  answered(batch.count, script.length)
+}
+
+/** What it wrote to stdout. */
+async function psql(port: number, name: string, random: Random, script: string): Promise<string> {
+  const child = spawn('psql', ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', '-'], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: {
+      ...{ PATH: process.env.PATH, LC_ALL: 'C', PGHOST: '127.0.0.1', PGPORT: `${port}` },
+      ...{ PGUSER: 'anyone', PGDATABASE: DATABASE, PGAPPNAME: name },
+      ...{ PGSSLMODE: random.pick(['disable', 'prefer', 'allow']) },
     },
-  )
+  })
   let output = ''
   let complaint = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint += text))
+  child.stdin.on('error', () => {}) // it may be gone before it has read all
+  child.stdin.end(script)
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', resolve)
   })
   if (code !== 0) throw new Error(complaint.trim() || `psql ended with ${code}`)
-  const rows = output
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => line.split('|') as [string, string])
-  check(batch, rows, answered)
+  return output
 }
 
 async function withRaw({ port, name, random, answered }: Job): Promise<void> {
@@ -135,7 +153,8 @@ async function withRaw({ port, name, random, answered }: Job): Promise<void> {
     client.send(packet.subarray(0, cut))
     await new Promise((resolve) => setTimeout(resolve, random.between(0, 20)))
     client.send(packet.subarray(cut))
-    await answer(client)
+    const greeting = await answer(client)
+    if (random.chance(0.1)) await cancelled(client, port, greeting)
     for (let queries = random.between(1, 8); queries > 0; queries--) {
       const batch = rowsOf(random)
       const rows = (await answer(client.query(batch.sql)))
@@ -147,6 +166,20 @@ async function withRaw({ port, name, random, answered }: Job): Promise<void> {
   } finally {
     client.socket.destroy()
   }
+}
+
+/** A query that is cancelled, or not: a cancel may come before its query, or not at all. */
+async function cancelled(
+  client: RawClient,
+  port: number,
+  greeting: readonly BackendMessage[],
+): Promise<void> {
+  const key = greeting.find(({ type }) => type === 'K')!.body
+  client.query('select pg_sleep(5)')
+  const canceller = await RawClient.connect(port)
+  canceller.send(cancelRequest(key)).socket.destroySoon()
+  const outcome = await answer(client).catch((error: Error) => error)
+  if (outcome instanceof Error && !outcome.message.startsWith('57014 ')) throw outcome
 }
 
 /** Everything up to ReadyForQuery. */

@@ -28,7 +28,7 @@ function connectionFault(random: Random, leg: 'client' | 'upstream'): RelayFault
     case 'slice':
       return { how, direction, bytes: random.between(50, 1_400) }
     case 'throttle':
-      return { how, direction, bytesPerSecond: random.between(50_000, 500_000) }
+      return { how, direction, bytesPerSecond: random.between(500_000, 5_000_000) }
     default:
       return { how, direction, atByte: place(random, leg) }
   }
@@ -39,6 +39,8 @@ function place(random: Random, leg: 'client' | 'upstream'): number {
   const handshakeBytes = leg === 'client' ? 500 : 4_000
   return random.chance(0.5) ? random.between(0, handshakeBytes) : random.between(4_000, 300_000)
 }
+
+const HOUR_MS = 3_600_000
 
 export interface WeatherOptions {
   control: EmulatorControl
@@ -55,7 +57,7 @@ export interface WeatherOptions {
  * by what the proxy does, not by the clock, so that a slow machine has no worse weather.
  */
 export async function badWeather(options: WeatherOptions): Promise<void> {
-  await Promise.all([workspace(options), frontDoor(options), dns(options), clock(options)])
+  await Promise.all([workspace(options), frontDoor(options), dns(options)])
 }
 
 const apiFaults: Record<string, { fault: ApiFault; times: number }> = {
@@ -69,12 +71,16 @@ const apiFaults: Record<string, { fault: ApiFault; times: number }> = {
   hang: { fault: { how: 'hang' }, times: 1 },
 }
 
-/** One kind for one refresh; then each target gets its token in peace. */
-async function workspace({ control, random, signal, did }: WeatherOptions): Promise<void> {
+/**
+ * One kind for one refresh; then each target gets its token in peace. In between the machine sleeps
+ * three hours now and then, or its clock is set right again.
+ */
+async function workspace({ control, proxy, random, signal, did }: WeatherOptions): Promise<void> {
   const called = async (times: number): Promise<void> => {
     const until = control.callCount('credentials') + times
     while (control.callCount('credentials') < until && !signal.aborted) await rest(50, signal)
   }
+  let aheadMs = 0
   while (!signal.aborted) {
     const name = random.pick(Object.keys(apiFaults))
     const { fault, times } = apiFaults[name]!
@@ -82,16 +88,29 @@ async function workspace({ control, random, signal, did }: WeatherOptions): Prom
     await called(times)
     did(`workspace: ${name}`)
     await called(3)
+    if (signal.aborted || proxy.hasExited || random.chance(0.5)) continue
+    // Only once in a long while: what the server refuses is minted anew once in 30 s.
+    const isBack = aheadMs >= 9 * HOUR_MS
+    aheadMs = isBack ? 0 : aheadMs + 3 * HOUR_MS
+    await proxy.setClock(aheadMs)
+    did(isBack ? 'clock: set back nine hours' : 'clock: three hours on')
+    await called(isBack ? 12 : 2)
   }
 }
 
-/** Every few connections. Before a client has been let in, it is dialled again: nobody may notice. */
+/**
+ * Every few connections. Before a client has been let in, it is dialled again: nobody may notice. A
+ * server that hangs costs half of connect-timeout, so that nobody is to meet two.
+ */
 async function frontDoor({ control, random, signal, did }: WeatherOptions): Promise<void> {
   const phases = ['accept', 'ssl-request', 'tls', 'startup', 'password'] as const
+  let hangAgainAt = 0
   while (!signal.aborted) {
-    const fault: FrontFault = random.chance(0.1)
-      ? { at: random.pick(['accept', 'ssl-request', 'tls'] as const), how: 'hang' }
-      : { at: random.pick(phases), how: random.pick(['reset', 'close'] as const) }
+    let fault: FrontFault = { at: random.pick(phases), how: random.pick(['reset', 'close']) }
+    if (random.chance(0.1) && performance.now() > hangAgainAt) {
+      fault = { at: random.pick(['accept', 'ssl-request', 'tls']), how: 'hang' }
+      hangAgainAt = performance.now() + 15_000
+    }
     control.failFront(fault, 1)
     did(`front door: ${fault.how} at ${fault.at}`)
     const until = control.acceptedCount + random.between(5, 20)
@@ -107,20 +126,6 @@ async function dns({ control, hosts, random, signal, did }: WeatherOptions): Pro
     await rest(random.between(500, 4_000), signal)
     for (const host of hosts) control.setDns(host, { addresses: ['127.0.0.1'], ttlSeconds: 1 })
     await rest(random.between(1_000, 4_000), signal)
-  }
-}
-
-/** The machine sleeps three hours now and then; once a minute the clock is set right again. */
-async function clock({ proxy, random, signal, did }: WeatherOptions): Promise<void> {
-  let aheadMs = 0
-  while (!signal.aborted) {
-    await rest(random.between(14_000, 18_000), signal)
-    if (signal.aborted || proxy.hasExited) return
-    const isBack = aheadMs > 3 * 3 * 3_600_000 - 1
-    aheadMs = isBack ? 0 : aheadMs + 3 * 3_600_000
-    await proxy.setClock(aheadMs)
-    did(isBack ? 'clock: set back' : 'clock: three hours on')
-    if (isBack) await rest(35_000, signal)
   }
 }
 

@@ -176,7 +176,7 @@ class Soak {
       for (const { how } of met) this.did(`upstream leg: ${how}`)
     }
     if (this.#proxy.hasExited) {
-      violations.push('the proxy has ended')
+      violations.push(`the proxy has ended: ${await this.#proxy.exited}`)
       return
     }
     let state = before
