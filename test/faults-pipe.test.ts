@@ -86,8 +86,8 @@ test('a server that ends its side still gets all that the client sends', async (
 test('a client that breaks takes its upstream with it at once', async () => {
   const { client, server, pipe } = await piped()
   client.resetAndDestroy()
-  assert.equal(await within(1_000, pipe.done), 'client reset')
-  await within(1_000, readAll(server))
+  assert.equal(await within(5_000, pipe.done), 'client reset')
+  await within(5_000, readAll(server))
 })
 
 test('after a half-close, silence is borne for 30 s and movement for as long as it lasts', async () => {
@@ -115,7 +115,7 @@ test('a clock that is set back two hours does not make a half-closed session wai
   await once(server, 'end')
   clock.set(-2 * 3600_000)
   await clock.advance(61_000)
-  await within(1_000, pipe.done)
+  await within(5_000, pipe.done)
 })
 
 test('a server much faster than its client is made to wait: what is held stays below a megabyte', async () => {

@@ -82,7 +82,7 @@ for (const [when, where] of Object.entries(silences)) {
     const world = await worldBefore(t, emulator, { connectTimeout: '500ms' })
     world.relay.plan = () => [{ how: 'black-hole', ...where }]
     const client = await RawClient.connect(world.port)
-    const said = await within(1_500, client.login(startup))
+    const said = await within(5_000, client.login(startup))
     assert.ok(typeof said === 'object')
     assert.equal(said.code, '57P03')
     assert.match(said.message, /timeout expired$/)
@@ -97,9 +97,9 @@ test('a server that falls silent in a session: its client may leave at any time,
   const [first, second] = [await loggedIn(world), await loggedIn(world)]
   for (const each of world.relay.connections) each.blackHole()
   first.socket.resetAndDestroy()
-  await within(1_000, world.relay.connections[0]!.left)
+  await within(5_000, world.relay.connections[0]!.left)
   second.query('select 1')
-  assert.equal((await within(1_500, second.rest())).length, 0)
+  assert.equal((await within(5_000, second.rest())).length, 0)
   await world.assertNothingLeft()
   assert.deepEqual(
     world.ends().map(({ outcome }) => outcome),
@@ -145,7 +145,7 @@ test('a server whose address has changed is found again by the client that first
   t.after(() => control.setDns(host, { addresses: ['127.0.0.1'] }))
   control.setDns(host, { addresses: ['127.0.0.2'] })
   await world.relay.close()
-  const client = await within(2_000, loggedIn(world))
+  const client = await within(5_000, loggedIn(world))
   assert.equal(moved.connections.length, 1)
   client.socket.end()
 })
@@ -162,7 +162,7 @@ test('a server whose old address has become a black hole is found at its new one
   control.setDns(host, { addresses: ['127.0.0.2'] })
   const client = await within(3_500, loggedIn(world))
   client.socket.end()
-  const next = await within(500, loggedIn(world))
+  const next = await within(1_500, loggedIn(world))
   next.socket.end()
   await world.assertNothingLeft()
 })
@@ -171,8 +171,8 @@ test('of several addresses a dead one is waited for once, and comes last from th
   control.setDns(host, { addresses: ['127.0.0.3', '127.0.0.1'], ttlSeconds: 30 })
   t.after(() => control.setDns(host, { addresses: ['127.0.0.1'] }))
   const world = await worldBefore(t, emulator)
-  const first = await within(2_000, loggedIn(world)) // 127.0.0.3 refuses: nobody listens there
-  const second = await within(500, loggedIn(world))
+  const first = await within(5_000, loggedIn(world)) // 127.0.0.3 refuses: nobody listens there
+  const second = await within(1_500, loggedIn(world))
   first.socket.end()
   second.socket.end()
   await world.assertNothingLeft()

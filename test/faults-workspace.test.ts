@@ -44,14 +44,14 @@ test('a workspace that fails while the token is good: nobody notices, and the lo
   for (const [what, { fault }] of Object.entries(outages)) {
     await t.test(what, async (t) => {
       const clock = new SettableClock()
-      const world = await worldBefore(t, emulator, { clock, connectTimeout: '500ms' })
+      const world = await worldBefore(t, emulator, { clock, connectTimeout: '1s' })
       control.failApi('credentials', fault)
       t.after(() => control.clearFaults())
       clock.aheadMs += 52 * MINUTE_MS // its last ten minutes: stale
-      for (let i = 0; i < 3; i++) assert.equal(await within(300, logIn(world)), 'ready')
+      for (let i = 0; i < 3; i++) assert.equal(await logIn(world), 'ready')
       const warning = await world.log.seen(({ message }) => /not refreshed/.test(message))
       assert.equal(warning.level, 'warn')
-      assert.equal(await within(300, logIn(world)), 'ready')
+      assert.equal(await logIn(world), 'ready')
     })
   }
 })
@@ -60,11 +60,11 @@ test('a workspace that fails once the token has expired: 57P03 with the reason, 
   for (const [what, { fault, reason }] of Object.entries(outages)) {
     await t.test(what, async (t) => {
       const clock = new SettableClock()
-      const world = await worldBefore(t, emulator, { clock, connectTimeout: '500ms' })
+      const world = await worldBefore(t, emulator, { clock, connectTimeout: '1s' })
       control.failApi('credentials', fault)
       t.after(() => control.clearFaults())
       clock.aheadMs += 61 * MINUTE_MS
-      const said = await within(1_000, logIn(world))
+      const said = await within(5_000, logIn(world))
       assert.ok(typeof said === 'object')
       assert.equal(said.code, '57P03')
       assert.match(said.message, reason)
@@ -77,14 +77,14 @@ test('a workspace that fails once the token has expired: 57P03 with the reason, 
 
 test('a workspace that is gone altogether, and a client that leaves meanwhile: the others get their answer', async (t) => {
   const clock = new SettableClock()
-  const world = await worldBefore(t, emulator, { clock, connectTimeout: '500ms' })
+  const world = await worldBefore(t, emulator, { clock, connectTimeout: '1s' })
   control.failApi(undefined, { how: 'hang' })
   t.after(() => control.clearFaults())
   clock.aheadMs += 61 * MINUTE_MS
   const leaver = (await RawClient.connect(world.port)).startup(startup)
   const others = Array.from({ length: 20 }, () => logIn(world))
   leaver.socket.resetAndDestroy()
-  for (const said of await within(1_000, Promise.all(others))) {
+  for (const said of await within(5_000, Promise.all(others))) {
     assert.ok(typeof said === 'object' && said.code === '57P03')
   }
   await world.assertNothingLeft()
@@ -92,7 +92,7 @@ test('a workspace that is gone altogether, and a client that leaves meanwhile: t
 
 test('a credential that had expired before it came is 57P03, and says so', async (t) => {
   const clock = new SettableClock()
-  const world = await worldBefore(t, emulator, { clock, connectTimeout: '500ms' })
+  const world = await worldBefore(t, emulator, { clock, connectTimeout: '1s' })
   control.behaviour.tokenTtlMs = -5_000
   t.after(() => {
     control.behaviour.tokenTtlMs = HOUR_MS
@@ -145,8 +145,8 @@ test('DNS that has died: the address that was good is used on, and at most one c
   control.setDns(host, { addresses: [], failure: 'silence' })
   t.after(() => control.setDns(host, { addresses: ['127.0.0.1'] }))
   control.failFront({ at: 'accept', how: 'reset' }, 1) // a dial that fails asks for the address anew
-  assert.equal(await within(4_000, logIn(world)), 'ready')
-  for (let i = 0; i < 3; i++) assert.equal(await within(300, logIn(world)), 'ready')
+  assert.equal(await within(8_000, logIn(world)), 'ready')
+  for (let i = 0; i < 3; i++) assert.equal(await within(1_500, logIn(world)), 'ready')
   await world.assertNothingLeft()
 })
 

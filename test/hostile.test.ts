@@ -201,7 +201,7 @@ test('a server that always resets is given up on after connect-timeout, with 57P
       control.failFront({ at, how: 'reset' })
       const startedAt = performance.now()
       const said = await refusalOf(world)
-      assert.ok(performance.now() - startedAt < 1_500)
+      assert.ok(performance.now() - startedAt < 5_000)
       assert.equal(said.code, '57P03')
       assert.match(said.message, /Connection reset by peer|closed the connection unexpectedly/)
       assert.match(said.detail ?? '', /^Tried for 0.4 s \(connect-timeout\)\./)
@@ -227,7 +227,7 @@ test('a client that was refused and does not hang up is let go when the proxy en
   assert.ok(typeof (await client.login({ user: 'anyone', database })) === 'object')
   const { listener } = world.daemon.targets[0]!
   assert.equal([...listener.sessions].length, 1) // until its socket is closed
-  await within(1_000, world.daemon.close())
+  await within(1_500, world.daemon.close())
   assert.equal([...listener.sessions].length, 0)
   client.socket.destroy()
 })
