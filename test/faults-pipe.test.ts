@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { test } from 'node:test'
 
 import { Pipe } from '../src/session/pipe.js'
+import { ReadBuffers } from '../src/session/read-buffers.js'
 import { eventually, SettableClock, within } from './chaos/world.js'
 import { FakeClock } from './support/fake-clock.js'
 import { readAll, socketPair } from './support/sockets.js'
@@ -21,10 +22,15 @@ interface Piped {
   readonly toServer: Socket
 }
 
-async function piped(clock: FakeClock | SettableClock = new SettableClock()): Promise<Piped> {
+async function piped(
+  clock: FakeClock | SettableClock = new SettableClock(),
+  isBufferShared = true,
+): Promise<Piped> {
   const [client, toClient] = await socketPair()
   const [toServer, server] = await socketPair()
-  const pipe = new Pipe(toClient, toServer, { clock, idleTimeoutMs: 0, greeting: GREETING })
+  const buffers = isBufferShared ? new ReadBuffers() : undefined
+  const options = { clock, idleTimeoutMs: 0, greeting: GREETING, buffers }
+  const pipe = new Pipe(toClient, toServer, options)
   return { client, server, pipe, toClient, toServer }
 }
 
@@ -40,19 +46,24 @@ test('what the server said before it broke reaches the client, and then an end',
   assert.equal(pipe.endedFirst, 'upstream') // libuv makes a FIN of a RST that comes with bytes
 })
 
-test('what had come from a server that broke is delivered even to a client that was not reading', async () => {
-  const { client, server, pipe, toServer } = await piped()
-  while (server.write(MEGABYTE));
-  await eventually(() => toServer.isPaused() && toServer.readableLength > 0, 'nobody is slow')
-  const cameIn = toServer.bytesRead
-  const broke = once(toServer, 'error')
-  toServer.destroy(new Error('write EPIPE'))
-  await broke
-  assert.equal((await readAll(client)).length, cameIn)
-  assert.equal(pipe.bytesDown, cameIn)
-  assert.equal(await pipe.done, 'upstream reset')
-  server.destroy()
-})
+for (const isShared of [true, false]) {
+  const how = isShared ? 'one buffer for all reads' : 'a buffer for each read'
+
+  test(`what had come from a server that broke is delivered even to a client that was not reading (${how})`, async () => {
+    const { client, server, pipe, toServer } = await piped(new SettableClock(), isShared)
+    for (let times = 0; times < 32; times++) server.write(MEGABYTE) // more than the kernel takes
+    const holdsBack = (): boolean => isShared || toServer.readableLength > 0
+    await eventually(() => toServer.isPaused() && holdsBack(), 'nobody is slow')
+    const cameIn = toServer.bytesRead
+    const broke = once(toServer, 'error')
+    toServer.destroy(new Error('write EPIPE'))
+    await broke
+    assert.equal((await readAll(client)).length, cameIn)
+    assert.equal(pipe.bytesDown, cameIn)
+    assert.equal(await pipe.done, 'upstream reset')
+    server.destroy()
+  })
+}
 
 test('a client that ends its side still gets all that the server sends, and the server all it sent', async () => {
   const { client, server, pipe } = await piped()

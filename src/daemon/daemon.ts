@@ -12,6 +12,7 @@ import type { Listener } from '../listener/listener.js'
 import { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import type { ProxyPhase, ProxyStatus } from '../observe/status.js'
+import { ReadBuffers } from '../session/read-buffers.js'
 import type { CancelRoutes } from '../upstream/cancel.js'
 import { isSameSetting, planReload } from './reload-plan.js'
 import { RunningTarget } from './running-target.js'
@@ -46,6 +47,7 @@ export class Daemon {
   /** Changed or removed by a reload: they take no clients, and go with their last one. */
   readonly #retired = new Set<RunningTarget>()
   readonly #cancelRoutes: CancelRoutes = new Map()
+  readonly #buffers = new ReadBuffers()
   readonly #closing = new AbortController()
   readonly #watch: Watch
   /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
@@ -278,6 +280,7 @@ export class Daemon {
       target,
       signedIn: this.#workspaces.of(target),
       cancelRoutes: this.#cancelRoutes,
+      buffers: this.#buffers,
       Spares: target.warm > 0 ? (await import('../upstream/spares.js')).Spares : undefined,
       clock: this.#clock,
       log: this.#options.log,

@@ -15,6 +15,7 @@ import { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import { ClientAuth } from '../session/client-auth.js'
+import type { ReadBuffers } from '../session/read-buffers.js'
 import type { SessionObserver } from '../session/session.js'
 import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
 import { Connector } from '../upstream/connect.js'
@@ -35,6 +36,7 @@ export interface RunningTargetOptions {
   cancelRoutes: CancelRoutes
   /** Loaded for a target that is to be kept warm. */
   Spares: typeof Spares | undefined
+  buffers: ReadBuffers
   clock: Clock
   log: Log
   sessionObserver: SessionObserver
@@ -105,6 +107,7 @@ export class RunningTarget {
         handshakeTimeoutMs: settings.handshakeTimeoutMs,
         idleTimeoutMs: target.idleTimeoutMs,
         observer: options.sessionObserver,
+        buffers: options.buffers,
       },
     })
   }

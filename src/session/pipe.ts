@@ -7,6 +7,8 @@
 import type { Socket } from 'node:net'
 
 import type { Clock } from '../clock.js'
+import { Flow } from './flow.js'
+import type { ReadBuffers } from './read-buffers.js'
 
 export type PipeOutcome =
   | 'closed'
@@ -22,6 +24,8 @@ export interface PipeOptions {
   idleTimeoutMs: number
   /** What the client was sent last, before this. */
   greeting: Buffer
+  /** Undefined: each read has a buffer of its own. */
+  buffers?: ReadBuffers | undefined
 }
 
 // Silence after a half-close, or before a broken connection's last bytes are given up, in ms.
@@ -33,9 +37,6 @@ const SILENCE_MS = 1_000
 const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])
 
 export class Pipe {
-  /** Bytes from the client to the upstream, and back. */
-  bytesUp = 0
-  bytesDown = 0
   /** Resolves when both sockets are closed; never rejects. */
   readonly done: Promise<PipeOutcome>
 
@@ -45,11 +46,15 @@ export class Pipe {
   readonly #client: Socket
   readonly #upstream: Socket
   readonly #clock: Clock
+  readonly #up: Flow
+  readonly #down: Flow
   #outcome: PipeOutcome = 'closed'
+  /** When something moved; without a time-out to watch, only when it ended in ReadyForQuery. */
   #lastAt: number
   /** The last six bytes to the client; 0 once the client has answered. */
   #tail: number
   #lingerMs = LINGER_MS
+  #isWatched = false
   #cancelTimer: () => void = () => {}
 
   constructor(client: Socket, upstream: Socket, options: PipeOptions) {
@@ -57,8 +62,26 @@ export class Pipe {
     this.#upstream = upstream
     this.#clock = options.clock
     this.#lastAt = options.clock.now()
-    this.#tail = tailAfter(0, options.greeting)
+    this.#tail = tailAfter(0, options.greeting, options.greeting.length)
+    const { buffers } = options
+    this.#up = new Flow({ from: client, to: upstream, buffers, seen: () => this.#sawUp() })
+    this.#down = new Flow({
+      from: upstream,
+      to: client,
+      buffers,
+      seen: (buffer, byteCount) => this.#sawDown(buffer, byteCount),
+    })
     this.done = this.#run(options.idleTimeoutMs)
+  }
+
+  /** Bytes from the client. */
+  get bytesUp(): number {
+    return this.#up.byteCount
+  }
+
+  /** Bytes from the upstream. */
+  get bytesDown(): number {
+    return this.#down.byteCount
   }
 
   /**
@@ -71,10 +94,7 @@ export class Pipe {
     // A clock that was set back would else make it look busy for as long.
     const silentMs = Math.abs(this.#clock.now() - this.#lastAt)
     return (
-      this.#tail === READY_IDLE &&
-      silentMs >= SILENCE_MS &&
-      this.#client.writableLength === 0 &&
-      this.#upstream.writableLength === 0
+      this.#tail === READY_IDLE && silentMs >= SILENCE_MS && this.#up.isEmpty && this.#down.isEmpty
     )
   }
 
@@ -89,7 +109,8 @@ export class Pipe {
     this.#outcome = 'drained'
     this.#lingerMs = SILENCE_MS
     // Whatever is still said has no place to go behind a Terminate or a FIN.
-    for (const socket of [this.#client, this.#upstream]) socket.removeAllListeners('data').resume()
+    this.#up.discard()
+    this.#down.discard()
     this.#upstream.end(TERMINATE)
     this.#client.end()
     this.#boundSilence()
@@ -108,14 +129,8 @@ export class Pipe {
     const closed = Promise.all([onceClosed(client), onceClosed(upstream)])
     client.on('error', () => this.#broke('client reset', client, upstream))
     upstream.on('error', () => this.#broke('upstream reset', upstream, client))
-    this.#pump(client, upstream, (chunk) => {
-      this.bytesUp += chunk.length
-      this.#tail = 0
-    })
-    this.#pump(upstream, client, (chunk) => {
-      this.bytesDown += chunk.length
-      this.#tail = tailAfter(this.#tail, chunk)
-    })
+    this.#join(client, this.#up)
+    this.#join(upstream, this.#down)
     if (idleTimeoutMs > 0) {
       this.#lingerMs = Math.min(LINGER_MS, idleTimeoutMs)
       this.#watchIdle(idleTimeoutMs)
@@ -125,23 +140,28 @@ export class Pipe {
     return this.#outcome
   }
 
-  #pump(from: Socket, to: Socket, count: (chunk: Buffer) => void): void {
-    from.on('data', (chunk: Buffer) => {
-      count(chunk)
-      this.#lastAt = this.#clock.now()
-      if (!to.write(chunk)) from.pause()
-    })
-    to.on('drain', () => from.resume())
+  #join(from: Socket, flow: Flow): void {
+    flow.start()
     from.on('end', () => {
       this.endedFirst ??= from === this.#client ? 'client' : 'upstream'
-      to.end()
+      flow.end()
       this.#boundSilence()
     })
     from.on('close', () => {
-      if (!to.writableEnded) to.end()
+      flow.end()
       this.#boundSilence()
     })
-    if (from.closed && !to.writableEnded) to.end()
+    if (from.closed) flow.end()
+  }
+
+  #sawUp(): void {
+    this.#tail = 0
+    if (this.#isWatched) this.#lastAt = this.#clock.now()
+  }
+
+  #sawDown(buffer: Buffer, byteCount: number): void {
+    this.#tail = tailAfter(this.#tail, buffer, byteCount)
+    if (this.#isWatched || this.#tail === READY_IDLE) this.#lastAt = this.#clock.now()
   }
 
   /** What came from the broken side is flushed; a broken client leaves nothing to deliver to. */
@@ -149,17 +169,10 @@ export class Pipe {
     if (this.#outcome === 'closed') this.#outcome = outcome
     this.endedFirst ??= broken === this.#client ? 'client' : 'upstream'
     // Held back for a slow reader: it is still his. Reading after an error gives no 'data'.
-    const rest: Buffer | null = broken.read()
+    if (outcome === 'upstream reset') this.#down.takeRest()
     broken.destroy() // an error of TLS does not do it
-    if (outcome === 'client reset') {
-      other.destroy()
-      return
-    }
-    if (rest !== null && !other.writableEnded) {
-      this.bytesDown += rest.length
-      other.write(rest)
-    }
-    other.end()
+    if (outcome === 'client reset') other.destroy()
+    else this.#down.end()
   }
 
   /** Destroys both once nothing has moved for a while. */
@@ -178,6 +191,7 @@ export class Pipe {
   /** One timer, set again when it finds that something has moved since: none per chunk. */
   #afterSilence(silenceMs: number, act: () => void): void {
     this.#cancelTimer()
+    this.#isWatched = true
     const check = (): void => {
       // Set back: counted anew, rather than waiting for the clock to come round.
       if (this.#lastAt > this.#clock.now()) this.#lastAt = this.#clock.now()
@@ -190,12 +204,11 @@ export class Pipe {
 }
 
 /** The last six bytes as a number, which costs less to keep than a slice that holds on to its chunk. */
-function tailAfter(tail: number, chunk: Buffer): number {
-  const { length } = chunk
-  if (length >= READY_BYTES) return chunk.readUIntBE(length - READY_BYTES, READY_BYTES)
+function tailAfter(tail: number, buffer: Buffer, length: number): number {
+  if (length >= READY_BYTES) return buffer.readUIntBE(length - READY_BYTES, READY_BYTES)
   if (length === 0) return tail
   const shift = 256 ** length
-  return (tail % (2 ** 48 / shift)) * shift + chunk.readUIntBE(0, length)
+  return (tail % (2 ** 48 / shift)) * shift + buffer.readUIntBE(0, length)
 }
 
 export function onceClosed(socket: Socket): Promise<void> {

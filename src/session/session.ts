@@ -20,6 +20,7 @@ import type { ClientAuth } from './client-auth.js'
 import { clientHandshake } from './client-handshake.js'
 import { ClientLeaving, ClientLeft } from './client-leaving.js'
 import { onceClosed, Pipe, type PipeOutcome } from './pipe.js'
+import type { ReadBuffers } from './read-buffers.js'
 
 export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe' | 'cancel'
 
@@ -81,6 +82,8 @@ export interface SessionDeps {
   handshakeTimeoutMs: number
   idleTimeoutMs: number
   observer: SessionObserver
+  /** Shared by all sessions; undefined: they are read from without. */
+  buffers?: ReadBuffers | undefined
   door: Door
 }
 
@@ -216,7 +219,8 @@ export class Session implements SessionView {
     startup: StartupMessage,
     handshake: LinkedAbort,
   ): Promise<void> {
-    const { door, requireTls, connector, cancels, observer, clock, idleTimeoutMs } = this.#deps
+    const { door, requireTls, connector, cancels, observer, clock, idleTimeoutMs, buffers } =
+      this.#deps
     this.user = textOf(startup, 'user')
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
@@ -244,7 +248,7 @@ export class Session implements SessionView {
       this.#enter('pipe')
       client.write(greeting)
       const limits = { clock, idleTimeoutMs: isReplication(startup) ? 0 : idleTimeoutMs }
-      this.#pipe = new Pipe(client, upstream.socket, { ...limits, greeting })
+      this.#pipe = new Pipe(client, upstream.socket, { ...limits, greeting, buffers })
       observer.connected(this)
       if (this.#ending.signal.aborted) this.#pipe.destroy('ended by shutdown') // a moment ago
       const outcome = await this.#pipe.done
