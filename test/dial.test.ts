@@ -1,10 +1,13 @@
 /** Whom the proxy believes to be the server: what of the certificate counts in each sslmode. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import net, { type AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+
 import { systemClock } from '../src/clock.js'
 import type { TargetSettings } from '../src/config/settings.js'
 import type { CertifiedNames, CertifiedPair } from '../src/listener/local-certificate.js'
@@ -41,12 +44,23 @@ async function reach(
   tls: UpstreamTls,
   address = '127.0.0.1',
 ): Promise<string> {
+  return (await greet(server, host, tls, address)).said
+}
+
+/** The same, and whether the handshake was cut short by what an earlier one had left. */
+async function greet(
+  server: TlsServer,
+  host: string,
+  tls: UpstreamTls,
+  address = '127.0.0.1',
+): Promise<{ said: string; isResumed: boolean }> {
   const endpoint = { host, port: server.port, addresses: [address], database: undefined }
   const options = { tls, clock: systemClock, dialled: () => {} }
   const { socket } = await dial(endpoint, options, patience)
   assert.equal(socket.encrypted, true)
   try {
-    return (await readSome(socket, patience)).toString()
+    const said = (await readSome(socket, patience)).toString()
+    return { said, isResumed: socket.isSessionReused() }
   } finally {
     socket.destroy()
   }
@@ -76,6 +90,67 @@ test('a name that was verified does not vouch for another, whatever TLS remember
     await reach(server, HOST, tls)
     await assert.rejects(reach(server, OTHER, tls), { kind: 'tls' })
   }
+})
+
+test('a server that gives tickets is verified once, and greeted more shortly from then on', async (t) => {
+  const tls = await tlsOf(t)
+  const certified = { hosts: [HOST, OTHER], addresses: [] }
+  const server = await greeted(t, trusted, certified)
+  assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: false })
+  assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: true })
+  assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: true })
+  assert.deepEqual(await greet(server, OTHER, tls), { said: OTHER, isResumed: false })
+  const restarted = await greeted(t, trusted, certified)
+  assert.deepEqual(await greet(restarted, OTHER, tls), { said: OTHER, isResumed: false })
+})
+
+test('a ticket is no pass for somebody else at the same name', async (t) => {
+  const tls = await tlsOf(t)
+  const certified = { hosts: [HOST], addresses: [] }
+  const server = await greeted(t, trusted, certified)
+  await reach(server, HOST, tls)
+  const impostor = await greeted(t, stranger, certified)
+  await assert.rejects(reach(impostor, HOST, tls), { kind: 'tls' })
+  assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: false })
+  assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: true })
+})
+
+test('nothing is kept of a server that was not verified', async (t) => {
+  const tls = await tlsOf(t, 'require')
+  const server = await greeted(t, stranger, { hosts: [HOST], addresses: [] })
+  await reach(server, HOST, tls)
+  assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: false })
+})
+
+// https://datatracker.ietf.org/doc/html/rfc8446#section-4.1.3
+const HELLO_RETRY_REQUEST = Buffer.from(
+  'cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c',
+  'hex',
+)
+
+test('a server that takes only P-256, as PostgreSQL does, has to ask for it once', async (t) => {
+  const tls = await tlsOf(t)
+  const certified = { hosts: [HOST], addresses: [] }
+  const server = await tlsServer(t, {
+    ...{ authority: trusted, certified, ecdhCurve: 'prime256v1' },
+    serve: ({ secured }) => secured.end('hello'),
+  })
+  const asked: boolean[] = []
+  const listening = net.createServer((near) => {
+    const far = net.connect(server.port, '127.0.0.1')
+    const heard: Buffer[] = []
+    far.on('data', (chunk: Buffer) => heard.push(chunk))
+    far.on('close', () => asked.push(Buffer.concat(heard).includes(HELLO_RETRY_REQUEST)))
+    for (const socket of [near, far]) socket.on('error', () => {})
+    near.pipe(far).pipe(near)
+  })
+  listening.listen(0, '127.0.0.1')
+  await once(listening, 'listening')
+  t.after(() => listening.close())
+  const { port } = listening.address() as AddressInfo
+  for (let times = 0; times < 3; times++) assert.equal(await reach({ port }, HOST, tls), 'hello')
+  while (asked.length < 3) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(asked, [true, false, false])
 })
 
 test('verify-ca: any name of a trusted authority, and no other authority', async (t) => {

@@ -10,7 +10,8 @@ import type pg from 'pg'
 
 import { ProxyError } from '../src/errors.js'
 import { Pipe } from '../src/session/pipe.js'
-import { Session, type SessionObserver } from '../src/session/session.js'
+import { Session } from '../src/session/session.js'
+import type { SessionObserver } from '../src/session/session-view.js'
 import { Cancels } from '../src/upstream/cancel.js'
 import type { UpstreamTls } from '../src/upstream/tls-context.js'
 import { startupMessage } from '../src/wire/frontend.js'
@@ -350,7 +351,7 @@ test('a session that is ended in the moment of its login ends', async () => {
   const session: Session = new Session(accepted, {
     ...{ target: 't', localTls: undefined, requireTls: false, clientAuth: undefined, clock },
     ...{ handshakeTimeoutMs: 1_000, idleTimeoutMs: 0, observer },
-    door: { check() {}, enter: () => () => {} },
+    door: { check() {}, enter() {}, leave() {} },
     cancels: new Cancels({
       ...{ dialOptions: { tls: {} as UpstreamTls, clock, dialled() {} }, clock },
       ...{ resolve: async () => endpoint, routes: new Map() },

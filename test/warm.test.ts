@@ -116,6 +116,8 @@ test('spares are dropped warm-ttl after the last client came, and then nothing g
   await held(proxy, 2)
   await clock.advance(TTL_MS - 1)
   assert.equal(spares(proxy).held, 2)
+  const { listener } = proxy.daemon.targets[0]!
+  while ([...listener.sessions].length > 0) await settle() // they have timers too
   const timers = clock.pending
   await clock.advance(1)
   assert.equal(spares(proxy).held, 0)

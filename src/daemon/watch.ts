@@ -21,7 +21,7 @@ import {
 } from '../observe/status.js'
 import { Tally } from '../observe/tally.js'
 import { tellAll, tellAllOfCredentials } from '../observe/tell-all.js'
-import type { SessionObserver } from '../session/session.js'
+import type { SessionObserver } from '../session/session-view.js'
 
 export interface WatchOptions {
   proxy: ObservedProxy & { readonly targets: readonly WatchedTarget[] }

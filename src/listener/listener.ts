@@ -6,7 +6,8 @@
 import type { Socket } from 'node:net'
 
 import { ProxyError } from '../errors.js'
-import { Session, type SessionDeps, type SessionView } from '../session/session.js'
+import { Session, type SessionDeps } from '../session/session.js'
+import type { SessionView } from '../session/session-view.js'
 import { type Door, type DoorOwner, type Listening, listen } from './listen.js'
 
 export interface ListenerOptions {
@@ -24,6 +25,8 @@ const MAX_HANDSHAKES = 2_000
 
 export class Listener implements DoorOwner {
   readonly #options: ListenerOptions
+  /** One for all of them. */
+  readonly #sessionDeps: SessionDeps
   readonly #sessions = new Set<Session>()
   /** Of these, the ones that have not come in yet, and the ones that have. */
   readonly #knocking = new Set<Session>()
@@ -33,6 +36,12 @@ export class Listener implements DoorOwner {
 
   constructor(options: ListenerOptions) {
     this.#options = options
+    const door = {
+      check: () => this.#checkOpen(),
+      enter: (session: Session) => this.#letIn(session),
+      leave: (session: Session) => void this.#inside.delete(session),
+    }
+    this.#sessionDeps = { ...options.session, door }
   }
 
   /**
@@ -151,13 +160,10 @@ export class Listener implements DoorOwner {
 
   accept(socket: Socket): void {
     if (this.#knocking.size >= MAX_HANDSHAKES) this.#turnAwayLongest()
-    const session: Session = new Session(socket, {
-      ...this.#options.session,
-      door: { check: () => this.#checkOpen(), enter: () => this.#letIn(session) },
-    })
+    const session = new Session(socket, this.#sessionDeps)
     this.#sessions.add(session)
     this.#knocking.add(session)
-    void session.done.finally(() => {
+    void session.done.then(() => {
       this.#sessions.delete(session)
       this.#knocking.delete(session)
     })
@@ -182,11 +188,10 @@ export class Listener implements DoorOwner {
     })
   }
 
-  #letIn(session: Session): () => void {
+  #letIn(session: Session): void {
     this.#checkOpen()
     this.#knocking.delete(session)
     this.#inside.add(session)
-    return () => this.#inside.delete(session)
   }
 
   #endSessions(): void {

@@ -6,7 +6,7 @@
 import type { Clock } from '../clock.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import { type ErrorKind, errorKind, ProxyError } from '../errors.js'
-import type { SessionObserver, SessionOutcome, SessionView } from '../session/session.js'
+import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 
 /** A failure, in words that anybody who may look at the proxy may read. */
 export interface Failure {

@@ -5,7 +5,7 @@
 
 import type { Clock } from '../clock.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
-import type { SessionObserver, SessionOutcome, SessionView } from '../session/session.js'
+import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 import type { Metrics, MetricsSources } from './metrics.js'
 
 const AFTER_MS = 1_000

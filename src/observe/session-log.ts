@@ -5,7 +5,7 @@
 
 import { errorKind, ProxyError } from '../errors.js'
 import type { Log } from '../log.js'
-import type { SessionObserver, SessionOutcome, SessionView } from '../session/session.js'
+import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 
 export class SessionLog implements SessionObserver {
   readonly #log: Log

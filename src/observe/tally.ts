@@ -3,7 +3,7 @@
  * cheap enough to be kept whether or not anybody looks.
  */
 
-import type { SessionObserver, SessionPhase, SessionView } from '../session/session.js'
+import type { SessionObserver, SessionPhase, SessionView } from '../session/session-view.js'
 
 export interface Totals {
   /** Sessions that were logged in. */

@@ -1,7 +1,7 @@
 /** Tells several observers, each of which may be written as if it were the only one. */
 
 import type { CredentialObserver } from '../credentials/credential-cache.js'
-import type { SessionObserver } from '../session/session.js'
+import type { SessionObserver } from '../session/session-view.js'
 
 export function tellAll(observers: readonly SessionObserver[]): SessionObserver {
   return {

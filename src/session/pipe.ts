@@ -71,7 +71,13 @@ export class Pipe {
       buffers,
       seen: (buffer, byteCount) => this.#sawDown(buffer, byteCount),
     })
-    this.done = this.#run(options.idleTimeoutMs)
+    this.#start(options.idleTimeoutMs)
+    this.done = onceClosed(client)
+      .then(() => onceClosed(upstream))
+      .then(() => {
+        this.#cancelTimer()
+        return this.#outcome
+      })
   }
 
   /** Bytes from the client. */
@@ -123,10 +129,9 @@ export class Pipe {
     this.#upstream.destroy()
   }
 
-  async #run(idleTimeoutMs: number): Promise<PipeOutcome> {
+  #start(idleTimeoutMs: number): void {
     const client = this.#client
     const upstream = this.#upstream
-    const closed = Promise.all([onceClosed(client), onceClosed(upstream)])
     client.on('error', () => this.#broke('client reset', client, upstream))
     upstream.on('error', () => this.#broke('upstream reset', upstream, client))
     this.#join(client, this.#up)
@@ -135,9 +140,6 @@ export class Pipe {
       this.#lingerMs = Math.min(LINGER_MS, idleTimeoutMs)
       this.#watchIdle(idleTimeoutMs)
     }
-    await closed
-    this.#cancelTimer()
-    return this.#outcome
   }
 
   #join(from: Socket, flow: Flow): void {
@@ -147,9 +149,10 @@ export class Pipe {
       flow.end()
       this.#boundSilence()
     })
+    const other = from === this.#client ? this.#upstream : this.#client
     from.on('close', () => {
       flow.end()
-      this.#boundSilence()
+      if (!other.destroyed) this.#boundSilence()
     })
     if (from.closed) flow.end()
   }

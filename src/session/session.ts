@@ -11,61 +11,18 @@ import { LinkedAbort } from '../abort.js'
 import type { Clock } from '../clock.js'
 import { isLoopback } from '../config/loopback.js'
 import { ProxyError, toClientError } from '../errors.js'
-import type { ConnectPhase, ConnectProgress } from '../upstream/attempt.js'
+import type { ConnectProgress } from '../upstream/attempt.js'
 import type { Cancels } from '../upstream/cancel.js'
 import type { Connector } from '../upstream/connect.js'
+import type { Connected } from '../upstream/open.js'
 import { errorResponse, negotiateProtocolVersion } from '../wire/backend.js'
 import { type CancelRequest, fromWireText, type StartupMessage } from '../wire/frontend.js'
 import type { ClientAuth } from './client-auth.js'
 import { clientHandshake } from './client-handshake.js'
 import { ClientLeaving, ClientLeft } from './client-leaving.js'
-import { onceClosed, Pipe, type PipeOutcome } from './pipe.js'
+import { onceClosed, Pipe } from './pipe.js'
 import type { ReadBuffers } from './read-buffers.js'
-
-export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe' | 'cancel'
-
-export type SessionOutcome =
-  | PipeOutcome
-  | 'probe'
-  | 'no startup packet'
-  | 'cancel request'
-  | 'failed'
-  | 'client left'
-
-/** What a session shows of itself; only the session changes it. */
-export interface SessionView {
-  readonly id: string
-  readonly target: string
-  /** Address and port of the client, or the Unix socket's path. */
-  readonly client: string
-  readonly openedAt: number
-  readonly phase: SessionPhase
-  /** How long each phase took that is over, in ms. */
-  readonly phaseMs: ReadonlyMap<SessionPhase, number>
-  /** As the client named them. */
-  readonly user: string | undefined
-  readonly applicationName: string | undefined
-  /** As the server was asked for, once logged in; else as the client named it. */
-  readonly database: string | undefined
-  readonly bytesUp: number
-  readonly bytesDown: number
-  /** What its last try to connect met, while it still tries and after. */
-  readonly lastError: ProxyError | undefined
-}
-
-/** What this stage tells the one to its right. Implemented by observe/, and by nothing in tests. */
-export interface SessionObserver {
-  opened(session: SessionView): void
-  /** `session.phase` is over and took so long; login's end comes as the end of `login`. */
-  phaseEnded(session: SessionView, phase: SessionPhase, durationMs: number): void
-  /** Logged in: from now on its bytes are moved. */
-  connected(session: SessionView): void
-  /** Once a failed session; `phase` is where it failed. */
-  failed(session: SessionView, error: unknown): void
-  cancelled(session: SessionView, error: unknown): void
-  /** Once a session, whatever became of it. `reason` only says more. */
-  closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void
-}
+import type { SessionObserver, SessionOutcome, SessionPhase, SessionView } from './session-view.js'
 
 /** The stages to its left and the place it is given, as narrow as this stage needs them. */
 export interface SessionDeps {
@@ -91,8 +48,16 @@ export interface SessionDeps {
 export interface Door {
   /** Throws why nobody comes in for now. */
   check(): void
-  /** Takes a place, or throws why there is none; the returned function gives it back. */
-  enter(): () => void
+  /** Takes a place, or throws why there is none. */
+  enter(session: Session): void
+  /** Gives it back. */
+  leave(session: Session): void
+}
+
+/** Logged in: what it takes to relay. */
+interface Admitted {
+  readonly connected: Connected
+  readonly idleTimeoutMs: number
 }
 
 export class Session implements SessionView {
@@ -109,15 +74,11 @@ export class Session implements SessionView {
   /** Resolves when nothing is left of it, the client's socket included; never rejects. */
   readonly done: Promise<void>
 
-  readonly #socket: Socket
+  /** The TLS one, from when it stands. */
+  #client: Socket
   readonly #deps: SessionDeps
-  readonly #ending = new LinkedAbort()
-  readonly #progress: ConnectProgress = {
-    enter: (phase) => this.#enter(phase),
-    retrying: (error) => {
-      this.lastError = error
-    },
-  }
+  /** Ends what is before the pipe; undefined from then on. */
+  #ending: AbortController | undefined = new AbortController()
   #phaseAt: number
   #outcome: SessionOutcome | undefined
   #pipe: Pipe | undefined
@@ -127,12 +88,15 @@ export class Session implements SessionView {
     this.client = clientName(socket)
     this.openedAt = deps.clock.now()
     this.#phaseAt = this.openedAt
-    this.#socket = socket
+    this.#client = socket
     this.#deps = deps
-    this.done = this.#run()
-      .catch((error: unknown) => this.#fail(socket, error))
+    deps.observer.opened(this)
+    socket.on('error', ignore) // an unheard 'error' ends the process; whoever reads next hears of it
+    // Not one function from end to end: it would hold on to all that the way to the pipe has needed.
+    this.done = this.#admit(this.#ending!.signal)
+      .then((admitted) => admitted && this.#relay(admitted))
+      .catch((error: unknown) => this.#fail(error))
       .then(() => onceClosed(socket))
-      .finally(() => this.#ending.release())
   }
 
   get bytesUp(): number {
@@ -159,39 +123,42 @@ export class Session implements SessionView {
 
   /** Ends the session now, in whatever phase it is. */
   end(error: ProxyError): void {
-    if (this.#outcome !== undefined) this.#socket.destroy() // its client was told, and does not hang up
-    this.#ending.abort(error)
+    if (this.#outcome !== undefined) this.#client.destroy() // it was told, and does not hang up
+    this.#ending?.abort(error)
     this.#pipe?.destroy('ended by shutdown')
   }
 
-  async #run(): Promise<void> {
-    const { observer, clock, localTls, handshakeTimeoutMs } = this.#deps
-    observer.opened(this)
-    const socket = this.#socket
-    socket.on('error', () => {}) // an unheard 'error' ends the process; whoever reads next hears of it
-
+  /** From accept to a logged-in upstream; undefined when it was over before. */
+  async #admit(ending: AbortSignal): Promise<Admitted | undefined> {
+    const { clock, localTls, handshakeTimeoutMs } = this.#deps
     // From accept until the client has said who it is, and proved it where that is asked for: one
     // deadline for all of it, however the bytes dribble.
-    const handshake = new LinkedAbort(this.#ending.signal)
+    const handshake = new LinkedAbort(ending)
     handshake.abortAfter(clock, handshakeTimeoutMs, handshakeTimeout)
     try {
       const { client, encrypted, hello } = await clientHandshake(
-        socket,
+        this.#client,
         localTls?.context,
         handshake.signal,
       )
+      this.#client = client
       switch (hello.type) {
         case 'probe':
-          socket.destroy()
-          return this.#closed('probe', undefined)
+          client.destroy()
+          this.#closed('probe', undefined)
+          return undefined
         case 'none':
-          socket.destroy()
-          return this.#closed('no startup packet', hello.reason)
+          client.destroy()
+          this.#closed('no startup packet', hello.reason)
+          return undefined
         case 'broken':
-          return this.#fail(client, hello.error)
+          throw hello.error
         case 'packet':
-          if (hello.packet.type === 'CancelRequest') return await this.#cancel(client, hello.packet)
-          return await this.#serve(client, encrypted, hello.packet, handshake)
+          if (hello.packet.type === 'StartupMessage') {
+            return await this.#connect(encrypted, hello.packet, handshake, ending)
+          }
+          await this.#cancel(hello.packet, ending)
+          return undefined
       }
     } finally {
       handshake.release()
@@ -199,74 +166,66 @@ export class Session implements SessionView {
   }
 
   /** No reply, and none is waited for: its client may leave at once. */
-  async #cancel(client: Socket, request: CancelRequest): Promise<void> {
+  async #cancel(request: CancelRequest, ending: AbortSignal): Promise<void> {
     this.#enter('cancel')
-    client.resume()
+    this.#client.resume()
     let failure: unknown
     try {
-      await this.#deps.cancels.forward(request, this.#ending.signal)
+      await this.#deps.cancels.forward(request, ending)
     } catch (error) {
       failure = error
     }
-    client.destroy()
+    this.#client.destroy()
     this.#deps.observer.cancelled(this, failure)
     this.#closed('cancel request', undefined)
   }
 
-  async #serve(
-    client: Socket,
+  async #connect(
     encrypted: boolean,
     startup: StartupMessage,
     handshake: LinkedAbort,
-  ): Promise<void> {
-    const { door, requireTls, connector, cancels, observer, clock, idleTimeoutMs, buffers } =
-      this.#deps
+    ending: AbortSignal,
+  ): Promise<Admitted> {
+    const { door, requireTls, connector, idleTimeoutMs } = this.#deps
+    const client = this.#client
     this.user = textOf(startup, 'user')
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
-    let release = (): void => {}
+    if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
+    door.check() // before a password is asked for: to pg_isready that would be a yes
+    if (startup.protocolMinor > 0 || startup.protocolOptions.length > 0) {
+      client.write(negotiateProtocolVersion(startup.protocolOptions))
+    }
+
+    await this.#authenticate(handshake.signal)
+    handshake.release()
+    // Not before: who is nobody yet takes nobody's place.
+    door.enter(this)
+
+    const leaving = new ClientLeaving(client, ending)
     try {
-      if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
-      door.check() // before a password is asked for: to pg_isready that would be a yes
-      if (startup.protocolMinor > 0 || startup.protocolOptions.length > 0) {
-        client.write(negotiateProtocolVersion(startup.protocolOptions))
-      }
-
-      await this.#authenticate(client, handshake.signal)
-      handshake.release()
-      // Not before: who is nobody yet takes nobody's place.
-      release = door.enter()
-
-      const leaving = new ClientLeaving(client, this.#ending.signal)
-      const connected = await connector
-        .connect(startup, this.#progress, leaving.signal)
-        .finally(() => leaving.release())
-      this.database = connected.database
-
-      const { upstream, endpoint, greeting, key } = connected
-      const unregister = cancels.register(key, endpoint, upstream.address)
-      this.#enter('pipe')
-      client.write(greeting)
-      const limits = { clock, idleTimeoutMs: isReplication(startup) ? 0 : idleTimeoutMs }
-      this.#pipe = new Pipe(client, upstream.socket, { ...limits, greeting, buffers })
-      observer.connected(this)
-      if (this.#ending.signal.aborted) this.#pipe.destroy('ended by shutdown') // a moment ago
-      const outcome = await this.#pipe.done
-      unregister()
-      const upstreamFirst = outcome === 'closed' && this.#pipe.endedFirst === 'upstream'
-      this.#closed(outcome, upstreamFirst ? 'server closed the connection' : undefined)
-    } catch (error) {
-      this.#fail(client, error)
+      const connected = await connector.connect(startup, this.#progress(), leaving.signal)
+      return { connected, idleTimeoutMs: isReplication(startup) ? 0 : idleTimeoutMs }
     } finally {
-      release()
+      leaving.release()
+    }
+  }
+
+  #progress(): ConnectProgress {
+    return {
+      enter: (phase) => this.#enter(phase),
+      retrying: (error) => {
+        this.lastError = error
+      },
     }
   }
 
   /** A client that has no password hangs up to ask its user for one: it has not failed, but left. */
-  async #authenticate(client: Socket, signal: AbortSignal): Promise<void> {
+  async #authenticate(signal: AbortSignal): Promise<void> {
     const { clientAuth } = this.#deps
     if (clientAuth === undefined) return
     this.#enter('client-auth')
+    const client = this.#client
     try {
       await clientAuth.authenticate(client, signal)
     } catch (error) {
@@ -274,10 +233,30 @@ export class Session implements SessionView {
     }
   }
 
-  #fail(client: Socket, error: unknown): void {
+  #relay({ connected, idleTimeoutMs }: Admitted): Promise<void> {
+    const { cancels, observer, clock, buffers } = this.#deps
+    const { upstream, endpoint, greeting, key, database } = connected
+    this.database = database
+    const unregister = cancels.register(key, endpoint, upstream.address)
+    this.#enter('pipe')
+    this.#client.write(greeting)
+    const options = { clock, idleTimeoutMs, greeting, buffers }
+    const pipe = new Pipe(this.#client, upstream.socket, options)
+    this.#pipe = pipe
+    observer.connected(this)
+    if (this.#ending!.signal.aborted) pipe.destroy('ended by shutdown') // a moment ago
+    this.#ending = undefined
+    return pipe.done.then((outcome) => {
+      unregister()
+      const upstreamFirst = outcome === 'closed' && pipe.endedFirst === 'upstream'
+      this.#closed(outcome, upstreamFirst ? 'server closed the connection' : undefined)
+    })
+  }
+
+  #fail(error: unknown): void {
     const { observer, clock } = this.#deps
     if (error instanceof ClientLeft) {
-      client.destroy()
+      this.#client.destroy()
       this.#closed('client left', undefined)
       return
     }
@@ -285,12 +264,13 @@ export class Session implements SessionView {
     const told = toClientError(error)
     const id = `session ${this.id}`
     const detail = told.detail === undefined ? id : `${told.detail}\n${id}`
-    endGently(client, errorResponse({ ...told, detail }), clock)
+    endGently(this.#client, errorResponse({ ...told, detail }), clock)
     this.#closed('failed', undefined)
   }
 
   #closed(outcome: SessionOutcome, reason: string | undefined): void {
     this.#outcome = outcome
+    this.#deps.door.leave(this)
     this.#endPhase()
     this.#deps.observer.closed(this, outcome, reason)
   }
@@ -311,6 +291,8 @@ export class Session implements SessionView {
 }
 
 const ERROR_PATIENCE_MS = 2_000
+
+function ignore(): void {}
 
 /** Closing with unread bytes would be a reset, which can take the error's text away from its reader. */
 function endGently(client: Socket, lastBytes: Buffer, clock: Clock): void {

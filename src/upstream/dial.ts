@@ -78,7 +78,7 @@ async function dialAddress(
     keepAliveInitialDelay: KEEP_ALIVE_MS,
     allowHalfOpen: true,
   })
-  socket.on('error', () => {}) // whoever waits next hears of it
+  socket.on('error', ignore) // whoever waits next hears of it
   try {
     await event(socket, 'connect', attempt.signal)
     options.connected?.()
@@ -116,15 +116,20 @@ async function startTls(
   signal: AbortSignal,
 ): Promise<TLSSocket> {
   const secured = tls.connect({ ...upstreamTls.options(host), socket })
-  secured.on('error', () => {})
+  secured.on('error', ignore)
+  upstreamTls.watch(secured, host)
   try {
     await event(secured, 'secureConnect', signal)
+    upstreamTls.secured(secured)
     return secured
   } catch (error) {
+    upstreamTls.failed()
     secured.destroy()
     throw certificateError(error, host) ?? error
   }
 }
+
+function ignore(): void {}
 
 function event(
   socket: Socket,

@@ -1,11 +1,17 @@
 /**
  * The TLS side of dialling: one shared secure context per target, since making one costs more than
- * the rest of a handshake, and what counts as the right certificate.
+ * the rest of a handshake, what counts as the right certificate, and what the next handshake need not
+ * say again.
  */
 
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import tls, { type ConnectionOptions, type SecureContext } from 'node:tls'
+import tls, {
+  type ConnectionOptions,
+  type EphemeralKeyInfo,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
 
 import type { TargetSettings } from '../config/settings.js'
 import { ProxyError } from '../errors.js'
@@ -13,6 +19,11 @@ import { ProxyError } from '../errors.js'
 export class UpstreamTls {
   readonly #target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>
   #context: SecureContext | undefined
+  /** Undefined: Node's and NODE_EXTRA_CA_CERTS. */
+  #roots: string[] | Buffer | undefined
+  #offersP256First = false
+  /** The last that a host gave us, having been verified: resumed, it sends no certificates. */
+  #ticket: { readonly host: string; readonly session: Buffer } | undefined
 
   constructor(target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>) {
     this.#target = target
@@ -23,7 +34,11 @@ export class UpstreamTls {
    * files cannot. Errors: kind `config` when sslrootcert cannot be read.
    */
   load(): SecureContext {
-    this.#context ??= secureContext(this.#target.sslrootcert)
+    if (this.#context === undefined) {
+      const { sslrootcert } = this.#target
+      this.#roots = sslrootcert === undefined ? defaultRoots() : readRoots(sslrootcert)
+      this.#context = secureContext(this.#roots)
+    }
     return this.#context
   }
 
@@ -36,13 +51,40 @@ export class UpstreamTls {
       ...(isIP(host) === 0 ? { servername: host } : { host }),
       rejectUnauthorized: sslmode !== 'require',
       ...(sslmode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
+      ...(this.#ticket?.host === host ? { session: this.#ticket.session } : {}),
     }
+  }
+
+  /** To be called before the handshake: keeps what the server gives for the next one. */
+  watch(socket: TLSSocket, host: string): void {
+    socket.once('session', (session: Buffer) => {
+      if (socket.authorized) this.#ticket = { host, session }
+    })
+  }
+
+  /** To be called after the handshake. */
+  secured(socket: TLSSocket): void {
+    if (this.#offersP256First) return
+    const { name } = (socket.getEphemeralKeyInfo() ?? {}) as Partial<EphemeralKeyInfo>
+    if (name !== 'prime256v1') return
+    // PostgreSQL before 18 takes no other unless told to (ssl_ecdh_curve), and has to ask for it:
+    // a round trip. Others are offered what Node thinks best.
+    this.#offersP256First = true
+    this.#context = secureContext(this.#roots, 'P-256:X25519:P-384:P-521')
+  }
+
+  /** To be called when a handshake fails: the next one is a whole one. */
+  failed(): void {
+    this.#ticket = undefined
   }
 }
 
-function secureContext(sslrootcert: string | undefined): SecureContext {
-  const ca = sslrootcert === undefined ? defaultRoots() : readRoots(sslrootcert)
-  return tls.createSecureContext({ minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) })
+function secureContext(
+  roots: string[] | Buffer | undefined,
+  ecdhCurve: string = tls.DEFAULT_ECDH_CURVE,
+): SecureContext {
+  const ca = roots === undefined ? {} : { ca: roots }
+  return tls.createSecureContext({ minVersion: 'TLSv1.2', ecdhCurve, ...ca })
 }
 
 /** Node's own and NODE_EXTRA_CA_CERTS, which Node adds by itself; the system's where it can read them. */

@@ -38,14 +38,16 @@ export interface TlsServerOptions {
   certified: CertifiedNames
   /** Address to listen at. */
   host?: string
+  /** What it takes of these; default: all. */
+  ecdhCurve?: string
   serve: (arrival: TlsArrival) => void
 }
 
 /** Closed when the test ends. */
 export async function tlsServer(t: TestContext, options: TlsServerOptions): Promise<TlsServer> {
-  const { authority: signer, certified, host = '127.0.0.1', serve } = options
+  const { authority: signer, certified, host = '127.0.0.1', ecdhCurve = 'auto', serve } = options
   const pair = await issueCertificate(signer, certified, { now: Date.now(), days: 1 })
-  const secureContext = createSecureContext(pair)
+  const secureContext = createSecureContext({ ...pair, ecdhCurve })
   const open = new Set<Socket>()
   const server = net.createServer({ allowHalfOpen: true }, (raw) => {
     open.add(raw)

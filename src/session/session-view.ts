@@ -1,0 +1,50 @@
+/** What a session shows of itself, and what it tells those who watch. */
+
+import type { ProxyError } from '../errors.js'
+import type { ConnectPhase } from '../upstream/attempt.js'
+import type { PipeOutcome } from './pipe.js'
+
+export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe' | 'cancel'
+
+export type SessionOutcome =
+  | PipeOutcome
+  | 'probe'
+  | 'no startup packet'
+  | 'cancel request'
+  | 'failed'
+  | 'client left'
+
+/** What a session shows of itself; only the session changes it. */
+export interface SessionView {
+  readonly id: string
+  readonly target: string
+  /** Address and port of the client, or the Unix socket's path. */
+  readonly client: string
+  readonly openedAt: number
+  readonly phase: SessionPhase
+  /** How long each phase took that is over, in ms. */
+  readonly phaseMs: ReadonlyMap<SessionPhase, number>
+  /** As the client named them. */
+  readonly user: string | undefined
+  readonly applicationName: string | undefined
+  /** As the server was asked for, once logged in; else as the client named it. */
+  readonly database: string | undefined
+  readonly bytesUp: number
+  readonly bytesDown: number
+  /** What its last try to connect met, while it still tries and after. */
+  readonly lastError: ProxyError | undefined
+}
+
+/** What this stage tells the one to its right. Implemented by observe/, and by nothing in tests. */
+export interface SessionObserver {
+  opened(session: SessionView): void
+  /** `session.phase` is over and took so long; login's end comes as the end of `login`. */
+  phaseEnded(session: SessionView, phase: SessionPhase, durationMs: number): void
+  /** Logged in: from now on its bytes are moved. */
+  connected(session: SessionView): void
+  /** Once a failed session; `phase` is where it failed. */
+  failed(session: SessionView, error: unknown): void
+  cancelled(session: SessionView, error: unknown): void
+  /** Once a session, whatever became of it. `reason` only says more. */
+  closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void
+}
