@@ -33,6 +33,11 @@ export function barLines(samples: Samples): BarLine[] {
       'psql at 40 ms, cold, against direct TLS',
       ratios('cold@40ms', 'ms', 'proxy', 'direct'),
     ),
+    atMost(
+      0.35,
+      'psql at 40 ms with warm=2, against direct TLS',
+      ratios('cold@40ms', 'ms', 'warm', 'direct'),
+    ),
     atLeast(1_000, '1,000 clients at once: served', get('crowd', 'served of 1,000', 'proxy')),
     atMost(1, '1,000 clients at once: credential calls', get('crowd', 'credential calls', 'proxy')),
     atMost(75, 'memory at rest, MB', scaled(get('memory', 'bytes at rest', 'proxy'), MB)),

@@ -10,7 +10,8 @@ import { fileURLToPath } from 'node:url'
 
 import { findProgram, freePort, Process, unprivileged } from './processes.js'
 
-export type WayName = 'direct' | 'stunnel' | 'pgbouncer' | 'proxy'
+/** `warm` is the proxy with two spare connections. */
+export type WayName = 'direct' | 'stunnel' | 'pgbouncer' | 'proxy' | 'warm'
 
 export interface Way {
   readonly name: WayName
@@ -50,6 +51,8 @@ export async function startWay(name: WayName, to: Destination, folder: string): 
       return startPgbouncer(to, folder)
     case 'proxy':
       return startProxy([to], folder).then(([way]) => way!)
+    case 'warm':
+      return startProxy([to], folder, { warm: 2 }).then(([way]) => ({ ...way!, name }))
   }
 }
 
@@ -123,13 +126,18 @@ async function startPgbouncer(to: Destination, folder: string): Promise<Way> {
 const PROXY_PROGRAM = fileURLToPath(new URL('../../src/main.js', import.meta.url))
 
 /** The command itself, with its defaults: one process, a port for each destination. */
-export async function startProxy(to: readonly Destination[], folder: string): Promise<Way[]> {
+export async function startProxy(
+  to: readonly Destination[],
+  folder: string,
+  settings: Readonly<Record<string, unknown>> = {},
+): Promise<Way[]> {
   const ports = await Promise.all(to.map(freePort))
   const targets = to.map(({ host, port, user, password, database, sslrootcert }, index) => ({
     target: `postgresql://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`,
     port: ports[index],
     hostaddr: '127.0.0.1',
     sslrootcert,
+    ...settings,
   }))
   const config = join(folder, `proxy-${ports[0]}.yaml`)
   // JSON is YAML.
