@@ -4,13 +4,20 @@
  * us as text (a token typed as a user name, one quoted in a server's error) is known by its form.
  */
 
+import { createRequire } from 'node:module'
 import type { Writable } from 'node:stream'
 import { inspect } from 'node:util'
 
-import { destination, type Logger, pino } from 'pino'
+import type { LogFn, Logger } from 'pino'
 
 /** The levels are pino's. */
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
+
+/** pino is loaded for the first line: clients need not wait for it. */
+export interface LateLog extends Log {
+  /** Loads it now: when a process has no file descriptor left, it could not. */
+  load(): void
+}
 
 export class Secret {
   readonly #value: string
@@ -63,11 +70,38 @@ export interface LogOptions {
   stream?: Writable
 }
 
-export async function createLog(options: LogOptions): Promise<Logger> {
-  const { level, format, stream } = options
+export function createLog(options: LogOptions): LateLog {
+  let logger: Logger | undefined
+  const loaded = (): Logger => {
+    logger ??= openLog(options)
+    return logger
+  }
+  return { ...eachLevel((level, line) => loaded()[level](...line)), load: () => void loaded() }
+}
+
+/** For tests and the library: says nothing. */
+export const silentLog: Log = eachLevel(() => {})
+
+function eachLevel(write: (level: keyof Log, line: Parameters<LogFn>) => void): Log {
+  const at = (level: keyof Log): LogFn => {
+    return (...line: unknown[]) => write(level, line as Parameters<LogFn>)
+  }
+  return {
+    trace: at('trace'),
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    fatal: at('fatal'),
+  }
+}
+
+function openLog({ level, format, stream }: LogOptions): Logger {
+  const require = createRequire(import.meta.url)
+  const { destination, pino } = require('pino') as typeof import('pino')
   const settings = { name: 'lakebase-proxy', base: null, level, hooks: { streamWrite: redact } }
   if (format === 'json') return pino(settings, stream ?? destination({ dest: 2, sync: true }))
-  const { default: pretty } = await import('pino-pretty')
+  const pretty = require('pino-pretty') as typeof import('pino-pretty')
   const look = {
     sync: true,
     singleLine: true,
@@ -76,6 +110,3 @@ export async function createLog(options: LogOptions): Promise<Logger> {
   }
   return pino(settings, pretty(look))
 }
-
-/** For tests and the library: says nothing. */
-export const silentLog: Log = pino({ enabled: false })

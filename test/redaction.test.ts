@@ -45,7 +45,7 @@ test('a secret in any field of a line is taken out, however deep', async () => {
   const token = control.mintToken(demoUser).text
   const lines: string[] = []
   const stream = collector(lines)
-  const log = await createLog({ level: 'trace', format: 'json', stream })
+  const log = createLog({ level: 'trace', format: 'json', stream })
   const bearer = `Bearer ${token}`
   const url = `postgresql://app:hunter2@db.example/x`
   log.info({ token, nested: { headers: { authorization: bearer } }, list: [url] }, `at ${url}`)
@@ -93,7 +93,7 @@ async function loudProxy(
 ): Promise<{ daemon: Daemon; text: () => string }> {
   const lines: string[] = []
   const stream = collector(lines)
-  const log = await createLog({ level: 'trace', format, stream })
+  const log = createLog({ level: 'trace', format, stream })
   const homeDir = await temporaryFolder(t)
   const open = workspaceOpener({ env: emulator.env, homeDir, clock: systemClock, log })
   const options: ProxyOptions = {

@@ -41,6 +41,27 @@ test('it listens, serves, drains on SIGTERM and ends with 0; stdout stays empty'
   }
 })
 
+/** Says which libraries were loaded when the first socket was about to listen. */
+const PROBE = `
+const { Server } = require('node:net')
+const { listen } = Server.prototype
+Server.prototype.listen = function (...args) {
+  Server.prototype.listen = listen
+  const found = Object.keys(require.cache).map((file) => /node_modules.((@[^/]+.)?[^/]+)/.exec(file))
+  const names = new Set(found.filter(Boolean).map(([, name]) => name))
+  process.stderr.write('loaded: ' + [...names].sort().join(' ') + '\\n')
+  return listen.apply(this, args)
+}`
+
+test('it listens before it loads what only a session, a line of the log or the admin port needs', async (t) => {
+  const probe = join(await temporaryFolder(t), 'probe.cjs')
+  writeFileSync(probe, PROBE)
+  const env = { NODE_OPTIONS: `--require=${probe}` }
+  const proxy = startCli(t, ['postgresql://ada:pass@db.example/shop', ...QUIET_PORTS], { env })
+  const [, names] = await proxy.saw(/loaded: (.*)\n/)
+  assert.equal(names, 'clone commander node-cache')
+})
+
 test('a session that is cut short by the drain time-out makes the exit code 1', async (t) => {
   const { proxy, port } = await started(t, ['demo-instance', '--drain-timeout', '200ms'])
   const client = await connectedClient(t, port)

@@ -3,17 +3,8 @@
 import http from 'node:http'
 
 import type { Config } from '../config/config.js'
-import type { SettingName } from '../config/table.js'
 import { ProxyError } from '../errors.js'
 import type { Invocation } from './command.js'
-
-/** The settings that say where the admin port is. */
-export const ADMIN_SETTINGS: readonly SettingName[] = [
-  'admin-address',
-  'admin-port',
-  'config',
-  'env-file',
-]
 
 export interface Answer {
   readonly status: number

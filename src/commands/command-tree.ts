@@ -18,7 +18,33 @@ export interface TreeOptions {
   readonly run: (command: Command, parsed: Commander) => Promise<void>
 }
 
-export function buildTree({ commands, byDefault, print, run }: TreeOptions): Commander {
+/** What adds to a command the settings that it takes as flags. */
+type LateFlags = Map<Commander, () => void>
+
+/** Without the settings: a command gets its own when it is about to run, and all for a help text. */
+export function buildTree(options: TreeOptions): Commander {
+  const late: LateFlags = new Map()
+  const root = buildBareTree(options, late)
+  for (const parent of [root, ...root.commands]) {
+    // A thousand flags for one command take longer than all else that it does to start.
+    parent.hook('preSubcommand', (_, command) => late.get(command)?.())
+  }
+  return root.addHelpText('beforeAll', () => {
+    for (const add of late.values()) add()
+    return ''
+  })
+}
+
+/** With every flag of every command, for who looks through it. */
+export function buildWholeTree(options: TreeOptions): Commander {
+  const late: LateFlags = new Map()
+  const root = buildBareTree(options, late)
+  for (const add of late.values()) add()
+  return root
+}
+
+function buildBareTree(options: TreeOptions, late: LateFlags): Commander {
+  const { commands, byDefault, print, run } = options
   const root = new Commander('lakebase-proxy')
     .description(
       'Lets any PostgreSQL client connect to Databricks Lakebase, with no token to paste.',
@@ -32,7 +58,7 @@ export function buildTree({ commands, byDefault, print, run }: TreeOptions): Com
     .usage('[start] [TARGET[?OPTION=VALUE&…]]… [flags]')
     .addHelpText('after', () => TARGETS_HELP + examplesOf(commands.flatMap(firstExample)))
   for (const command of commands) {
-    addCommand(root, command, run, command.name === byDefault)
+    addCommand(root, command, run, late, command.name === byDefault)
   }
   return root
 }
@@ -51,6 +77,7 @@ function addCommand(
   parent: Commander,
   command: Command,
   run: TreeOptions['run'],
+  late: LateFlags,
   isDefault: boolean,
 ): void {
   const made = parent
@@ -69,11 +96,14 @@ function addCommand(
     if (choices !== undefined) option.choices(choices)
     made.addOption(option)
   }
-  addSettings(made, command.settings ?? [])
+  late.set(made, () => {
+    late.delete(made)
+    addSettings(made, command.settings ?? [])
+  })
   if (!isDefault) hideSettings(made)
   const settingsNote = isDefault || command.settings === undefined ? '' : OTHER_SETTINGS_NOTE
   made.addHelpText('after', (command.notes ?? '') + settingsNote + examplesOf(command.examples))
-  for (const each of command.subcommands ?? []) addCommand(made, each, run, false)
+  for (const each of command.subcommands ?? []) addCommand(made, each, run, late, false)
   if (command.run !== undefined) made.action(() => run(command, made))
 }
 

@@ -2,8 +2,6 @@
 
 import { duration, wholeNumber } from '../config/values.js'
 import type { Command } from './command.js'
-import { readOption } from './read-option.js'
-import { stopOnSignal } from './stop.js'
 
 export const EMULATOR_COMMANDS: readonly Command[] = [
   {
@@ -15,6 +13,7 @@ export const EMULATOR_COMMANDS: readonly Command[] = [
     examples: ['demo', 'demo --once'],
     async run({ options, surroundings: { stdout, onSignal } }) {
       const { runDemo } = await import('./demo.js')
+      const { stopOnSignal } = await import('./stop.js')
       const { signal, impatient } = stopOnSignal(onSignal)
       return Promise.race([runDemo({ once: options.has('once'), stdout, signal }), impatient])
     },
@@ -33,6 +32,8 @@ export const EMULATOR_COMMANDS: readonly Command[] = [
     examples: ['emulator --token-ttl 30s', 'emulator --port 8080'],
     async run({ options, surroundings: { stdout, stderr, onSignal } }) {
       const { runEmulator } = await import('./emulator.js')
+      const { readOption } = await import('./read-option.js')
+      const { stopOnSignal } = await import('./stop.js')
       const { signal, impatient } = stopOnSignal(onSignal)
       const running = runEmulator({
         tokenTtlMs: readOption(options, 'token-ttl', duration(1)),

@@ -32,8 +32,9 @@ export async function exec(
   // The terminal is the program's: what goes well is not said there, unless it was asked for.
   const asked = config.given.some(({ setting }) => setting === 'log-level')
   const level = asked ? settings.logLevel : 'warn'
-  const log = await createLog({ level, format: settings.logFormat })
+  const log = createLog({ level, format: settings.logFormat })
   const proxy = await startDaemon({ ...config, settings }, surroundings, log)
+  log.load()
   try {
     const [own] = settings.targets
     const password = own!.localAuth === 'password' ? settings.localPassword?.reveal() : undefined

@@ -22,7 +22,7 @@ const SHELL_COMMANDS: readonly Command[] = [
     examples: ['completion bash > ~/.local/share/bash-completion/completions/lakebase-proxy'],
     async run({ operands: [shell], surroundings }) {
       const { completionScript, SHELLS } = await import('./completion.js')
-      const { buildTree } = await import('./command-tree.js')
+      const { buildWholeTree } = await import('./command-tree.js')
       const known = SHELLS.find((each) => each === shell)
       if (known === undefined) {
         throw new ProxyError('config', `"${shell}" is not a shell that completion is written for`, {
@@ -30,7 +30,7 @@ const SHELL_COMMANDS: readonly Command[] = [
         })
       }
       const ignore = async (): Promise<void> => {}
-      const tree = buildTree({
+      const tree = buildWholeTree({
         commands: COMMANDS,
         byDefault: DEFAULT_COMMAND,
         print() {},

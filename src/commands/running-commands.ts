@@ -1,7 +1,10 @@
 /** Entries of the registry: the commands that ask a proxy which is running. */
 
-import { ADMIN_SETTINGS } from './admin-client.js'
+import type { SettingName } from '../config/table.js'
 import type { Command } from './command.js'
+
+/** The settings that say where the admin port is. */
+const ADMIN_SETTINGS: readonly SettingName[] = ['admin-address', 'admin-port', 'config', 'env-file']
 
 export const RUNNING_COMMANDS: readonly Command[] = [
   {

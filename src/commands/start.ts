@@ -27,11 +27,12 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
   const notices: string[] = []
   const config = await loadConfig((text) => notices.push(text))
   const { settings } = config
-  const log = await createLog({ level: settings.logLevel, format: settings.logFormat })
+  const log = createLog({ level: settings.logLevel, format: settings.logFormat })
   surroundings.onCrash((error) => log.fatal({ err: error }, 'internal error, which is a bug'))
   for (const notice of notices) log.warn(notice)
 
   const proxy = await startDaemon(config, surroundings, log)
+  log.load()
   const reload = async (): Promise<void> => {
     try {
       await proxy.reload((await loadConfig((text) => log.warn(text))).settings)

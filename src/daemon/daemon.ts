@@ -9,13 +9,13 @@ import type { ProxySettings, TargetSettings } from '../config/settings.js'
 import { Resolver } from '../endpoints/resolver.js'
 import { ProxyError } from '../errors.js'
 import type { Listener } from '../listener/listener.js'
-import { LocalTls } from '../listener/local-tls.js'
+import type { LocalTls } from '../listener/local-tls.js'
 import type { Log } from '../log.js'
 import type { ProxyPhase, ProxyStatus } from '../observe/status.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import type { CancelRoutes } from '../upstream/cancel.js'
 import { isSameSetting, planReload } from './reload-plan.js'
-import { RunningTarget } from './running-target.js'
+import { RunningTarget, type RunningTargetOptions } from './running-target.js'
 import { Watch } from './watch.js'
 import { type ClosableWorkspace, Workspaces } from './workspaces.js'
 
@@ -238,6 +238,8 @@ export class Daemon {
     setting: ProxySettings['localTls'],
     addresses: readonly string[],
   ): Promise<LocalTls | undefined> {
+    if (setting === 'off') return undefined
+    const { LocalTls } = await import('../listener/local-tls.js')
     const { stateDir, log } = this.#options
     const localTls = await LocalTls.open({ setting, stateDir, addresses, clock: this.#clock, log })
     if (localTls?.caFile !== undefined) {
@@ -255,13 +257,17 @@ export class Daemon {
   ): Promise<RunningTarget[]> {
     const started: RunningTarget[] = []
     try {
-      for (const target of targets) {
-        const running = await this.#buildTarget(target, shared)
-        started.push(running)
-        await running.listener.start(leaving)
-      }
+      const isWarm = targets.some(({ warm }) => warm > 0)
+      const Spares = isWarm ? (await import('../upstream/spares.js')).Spares : undefined
+      for (const target of targets) started.push(this.#buildTarget(target, shared, Spares))
+      // Asked before anything is waited for: a sign-in that fails is forgotten at once.
+      const opened = this.#workspaces.opened()
+      opened.catch(() => {})
+      for (const { listener } of started) await listener.start(leaving)
+      // Not when the first client comes: there may be no file descriptor left to read it with.
+      for (const running of started) await running.load()
       await onListening?.()
-      await this.#workspaces.opened()
+      await opened
       this.#checkRunning()
     } catch (error) {
       await Promise.all(started.map((running) => running.close()))
@@ -274,14 +280,18 @@ export class Daemon {
     return started
   }
 
-  async #buildTarget(target: TargetSettings, shared: Shared): Promise<RunningTarget> {
+  #buildTarget(
+    target: TargetSettings,
+    shared: Shared,
+    Spares: RunningTargetOptions['Spares'],
+  ): RunningTarget {
     return new RunningTarget({
       ...shared,
       target,
       signedIn: this.#workspaces.of(target),
       cancelRoutes: this.#cancelRoutes,
       buffers: this.#buffers,
-      Spares: target.warm > 0 ? (await import('../upstream/spares.js')).Spares : undefined,
+      Spares: target.warm > 0 ? Spares : undefined,
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,

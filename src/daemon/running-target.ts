@@ -18,11 +18,11 @@ import { ClientAuth } from '../session/client-auth.js'
 import type { ReadBuffers } from '../session/read-buffers.js'
 import type { SessionObserver } from '../session/session-view.js'
 import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
-import { Connector } from '../upstream/connect.js'
 import type { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { LookUp } from '../workspace/look-up.js'
 import type { LakebaseDatabase } from '../workspace/workspace.js'
+import { LateConnector } from './late-connector.js'
 import type { SignedIn } from './workspaces.js'
 
 export interface RunningTargetOptions {
@@ -53,6 +53,7 @@ export class RunningTarget {
   readonly spares: Spares | undefined
   readonly #endpoints: Endpoints
   readonly #tls: UpstreamTls
+  readonly #connector: LateConnector
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #closing = new AbortController()
@@ -76,12 +77,13 @@ export class RunningTarget {
     const upstream = { endpoints, credentials, tls, clock, log, timeoutMs }
     const { warm: count, warmTtlMs: ttlMs } = target
     this.spares = options.Spares && new options.Spares({ ...upstream, count, ttlMs })
-    const connector = new Connector({
+    const connector = new LateConnector({
       ...upstream,
       target,
       starter: buildStarter(options, database, closing),
       spares: this.spares,
     })
+    this.#connector = connector
     const cancels = new Cancels({
       dialOptions: { tls, clock, dialled: () => {} },
       resolve: (signal) => endpoints.resolve(signal),
@@ -120,6 +122,11 @@ export class RunningTarget {
   /** As the workspace described it last; undefined for a static URL. */
   get database(): LakebaseDatabase | undefined {
     return this.#database?.held
+  }
+
+  /** Resolves when all that a client needs is there: nothing is left to be read from a file. */
+  async load(): Promise<void> {
+    await this.#connector.load()
   }
 
   /** Asks ahead for identity, endpoint, address and token, so that the first client need not wait. */
