@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 /** The process: argv, environment, signals, exit code. The only file that touches `process`. */
 
+import { closeSync } from 'node:fs'
 import { homedir, hostname } from 'node:os'
+import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
 
 import type { StopSignal, Surroundings } from './commands/command.js'
@@ -48,6 +50,13 @@ process.on('unhandledRejection', crash)
 
 // A reader that went away, such as `head`, is no error of ours; a closed terminal says SIGHUP too.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+// Before 24.1, Node aborts at its end when a terminal it began with is gone; not if its file is closed.
+// https://github.com/nodejs/node/pull/58200
+const terminals = [0, 1, 2].filter((fd) => isatty(fd))
+process.on('exit', () => {
+  for (const fd of terminals) if (!isatty(fd)) closeSync(fd)
+})
 
 async function run(): Promise<number> {
   try {

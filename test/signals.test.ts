@@ -1,13 +1,15 @@
 /** The process and its signals: how it ends, with which exit code, and when it does not. */
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
 import type pg from 'pg'
 
-import { type RunningCli, startCli } from './support/cli.js'
+import { MAIN, type RunningCli, startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { freePort } from './support/http.js'
 import { connectedClient, temporaryFolder } from './support/proxy.js'
@@ -46,6 +48,48 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     await assert.rejects(connect(port), { code: 'ECONNREFUSED' })
   })
 }
+
+/** util-linux's: it runs a command on a terminal of its own. */
+function needsScript(): false | string {
+  try {
+    const version = execFileSync('script', ['--version'], { encoding: 'utf8' })
+    return !version.includes('util-linux') && 'script is another one here'
+  } catch {
+    return 'script is not installed'
+  }
+}
+
+test('a terminal that is closed is a SIGHUP, and the drain comes to its end without it: exit code 0', {
+  skip: needsScript(),
+}, async (t) => {
+  const folder = await temporaryFolder(t)
+  const file = join(folder, 'exit-code')
+  const port = await freePort()
+  // A shell tells its jobs that the terminal is gone; this one stays to see how they end.
+  const command = `"$NODE" "$MAIN" demo-instance --port ${port} --no-admin &
+    trap "kill -HUP $!" HUP; wait $!; wait $!; echo $? > ${file}`
+  const terminal = spawn('script', ['-q', '-c', command, '/dev/null'], {
+    env: { PATH: process.env.PATH, NODE: process.execPath, MAIN, ...emulator.env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+    cwd: folder,
+  })
+  t.after(() => terminal.kill('SIGKILL'))
+  let shown = ''
+  await new Promise<void>((resolve) => {
+    terminal.stdout.on('data', (bytes) => {
+      shown += String(bytes)
+      if (shown.includes(`:${port}`)) resolve()
+    })
+  })
+  const client = await connectedClient(t, port)
+  const answer = client.query("select pg_sleep(1), 'finished' as answer")
+  terminal.kill('SIGKILL')
+  await once(terminal, 'exit')
+  assert.equal((await answer).rows[0].answer, 'finished')
+  let code = ''
+  while (code === '') code = await readFile(file, 'utf8').catch(() => '')
+  assert.equal(code, '0\n')
+})
 
 for (const [second, exitCode] of [
   ['SIGINT', 130],
