@@ -6,6 +6,7 @@
 import type { Clock } from '../clock.js'
 import type { TargetSettings } from '../config/settings.js'
 import type { Secret } from '../log.js'
+import { loadPreparation } from '../wire/scram.js'
 import type { LookUp } from '../workspace/look-up.js'
 import type { DatabaseCredential, LakebaseDatabase, Workspace } from '../workspace/workspace.js'
 import {
@@ -119,6 +120,7 @@ export class NativeCredentials implements Credentials {
 
   constructor(user: string | undefined, password: Secret) {
     this.#credential = { user, password, method: 'password' }
+    loadPreparation(password.reveal()).catch(() => {}) // the login that needs it says so
   }
 
   async get(): Promise<LoginCredential> {

@@ -122,15 +122,28 @@ export class ScramServer {
   }
 }
 
+/**
+ * Loads ahead what it takes to prepare `password`. Not only when a client waits for it: a module that
+ * could not be read because files had run out counts as broken for as long as this process lives.
+ */
+export async function loadPreparation(password: string): Promise<void> {
+  if (!isPrepared(password)) await import('@mongodb-js/saslprep')
+}
+
 /** As PostgreSQL does it: SASLprep where it applies, the bytes as they are where it does not. */
 async function normalizePassword(password: string): Promise<string> {
-  if (/^[\x20-\x7e]*$/.test(password)) return password // prepared already, and its tables stay unloaded
+  if (isPrepared(password)) return password
   const { saslprep } = await import('@mongodb-js/saslprep')
   try {
     return saslprep(password)
   } catch {
     return password
   }
+}
+
+/** SASLprep leaves ASCII as it is: its tables stay unloaded. */
+function isPrepared(password: string): boolean {
+  return /^[\x20-\x7e]*$/.test(password)
 }
 
 async function deriveKeys(password: string, salt: Buffer, iterations: number) {
