@@ -4,7 +4,17 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  copyFile,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -200,6 +210,19 @@ test('damaged and half-written files are made anew', async (t) => {
       assert.ok((await shown(t, port)).peer.verify(ca.publicKey), `${file}: ${damage}`)
     }
   }
+})
+
+test('a CA that is there and cannot be read is an error, and is not replaced', {
+  skip: onWindows(),
+}, async (t) => {
+  const stateDir = await temporaryFolder(t)
+  const path = join(stateDir, 'local-ca-key.pem')
+  await symlink(path, path) // ELOOP: nobody can read that, not even root
+  await assert.rejects(
+    proxyBefore(t, emulator, { localTls: 'auto', stateDir }),
+    (error: ProxyError) => error.kind === 'config' && /ELOOP/.test(error.message),
+  )
+  assert.ok((await lstat(path)).isSymbolicLink())
 })
 
 test('the user’s own certificate is shown, and a renewed one after a day', async (t) => {

@@ -94,9 +94,12 @@ function endsWithin({ cert }: CertifiedPair, days: number, now: number): boolean
   return Date.parse(new X509Certificate(cert).validTo) - now < days * DAY_MS
 }
 
-/** Undefined when there is none, or it cannot be read as one. */
+/** Undefined when there is none, or what is there is none. One that cannot be read now may be good. */
 async function readPair(path: string): Promise<CertifiedPair | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => '')
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return ''
+    throw error
+  })
   const [key] = /-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----/.exec(text) ?? []
   const [cert] = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(text) ?? []
   if (key === undefined || cert === undefined) return undefined
