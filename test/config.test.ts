@@ -317,6 +317,10 @@ test('a secret that others can read is refused', async (t) => {
 
   write('.env', 'LAKEBASE_PROXY_LOCAL_PASSWORD=hunter2\nLAKEBASE_PROXY_LOCAL_AUTH=password', 0o644)
   await assert.rejects(loadWith({}), { message: /the file can be read by others/ })
+  write('.env', 'LAKEBASE_PROXY_TARGETS="b postgresql://u:hunter2@h/d"', 0o644)
+  await assert.rejects(loadWith({}), { message: /LAKEBASE_PROXY_TARGETS.*can be read by others/ })
+  write('.env', 'LAKEBASE_PROXY_TARGETS=b', 0o644)
+  await loadWith({})
   // The application's own file with Databricks' secrets is worth a word, and no more.
   write('.env', 'DATABRICKS_TOKEN=dapi1', 0o644)
   const { notices } = await loadWith({})

@@ -67,7 +67,8 @@ export async function readConfigFile(
   return { source, targets }
 }
 
-function holdsPassword(text: string): boolean {
+/** Does the text hold a `postgresql://` URL with a password? */
+export function holdsPassword(text: string): boolean {
   return /postgres(ql)?(\+\w+)?:\/\/[^\s/@:]*:[^\s@]+@/i.test(text)
 }
 

@@ -6,7 +6,7 @@
 import { resolve } from 'node:path'
 
 import { ProxyError } from '../errors.js'
-import { readConfigFile } from './config-file.js'
+import { holdsPassword, readConfigFile } from './config-file.js'
 import { type EnvFile, readEnvFile } from './env-file.js'
 import { type GivenSetting, givenSettings } from './given.js'
 import { Lookup } from './lookup.js'
@@ -130,7 +130,7 @@ async function findEnvFile(
   }
 }
 
-/** The file is the application's, and so is its mode; but not with the key of our own door in it. */
+/** The file is the application's, and so is its mode; but not with a secret in it that is for us alone. */
 function checkEnvFile(
   file: EnvFile,
   platform: string,
@@ -139,11 +139,17 @@ function checkEnvFile(
 ): void {
   if (!openToOthers(file.path, platform)) return
   const hint = `Type: chmod 600 ${file.path}`
-  if (file.values[LOCAL_PASSWORD] !== undefined) {
-    problems.add(file.where(LOCAL_PASSWORD), 'the file can be read by others', hint)
+  const names = Object.keys(file.values)
+  const ours = names.find(
+    (name) =>
+      name === LOCAL_PASSWORD ||
+      (name === variableOf('targets') && holdsPassword(file.values[name]!)),
+  )
+  if (ours !== undefined) {
+    problems.add(file.where(ours), 'the file can be read by others', hint)
     return
   }
-  const secret = Object.keys(file.values).find(
+  const secret = names.find(
     (name) =>
       /^DATABRICKS_(TOKEN|CLIENT_SECRET|PASSWORD)$/.test(name) ||
       (name === 'LAKEBASE_PG_URL' && /:[^/]*@/.test(file.values[name]!.replace('://', ''))),
