@@ -113,6 +113,22 @@ test('cancels pass while it drains', async (t) => {
   assert.equal(await drained, true)
 })
 
+test('a target without clients refuses new ones, and takes cancels, while another drains', async (t) => {
+  const clock = new FakeClock()
+  const targets = ['demo-instance', 'second-instance']
+  const { daemon, port } = await proxyBefore(t, emulator, { clock, targets })
+  const client = await connectedClient(t, daemon.targets[1]!.listener.port)
+  await client.query('begin')
+  const drained = daemon.drain()
+  await clock.advance(10 * SILENCE_MS)
+  await assert.rejects(connectedClient(t, port), { code: '57P03' })
+  const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
+  await cancel(port, client)
+  await cancelled
+  await client.query('rollback')
+  assert.equal(await advanceUntil(clock, drained), true)
+})
+
 test('under load no query that was begun is lost, and no new session is let in', async (t) => {
   const clock = new FakeClock()
   const { daemon, port } = await proxyBefore(t, emulator, { clock })

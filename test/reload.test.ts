@@ -9,6 +9,9 @@ import { type TestContext, test } from 'node:test'
 
 import type pg from 'pg'
 
+import type { ApiFault } from '../src/emulator/api-faults.js'
+import { RawClient as ByHand } from './chaos/raw-client.js'
+import { eventually, SettableClock, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { cancel, connectedClient, proxyBefore, temporaryFolder } from './support/proxy.js'
@@ -187,6 +190,36 @@ test('under load no client meets a closed port, and no session is touched', asyn
   isOver = true
   await Promise.all([...querying, ...comingAndGoing])
   assert.ok(queries > 50 && connections >= 45)
+})
+
+test('a client whose login is under way when its target changes, or goes, comes in', async (t) => {
+  const clock = new SettableClock()
+  const world = await worldBefore(t, emulator, { clock })
+  world.relay.plan = () => [{ how: 'delay', direction: 'down', ms: 50 }]
+  const startup = { user: 'anyone', database: 'databricks_postgres' }
+  const hangs = {
+    login: {},
+    resolve: { failure: { delayMs: 300 } }, // it asks for a token
+  }
+  for (const [phase, { failure }] of Object.entries<{ failure?: ApiFault }>(hangs)) {
+    for (const options of [{ maxConnections: 7 }, { targets: ['second-instance'] }, {}]) {
+      if (failure !== undefined) {
+        clock.aheadMs += 2 * 3600_000
+        emulator.control.failApi('credentials', failure, 1)
+      }
+      const [target] = world.daemon.targets
+      const client = (await ByHand.connect(target!.listener.port)).startup(startup)
+      await eventually(() => {
+        const [session] = target!.listener.sessions
+        return session?.phase === phase
+      }, `it does not come to ${phase}`)
+      await world.daemon.reload(world.settings(options))
+      assert.notEqual(world.daemon.targets[0], target)
+      assert.equal((await within(5_000, client.until('Z'))).at(-1)?.type, 'Z')
+      client.socket.destroy()
+    }
+  }
+  await world.assertNothingLeft()
 })
 
 test('reloads in the same moment are done one after the other, and the last one counts', async (t) => {
