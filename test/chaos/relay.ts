@@ -108,6 +108,8 @@ export class Relay {
 
 const HALF_OPEN = { allowHalfOpen: true }
 
+const MIN_WAIT_MS = 10
+
 export class RelayedConnection {
   /** Bytes that have passed. */
   readonly passed = { up: 0, down: 0 }
@@ -123,6 +125,7 @@ export class RelayedConnection {
   readonly #faults: readonly RelayFault[]
   readonly #onMet: (fault: RelayFault) => void
   readonly #held = { up: Promise.resolve(), down: Promise.resolve() }
+  readonly #owedMs = { up: 0, down: 0 }
   #swallowing = false
 
   /** `up` is read from the dialer, `down` from the target. */
@@ -208,11 +211,20 @@ export class RelayedConnection {
     const { ms, bytesPerSecond } = this.#pace(direction)
     if (ms > 0) await delay(ms)
     for (const piece of this.#pieces(direction, chunk)) {
-      if (bytesPerSecond > 0) await delay((1000 * piece.length) / bytesPerSecond)
+      if (bytesPerSecond > 0) await this.#slowDown(direction, piece.length / bytesPerSecond)
       if (!this.#swallowing && to.writable && !to.write(piece)) await drained(to)
       this.passed[direction] += piece.length
       await this.#reach(direction, to)
     }
+  }
+
+  /** A timer takes a millisecond at least: small pieces are waited for together. */
+  async #slowDown(direction: Direction, seconds: number): Promise<void> {
+    this.#owedMs[direction] += 1000 * seconds
+    if (this.#owedMs[direction] < MIN_WAIT_MS) return
+    const ms = this.#owedMs[direction]
+    this.#owedMs[direction] = 0
+    await delay(ms)
   }
 
   /** Cut where a fault wants it, and spoilt where one says so. */

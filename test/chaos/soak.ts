@@ -19,8 +19,8 @@ export interface SoakOptions {
   readonly clients: number
 }
 
-/** Longer than connect-timeout, and than a black hole is left open. */
-const SESSION_BOUND_MS = 45_000
+/** In which nothing moves; longer than connect-timeout, and than a black hole is left open. */
+const HANG_MS = 45_000
 const BLACK_HOLE_MS = 3_000
 /** Half-closed connections are silent for 30 s before they are given up. */
 const LEAVING_BOUND_MS = 35_000
@@ -103,7 +103,7 @@ class Soak {
   }
 
   async #clean(kind: ClientKind, name: string, random: Random): Promise<void> {
-    const error = await this.#session(kind, name, this.#proxy.ports[0]!, random)
+    const error = await this.#session(kind, name, this.#proxy.ports[0]!, random, () => 0)
     this.did(`sessions without a fault: ${kind}`)
     if (error !== undefined) this.violations.push(`${name}, which no fault touched: ${error}`)
   }
@@ -116,7 +116,9 @@ class Soak {
     })
     relay.onMet = endBlackHole
     const from = this.#upstream.connections.length
-    const error = await this.#session(kind, name, relay.port, random)
+    const moved = (): number =>
+      relay.connections.reduce((sum, { passed }) => sum + passed.up + passed.down, 0)
+    const error = await this.#session(kind, name, relay.port, random, moved)
     await relay.close()
     const own = relay.connections.flatMap(({ met }) => met)
     for (const { how } of own) this.did(`client leg: ${how}`)
@@ -145,11 +147,15 @@ class Soak {
     name: string,
     port: number,
     random: Random,
+    moved: () => number,
   ): Promise<string | undefined> {
     const over = new AbortController()
-    const hang = rest(SESSION_BOUND_MS, over.signal).then(() => {
+    const hang = this.#hang(over.signal, moved).then(() => {
       if (over.signal.aborted) return
-      this.violations.push(`${name}: hangs for ${SESSION_BOUND_MS / 1000} s`)
+      const bytes = moved()
+      this.violations.push(
+        `${name}: hangs: nothing moves for ${HANG_MS / 1000} s, after ${bytes} B`,
+      )
       throw new Error('hangs')
     })
     const answered = (rows: number, bytes: number): void => {
@@ -168,6 +174,15 @@ class Soak {
     } finally {
       over.abort()
     }
+  }
+
+  /** Returns when nothing has moved for too long, or all is over. */
+  async #hang(over: AbortSignal, moved: () => number): Promise<void> {
+    let before: number
+    do {
+      before = moved()
+      await rest(HANG_MS, over)
+    } while (!over.aborted && moved() > before)
   }
 
   async assertNothingLeft(before: ChildState): Promise<void> {
