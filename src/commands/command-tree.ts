@@ -18,32 +18,37 @@ export interface TreeOptions {
   readonly run: (command: Command, parsed: Commander) => Promise<void>
 }
 
-/** What adds to a command the settings that it takes as flags. */
-type LateFlags = Map<Commander, () => void>
+/** What a command still lacks, and how it gets that. */
+type Unfinished = Map<Commander, () => void>
 
-/** Without the settings: a command gets its own when it is about to run, and all for a help text. */
+/** A command gets its flags and subcommands when it is about to run; all get theirs for a help text. */
 export function buildTree(options: TreeOptions): Commander {
-  const late: LateFlags = new Map()
-  const root = buildBareTree(options, late)
+  const unfinished: Unfinished = new Map()
+  const root = buildRoot(options, unfinished)
   for (const parent of [root, ...root.commands]) {
     // A thousand flags for one command take longer than all else that it does to start.
-    parent.hook('preSubcommand', (_, command) => late.get(command)?.())
+    parent.hook('preSubcommand', (_, command) => unfinished.get(command)?.())
   }
   return root.addHelpText('beforeAll', () => {
-    for (const add of late.values()) add()
+    finish(unfinished)
     return ''
   })
 }
 
 /** With every flag of every command, for who looks through it. */
 export function buildWholeTree(options: TreeOptions): Commander {
-  const late: LateFlags = new Map()
-  const root = buildBareTree(options, late)
-  for (const add of late.values()) add()
+  const unfinished: Unfinished = new Map()
+  const root = buildRoot(options, unfinished)
+  finish(unfinished)
   return root
 }
 
-function buildBareTree(options: TreeOptions, late: LateFlags): Commander {
+function finish(unfinished: Unfinished): void {
+  // Those that come to it meanwhile, subcommands, are visited too.
+  for (const add of unfinished.values()) add()
+}
+
+function buildRoot(options: TreeOptions, unfinished: Unfinished): Commander {
   const { commands, byDefault, print, run } = options
   const root = new Commander('lakebase-proxy')
     .description(
@@ -58,7 +63,7 @@ function buildBareTree(options: TreeOptions, late: LateFlags): Commander {
     .usage('[start] [TARGET[?OPTION=VALUE&…]]… [flags]')
     .addHelpText('after', () => TARGETS_HELP + examplesOf(commands.flatMap(firstExample)))
   for (const command of commands) {
-    addCommand(root, command, run, late, command.name === byDefault)
+    addCommand(root, command, run, unfinished, command.name === byDefault)
   }
   return root
 }
@@ -77,12 +82,20 @@ function addCommand(
   parent: Commander,
   command: Command,
   run: TreeOptions['run'],
-  late: LateFlags,
-  isDefault: boolean,
+  unfinished: Unfinished,
+  isDefault = false,
 ): void {
-  const made = parent
-    .command(command.name, { isDefault })
-    .summary(command.summary)
+  const made = parent.command(command.name, { isDefault }).summary(command.summary)
+  unfinished.set(made, () => {
+    unfinished.delete(made)
+    completeCommand(made, command, isDefault)
+    for (const each of command.subcommands ?? []) addCommand(made, each, run, unfinished)
+    if (command.run !== undefined) made.action(() => run(command, made))
+  })
+}
+
+function completeCommand(made: Commander, command: Command, isDefault: boolean): void {
+  made
     .description(sentence(command.summary))
     .helpOption('-h, --help', 'print help')
     .helpCommand(false)
@@ -96,15 +109,10 @@ function addCommand(
     if (choices !== undefined) option.choices(choices)
     made.addOption(option)
   }
-  late.set(made, () => {
-    late.delete(made)
-    addSettings(made, command.settings ?? [])
-  })
+  addSettings(made, command.settings ?? [])
   if (!isDefault) hideSettings(made)
   const settingsNote = isDefault || command.settings === undefined ? '' : OTHER_SETTINGS_NOTE
   made.addHelpText('after', (command.notes ?? '') + settingsNote + examplesOf(command.examples))
-  for (const each of command.subcommands ?? []) addCommand(made, each, run, late, false)
-  if (command.run !== undefined) made.action(() => run(command, made))
 }
 
 /** Flags of the settings, under the headings of the table. */
