@@ -52,7 +52,7 @@ export async function startWay(name: WayName, to: Destination, folder: string): 
     case 'proxy':
       return startProxy([to], folder).then(([way]) => way!)
     case 'warm':
-      return startProxy([to], folder, { warm: 2 }).then(([way]) => ({ ...way!, name }))
+      return startWarmProxy(to, folder)
   }
 }
 
@@ -126,25 +126,48 @@ async function startPgbouncer(to: Destination, folder: string): Promise<Way> {
 const PROXY_PROGRAM = fileURLToPath(new URL('../../src/main.js', import.meta.url))
 
 /** The command itself, with its defaults: one process, a port for each destination. */
-export async function startProxy(
-  to: readonly Destination[],
-  folder: string,
-  settings: Readonly<Record<string, unknown>> = {},
-): Promise<Way[]> {
+export async function startProxy(to: readonly Destination[], folder: string): Promise<Way[]> {
   const ports = await Promise.all(to.map(freePort))
-  const targets = to.map(({ host, port, user, password, database, sslrootcert }, index) => ({
-    target: `postgresql://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`,
-    port: ports[index],
-    hostaddr: '127.0.0.1',
-    sslrootcert,
-    ...settings,
-  }))
-  const config = join(folder, `proxy-${ports[0]}.yaml`)
-  // JSON is YAML.
-  await writeFile(config, JSON.stringify({ 'admin-port': 0, targets }), { mode: 0o600 })
-  const proxy = startProxyProcess(['--config', config], folder)
+  const [only, ...others] = to
+  const proxy =
+    others.length === 0
+      ? startProxyProcess(flags(only!, ports[0]!), folder)
+      : startProxyProcess(['--config', await configFile(to, ports, folder)], folder)
   await Promise.all(ports.map((port) => proxy.listening(port)))
   return ports.map((port) => ({ name: 'proxy', env: localEnv(port), port, process: proxy }))
+}
+
+async function startWarmProxy(to: Destination, folder: string): Promise<Way> {
+  const port = await freePort()
+  const proxy = startProxyProcess([...flags(to, port), '--warm', '2'], folder)
+  await proxy.listening(port)
+  return { name: 'warm', env: localEnv(port), port, process: proxy }
+}
+
+function flags(to: Destination, port: number): string[] {
+  const settings = ['--port', `${port}`, '--hostaddr', '127.0.0.1', '--admin-port', '0']
+  return [urlOf(to), ...settings, '--sslrootcert', to.sslrootcert]
+}
+
+async function configFile(
+  to: readonly Destination[],
+  ports: readonly number[],
+  folder: string,
+): Promise<string> {
+  const targets = to.map((destination, index) => ({
+    target: urlOf(destination),
+    port: ports[index],
+    hostaddr: '127.0.0.1',
+    sslrootcert: destination.sslrootcert,
+  }))
+  const path = join(folder, `proxy-${ports[0]}.yaml`)
+  // JSON is YAML.
+  await writeFile(path, JSON.stringify({ 'admin-port': 0, targets }), { mode: 0o600 })
+  return path
+}
+
+function urlOf({ host, port, user, password, database }: Destination): string {
+  return `postgresql://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`
 }
 
 export function startProxyProcess(
