@@ -4,11 +4,12 @@
  * us as text (a token typed as a user name, one quoted in a server's error) is known by its form.
  */
 
+import { writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Writable } from 'node:stream'
 import { inspect } from 'node:util'
 
-import type { LogFn, Logger } from 'pino'
+import type { DestinationStream, LogFn, Logger } from 'pino'
 
 /** The levels are pino's. */
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
@@ -98,9 +99,9 @@ function eachLevel(write: (level: keyof Log, line: Parameters<LogFn>) => void): 
 
 function openLog({ level, format, stream }: LogOptions): Logger {
   const require = createRequire(import.meta.url)
-  const { destination, pino } = require('pino') as typeof import('pino')
+  const { pino } = require('pino') as typeof import('pino')
   const settings = { name: 'lakebase-proxy', base: null, level, hooks: { streamWrite: redact } }
-  if (format === 'json') return pino(settings, stream ?? destination({ dest: 2, sync: true }))
+  if (format === 'json') return pino(settings, stream ?? standardError)
   const pretty = require('pino-pretty') as typeof import('pino-pretty')
   const look = {
     sync: true,
@@ -109,4 +110,16 @@ function openLog({ level, format, stream }: LogOptions): Logger {
     destination: stream ?? 2,
   }
   return pino(settings, pretty(look))
+}
+
+/**
+ * What cannot be written, for the disk is full or the terminal is gone, is lost, and nothing else is:
+ * pino's own stream ends the process then, or stops it until there is room.
+ */
+const standardError: DestinationStream = {
+  write(line: string): void {
+    try {
+      writeSync(2, line)
+    } catch {}
+  },
 }

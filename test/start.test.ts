@@ -1,13 +1,18 @@
 /** `start` as a process: where it listens, what it logs, how it stops and takes new settings. */
 
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
-import { type RunningCli, startCli, type Where } from './support/cli.js'
+import type pg from 'pg'
+
+import { MAIN, type RunningCli, startCli, type Where } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
+import { freePort } from './support/http.js'
 import { connectedClient, psql, temporaryFolder } from './support/proxy.js'
 
 const emulator = await emulatorForTests()
@@ -104,6 +109,33 @@ test('SIGHUP with a settings file reads it again, and a broken one leaves the ol
   await client.end()
   proxy.kill('SIGTERM')
   assert.equal((await proxy.done).code, 0)
+})
+
+test('a log that cannot be written, as on a full disk, costs the log and nothing else', {
+  skip: !existsSync('/dev/full') && 'there is no /dev/full here',
+}, async (t) => {
+  const port = await freePort()
+  const full = openSync('/dev/full', 'w')
+  t.after(() => closeSync(full))
+  const args = ['demo-instance', '--port', String(port), '--no-admin', '--log-format', 'json']
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...emulator.env },
+    stdio: ['ignore', 'ignore', full],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const exit = once(child, 'exit')
+  const connected = (): Promise<pg.Client> =>
+    connectedClient(t, port).catch((error) => {
+      assert.equal(child.exitCode, null, String(error))
+      return connected()
+    })
+  for (let i = 0; i < 3; i++) {
+    const client = await connected()
+    assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
+    await client.end()
+  }
+  child.kill('SIGTERM')
+  assert.deepEqual(await exit, [0, null])
 })
 
 test('a port that is taken is wrong settings, and says so in one message', async (t) => {
