@@ -101,7 +101,7 @@ function openLog({ level, format, stream }: LogOptions): Logger {
   const require = createRequire(import.meta.url)
   const { pino } = require('pino') as typeof import('pino')
   const settings = { name: 'lakebase-proxy', base: null, level, hooks: { streamWrite: redact } }
-  if (format === 'json') return pino(settings, stream ?? standardError)
+  if (format === 'json') return pino(settings, stream ?? new StandardError())
   const pretty = require('pino-pretty') as typeof import('pino-pretty')
   const look = {
     sync: true,
@@ -112,14 +112,49 @@ function openLog({ level, format, stream }: LogOptions): Logger {
   return pino(settings, pretty(look))
 }
 
+const STDERR = 2
+const MAX_WAITING_BYTES = 1024 * 1024
+const RETRY_MS = 10
+
 /**
  * What cannot be written, for the disk is full or the terminal is gone, is lost, and nothing else is:
- * pino's own stream ends the process then, or stops it until there is room.
+ * pino's own stream ends the process then, or stops it until there is room. A reader that is slow
+ * gets its lines later, and beyond a megabyte not at all.
  */
-const standardError: DestinationStream = {
+class StandardError implements DestinationStream {
+  #waiting: Buffer[] = []
+  #waitingBytes = 0
+  #retry: NodeJS.Timeout | undefined
+
   write(line: string): void {
+    if (this.#waitingBytes > MAX_WAITING_BYTES) return
+    const bytes = Buffer.from(line)
+    this.#waiting.push(bytes)
+    this.#waitingBytes += bytes.length
+    if (this.#retry === undefined) this.#flush()
+  }
+
+  #flush(): void {
+    this.#retry = undefined
+    let done = 0
     try {
-      writeSync(2, line)
-    } catch {}
-  },
+      for (; done < this.#waiting.length; done++) {
+        let rest = this.#waiting[done]!
+        while (rest.length > 0) {
+          const written = writeSync(STDERR, rest)
+          this.#waitingBytes -= written
+          rest = rest.subarray(written)
+          this.#waiting[done] = rest
+        }
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') {
+        this.#retry = setTimeout(() => this.#flush(), RETRY_MS)
+      } else {
+        done = this.#waiting.length
+        this.#waitingBytes = 0
+      }
+    }
+    this.#waiting = this.#waiting.slice(done)
+  }
 }

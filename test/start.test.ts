@@ -4,8 +4,9 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 
 import type pg from 'pg'
@@ -14,6 +15,7 @@ import { MAIN, type RunningCli, startCli, type Where } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { freePort } from './support/http.js'
 import { connectedClient, psql, temporaryFolder } from './support/proxy.js'
+import { connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
 const QUIET_PORTS = ['--port', '0', '--admin-port', '0']
@@ -136,6 +138,31 @@ test('a log that cannot be written, as on a full disk, costs the log and nothing
   }
   child.kill('SIGTERM')
   assert.deepEqual(await exit, [0, null])
+})
+
+test('a log that is not read holds nobody up, and is whole once it is read', async (t) => {
+  const port = await freePort()
+  const args = ['demo-instance', '--port', String(port), '--no-admin', '--log-format', 'json']
+  const child = spawn(process.execPath, [MAIN, ...args, '--log-level', 'debug'], {
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...emulator.env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const listening = async (): Promise<Socket> => connect(port).catch(listening)
+  ;(await listening()).destroy()
+  const noise = 2_000 // of some 200 bytes each: more than the kernel keeps for a reader
+  for (let count = 0; count < noise; count += 100) {
+    const some = await Promise.all(Array.from({ length: 100 }, () => connect(port)))
+    await Promise.all(some.map((socket) => readAll(socket.end('GET / HTTP/1.1'))))
+  }
+  const client = await connectedClient(t, port)
+  assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
+  let heard = 0
+  for await (const line of createInterface(child.stderr)) {
+    if (JSON.parse(line).reason === 'client spoke HTTP') heard++
+    if (heard === noise) child.kill('SIGTERM')
+  }
+  assert.equal(heard, noise)
 })
 
 test('a port that is taken is wrong settings, and says so in one message', async (t) => {

@@ -103,7 +103,7 @@ class Soak {
   }
 
   async #clean(kind: ClientKind, name: string, random: Random): Promise<void> {
-    const error = await this.#session(kind, name, this.#proxy.ports[0]!, random, () => 0)
+    const error = await this.#session(kind, name, this.#proxy.ports[0]!, random)
     this.did(`sessions without a fault: ${kind}`)
     if (error !== undefined) this.violations.push(`${name}, which no fault touched: ${error}`)
   }
@@ -116,29 +116,28 @@ class Soak {
     })
     relay.onMet = endBlackHole
     const from = this.#upstream.connections.length
-    const moved = (): number =>
-      relay.connections.reduce((sum, { passed }) => sum + passed.up + passed.down, 0)
-    const error = await this.#session(kind, name, relay.port, random, moved)
+    const error = await this.#session(kind, name, relay.port, random, relay)
     await relay.close()
     const own = relay.connections.flatMap(({ met }) => met)
     for (const { how } of own) this.did(`client leg: ${how}`)
     this.did(`sessions with faults: ${kind}`)
     if (error === undefined) return
-    const touched = own.length > 0 || this.#wasTouchedUpstream(name, from)
+    const touched = own.length > 0 || this.#metUpstream(name, from).length > 0
     this.did(touched ? 'failed, touched by a fault' : 'failed, untouched')
     if (!touched) this.violations.push(`${name}, untouched: ${error}`)
   }
 
-  /** Its own server connection; or one that never got as far as to bear a name. */
-  #wasTouchedUpstream(name: string, from: number): boolean {
+  /** By its own server connection; or by one that never got as far as to bear a name. */
+  #metUpstream(name: string, from: number): RelayFault[] {
     const { logins } = this.#control
     const named = new Set(logins.map(({ remotePort }) => remotePort))
     const own = logins
       .filter(({ parameters }) => parameters.get('application_name') === name)
       .map(({ remotePort }) => remotePort)
-    return this.#upstream.connections.slice(Math.max(0, from - 50)).some(({ met, targetPort }) => {
-      return met.length > 0 && (own.includes(targetPort) || !named.has(targetPort))
-    })
+    return this.#upstream.connections
+      .slice(Math.max(0, from - 50))
+      .filter(({ targetPort: port }) => port && (own.includes(port) || !named.has(port)))
+      .flatMap(({ met }) => met)
   }
 
   /** How it failed, if it did. */
@@ -147,15 +146,15 @@ class Soak {
     name: string,
     port: number,
     random: Random,
-    moved: () => number,
+    relay?: Relay,
   ): Promise<string | undefined> {
     const over = new AbortController()
-    const hang = this.#hang(over.signal, moved).then(() => {
+    const from = this.#upstream.connections.length
+    const hang = hangs(over.signal, relay).then(() => {
       if (over.signal.aborted) return
-      const bytes = moved()
-      this.violations.push(
-        `${name}: hangs: nothing moves for ${HANG_MS / 1000} s, after ${bytes} B`,
-      )
+      const own = relay?.connections.map(({ met, passed }) => ({ met, passed }))
+      const met = JSON.stringify({ own, upstream: this.#metUpstream(name, from) })
+      this.violations.push(`${name}: hangs: nothing moves for ${HANG_MS / 1000} s: ${met}`)
       throw new Error('hangs')
     })
     const answered = (rows: number, bytes: number): void => {
@@ -174,15 +173,6 @@ class Soak {
     } finally {
       over.abort()
     }
-  }
-
-  /** Returns when nothing has moved for too long, or all is over. */
-  async #hang(over: AbortSignal, moved: () => number): Promise<void> {
-    let before: number
-    do {
-      before = moved()
-      await rest(HANG_MS, over)
-    } while (!over.aborted && moved() > before)
   }
 
   async assertNothingLeft(before: ChildState): Promise<void> {
@@ -221,6 +211,17 @@ class Soak {
     const { queries, rows, bytes } = this.#totals
     line(queries, `queries, ${rows} rows, ${bytes} bytes, every one checked`)
   }
+}
+
+/** Returns when nothing has moved for too long, or all is over. */
+async function hangs(over: AbortSignal, relay: Relay | undefined): Promise<void> {
+  const moved = (): number =>
+    relay?.connections.reduce((sum, { passed }) => sum + passed.up + passed.down, 0) ?? 0
+  let before: number
+  do {
+    before = moved()
+    await rest(HANG_MS, over)
+  } while (!over.aborted && moved() > before)
 }
 
 /** A black hole that is never ended is a client that waits for ever, as it should. */
