@@ -21,7 +21,7 @@ export interface SoakOptions {
 
 /** In which nothing moves; longer than connect-timeout, and than a black hole is left open. */
 const HANG_MS = 45_000
-const BLACK_HOLE_MS = 3_000
+const SILENCE_MS = 3_000
 /** Half-closed connections are silent for 30 s before they are given up. */
 const LEAVING_BOUND_MS = 35_000
 
@@ -35,7 +35,7 @@ export async function soak(options: SoakOptions): Promise<readonly string[]> {
   const upstream = await Relay.start({ to: { port: emulator.frontPort } })
   const upstreamRandom = random.fork()
   upstream.plan = () => connectionFaults(upstreamRandom, 'upstream')
-  upstream.onMet = endBlackHole
+  upstream.onMet = endSilence
   const hosts = [
     control.instance('demo-instance').readWriteHost,
     control.endpoint('projects/demo/branches/production/endpoints/primary').host,
@@ -114,7 +114,7 @@ class Soak {
       to: { port: this.#proxy.ports[1]! },
       plan: (index) => (index === 0 ? faults : []),
     })
-    relay.onMet = endBlackHole
+    relay.onMet = endSilence
     const from = this.#upstream.connections.length
     const error = await this.#session(kind, name, relay.port, random, relay)
     await relay.close()
@@ -224,9 +224,13 @@ async function hangs(over: AbortSignal, relay: Relay | undefined): Promise<void>
   } while (!over.aborted && moved() > before)
 }
 
-/** A black hole that is never ended is a client that waits for ever, as it should. */
-function endBlackHole(connection: RelayedConnection, { how }: RelayFault): void {
-  if (how === 'black-hole') setTimeout(() => connection.reset(), BLACK_HOLE_MS).unref()
+/**
+ * A black hole that is never ended is a client that waits for ever, as it should. So is a spoilt byte
+ * that says how long a TLS record is: its reader waits for more than will come.
+ */
+function endSilence(connection: RelayedConnection, { how }: RelayFault): void {
+  const isSilent = how === 'black-hole' || how === 'corrupt'
+  if (isSilent) setTimeout(() => connection.reset(), SILENCE_MS).unref()
 }
 
 /** One connection to the workspace may be kept alive. */
