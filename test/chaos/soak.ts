@@ -115,27 +115,35 @@ class Soak {
       plan: (index) => (index === 0 ? faults : []),
     })
     relay.onMet = endSilence
-    const from = this.#upstream.connections.length
+    const since = this.#now()
     const error = await this.#session(kind, name, relay.port, random, relay)
     await relay.close()
     const own = relay.connections.flatMap(({ met }) => met)
     for (const { how } of own) this.did(`client leg: ${how}`)
     this.did(`sessions with faults: ${kind}`)
     if (error === undefined) return
-    const touched = own.length > 0 || this.#metUpstream(name, from).length > 0
+    const touched = own.length > 0 || this.#metUpstream(name, since).length > 0
     this.did(touched ? 'failed, touched by a fault' : 'failed, untouched')
     if (!touched) this.violations.push(`${name}, untouched: ${error}`)
   }
 
-  /** By its own server connection; or by one that never got as far as to bear a name. */
-  #metUpstream(name: string, from: number): RelayFault[] {
-    const { logins } = this.#control
+  #now(): Moment {
+    const { connections } = this.#upstream
+    return { connections: connections.length, logins: this.#control.logins.length }
+  }
+
+  /**
+   * By its own server connection; or by one that never got as far as to bear a name. Ports are used
+   * again by later connections: what was before does not count.
+   */
+  #metUpstream(name: string, since: Moment): RelayFault[] {
+    const logins = this.#control.logins.slice(since.logins)
     const named = new Set(logins.map(({ remotePort }) => remotePort))
     const own = logins
       .filter(({ parameters }) => parameters.get('application_name') === name)
       .map(({ remotePort }) => remotePort)
     return this.#upstream.connections
-      .slice(Math.max(0, from - 50))
+      .slice(since.connections)
       .filter(({ targetPort: port }) => port && (own.includes(port) || !named.has(port)))
       .flatMap(({ met }) => met)
   }
@@ -149,11 +157,11 @@ class Soak {
     relay?: Relay,
   ): Promise<string | undefined> {
     const over = new AbortController()
-    const from = this.#upstream.connections.length
+    const since = this.#now()
     const hang = hangs(over.signal, relay).then(() => {
       if (over.signal.aborted) return
       const own = relay?.connections.map(({ met, passed }) => ({ met, passed }))
-      const met = JSON.stringify({ own, upstream: this.#metUpstream(name, from) })
+      const met = JSON.stringify({ own, upstream: this.#metUpstream(name, since) })
       this.violations.push(`${name}: hangs: nothing moves for ${HANG_MS / 1000} s: ${met}`)
       throw new Error('hangs')
     })
@@ -211,6 +219,12 @@ class Soak {
     const { queries, rows, bytes } = this.#totals
     line(queries, `queries, ${rows} rows, ${bytes} bytes, every one checked`)
   }
+}
+
+/** How many there had been. */
+interface Moment {
+  readonly connections: number
+  readonly logins: number
 }
 
 /** Returns when nothing has moved for too long, or all is over. */
