@@ -10,7 +10,7 @@ import {
   listSyncedTables,
   waitForSyncedTable,
 } from '../src/workspace/synced-tables.js'
-import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import { autoscaling, provisioned } from './support/databases.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import {
   connectTo,
@@ -20,21 +20,6 @@ import {
   type ScriptedReply,
   ScriptedWorkspace,
 } from './support/scripted-workspace.js'
-
-const common = {
-  uid: undefined,
-  readWriteHost: 'h',
-  readOnlyHost: undefined,
-  state: 'available',
-  apiState: 'X',
-  branchCreatedAt: undefined,
-} as const
-const provisioned: LakebaseDatabase = { ...common, kind: 'provisioned', name: 'inst' }
-const autoscaling: LakebaseDatabase = {
-  ...common,
-  kind: 'autoscaling',
-  name: 'projects/p/branches/b/endpoints/e',
-}
 
 const ORDERS: SyncedTableRequest = {
   name: 'main.app.orders',

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import { autoscaling, provisioned } from './support/databases.js'
 import { FakeClock } from './support/fake-clock.js'
 import {
   connectTo,
@@ -14,21 +14,6 @@ import {
 
 const SERVER_NOW = Date.parse('2026-03-01T12:00:00Z')
 const MINUTE = 60_000
-
-const common = {
-  uid: undefined,
-  readWriteHost: 'h',
-  readOnlyHost: undefined,
-  state: 'available',
-  apiState: 'X',
-  branchCreatedAt: undefined,
-} as const
-const provisioned: LakebaseDatabase = { ...common, kind: 'provisioned', name: 'inst' }
-const autoscaling: LakebaseDatabase = {
-  ...common,
-  kind: 'autoscaling',
-  name: 'projects/p/branches/b/endpoints/e',
-}
 
 function reply(body: object, headers: Record<string, string> = {}): ScriptedReply {
   return { body, headers: { date: new Date(SERVER_NOW).toUTCString(), ...headers } }

@@ -50,7 +50,7 @@ export interface Door {
   check(): void
   /** Takes a place, or throws why there is none. */
   enter(session: Session): void
-  /** Gives it back. */
+  /** Gives it back; nothing, when it has none. */
   leave(session: Session): void
 }
 
