@@ -60,6 +60,9 @@ test('a cancel needs no place among max-connections', async (t) => {
   const { port } = await proxyBefore(t, emulator, { maxConnections: 1 })
   const client = await connectedClient(t, port)
   const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
+  // A cancel that comes before its query cancels nothing.
+  const running = `select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'`
+  while ((await emulator.control.query(running)).length === 0);
   await cancel(port, client)
   await cancelled
 })
