@@ -12,8 +12,8 @@ import type { TestContext } from 'node:test'
 
 export interface DeafPort {
   readonly port: number
-  /** How many connections to it are under way, beside those that keep it deaf. */
-  callers(): Promise<number>
+  /** Settles when just so many connections to it are under way, beside those that keep it deaf. */
+  callers(count: number): Promise<void>
 }
 
 /** For `test(name, { skip: needsDeafPort }, …)`. */
@@ -21,6 +21,7 @@ export const needsDeafPort: false | string =
   process.platform !== 'linux' && 'only Linux leaves a SYN unanswered'
 
 const FILLERS = 8
+const PATIENCE_MS = 30_000
 const SYN_SENT = '02'
 // Never back in its event loop, it accepts nobody.
 const SCRIPT = `
@@ -43,15 +44,32 @@ export async function deafPort(t: TestContext): Promise<DeafPort> {
   for (const each of fillers) each.on('error', () => {})
   await once(fillers[0]!, 'connect')
   const waiting = await underWay(port)
-  assert.ok(waiting > 0, 'somebody takes the call')
-  return { port, callers: async () => (await underWay(port)) - waiting }
+  assert.ok(waiting.size > 0, 'somebody takes the call')
+  const own = new Set(fillers.map((each) => hexOf(each.localPort!)))
+  const callers = async (count: number): Promise<void> => {
+    const until = performance.now() + PATIENCE_MS
+    for (;;) {
+      const from = [...(await underWay(port))].filter((each) => !own.has(each))
+      if (from.length === count) return
+      assert.ok(performance.now() < until, `${from.length} calls are under way, not ${count}`)
+    }
+  }
+  return { port, callers }
 }
 
-async function underWay(port: number): Promise<number> {
-  const hex = port.toString(16).toUpperCase().padStart(4, '0')
+/**
+ * The local ports from which it is called, each once: the kernel lists a socket again, or leaves one
+ * out, when others come and go while it writes the list, as thousands do in a test next door.
+ */
+async function underWay(port: number): Promise<Set<string>> {
   const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n')
-  return lines.filter((line) => {
-    const [, , remote = '', state] = line.trim().split(/\s+/)
-    return remote === `0100007F:${hex}` && state === SYN_SENT
-  }).length
+  const ports = lines.flatMap((line) => {
+    const [, local = '', remote = '', state] = line.trim().split(/\s+/)
+    return remote === `0100007F:${hexOf(port)}` && state === SYN_SENT ? [local.split(':')[1]!] : []
+  })
+  return new Set(ports)
+}
+
+function hexOf(port: number): string {
+  return port.toString(16).toUpperCase().padStart(4, '0')
 }
