@@ -35,9 +35,8 @@ test('a session, a token and an error are seen as they come, at every width and 
     assert.deepEqual(await axeViolations(page), [], `${name}, nobody connected`)
 
     const refreshed = page.locator('.target').first().locator('[data-of=refreshed]')
-    const expiry = async (): Promise<string | undefined> =>
-      /expires at (.*)/.exec((await refreshed.textContent()) ?? '')?.[1]
-    const before = await expiry()
+    await refreshed.filter({ hasText: 'expires at' }).waitFor()
+    const [before] = /expires at .*/.exec((await refreshed.textContent())!)!
 
     const application = `app ${shape.viewport.width} ${shape.colorScheme}`
     const client = await connectedClient(t, port, { application_name: application })
@@ -54,9 +53,7 @@ test('a session, a token and an error are seen as they come, at every width and 
     assert.match((await failure.textContent()) ?? '', /session [0-9a-f]{8}, in login/)
 
     await page.locator('.plot canvas').first().waitFor()
-    await page.waitForFunction(
-      `!document.querySelector('[data-of=refreshed]').textContent.includes(${JSON.stringify(before)})`,
-    )
+    await refreshed.filter({ hasText: 'expires at', hasNotText: before }).waitFor()
     assert.deepEqual(await axeViolations(page), [], `${name}, with a session and an error`)
     assert.equal(await sidewaysScroll(page), 0, name)
 
