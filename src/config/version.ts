@@ -1,8 +1,9 @@
 /** The version of the installed package: for `--version`, the User-Agent and the status page. */
 
-import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 
 export function packageVersion(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
+  // By its own name: the same from here and from a bundle.
+  const manifest: unknown = createRequire(import.meta.url)('lakebase-proxy/package.json')
+  return (manifest as { version: string }).version
 }

@@ -3,10 +3,9 @@
  * them. Loaded and built when the proxy has an admin port, and started before all else.
  */
 
-import { readFileSync } from 'node:fs'
-
 import type { Clock } from '../clock.js'
 import type { ProxySettings } from '../config/settings.js'
+import { packageVersion } from '../config/version.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import { type Log, redact } from '../log.js'
 import type { SessionObserver } from '../session/session-view.js'
@@ -107,6 +106,4 @@ export class Admin {
   }
 }
 
-const { version } = JSON.parse(
-  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-) as { version: string }
+const version = packageVersion()

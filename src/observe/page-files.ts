@@ -8,7 +8,7 @@ export interface PageFile {
   readonly bytes: Buffer
 }
 
-const PAGE = new URL('../../../src/observe/page/', import.meta.url)
+const PAGE = new URL('src/observe/page/', import.meta.resolve('lakebase-proxy/package.json'))
 
 const HTML = 'text/html; charset=utf-8'
 const CSS = 'text/css; charset=utf-8'

@@ -123,7 +123,7 @@ async function startPgbouncer(to: Destination, folder: string): Promise<Way> {
   return { name: 'pgbouncer', env: localEnv(port), port, process }
 }
 
-const PROXY_PROGRAM = fileURLToPath(new URL('../../src/main.js', import.meta.url))
+const PROXY_PROGRAM = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))
 
 /** The command itself, with its defaults: one process, a port for each destination. */
 export async function startProxy(to: readonly Destination[], folder: string): Promise<Way[]> {

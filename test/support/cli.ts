@@ -13,7 +13,7 @@ import { runProgram } from '../../src/commands/program.js'
 import { describeFailure, exitCodeOf } from '../../src/commands/report.js'
 import type { Ran } from './proxy.js'
 
-export const MAIN: string = fileURLToPath(new URL('../../src/main.js', import.meta.url))
+export const MAIN: string = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))
 
 const LIMIT_MS = 60_000
 
