@@ -259,6 +259,23 @@ test('an error that repeats a token is told without it', async (t) => {
   })
 })
 
+test('a token that no header can hold is refused at once, and not repeated', async (t) => {
+  const server = await ScriptedWorkspace.start(t, () => ME)
+  for (const token of ['sesame\nline two', 'sesame…', 'ses\u0007ame']) {
+    const env = { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: token }
+    const workspace = await connectTo(t, server.host, { env })
+    await assert.rejects(workspace.identity(patience), (error: Error) => {
+      assert.match(error.message, /^the header authorization for 127\.0\.0\.1:\d+ cannot be sent$/)
+      assert.doesNotMatch(JSON.stringify(error), /ses/)
+      return true
+    })
+  }
+  assert.equal(server.requests.length, 0)
+  const env = { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'sesame\r\n' }
+  const trimmed = await connectTo(t, server.host, { env })
+  assert.equal(await trimmed.identity(patience), 'ada@example.com')
+})
+
 test('a certificate that cannot be verified is refused before a token is sent', async (t) => {
   const authority = await createCertificateAuthority('nobody knows it')
   const { port, seen } = await tlsServer(t, await authority.issue(['localhost']))

@@ -93,6 +93,7 @@ export class Http {
   /** Any status is a reply; errors are ProxyErrors of kind `credential`, or the signal's reason. */
   async send(request: HttpRequest): Promise<HttpReply> {
     refusePlaintext(request.url)
+    refuseUnsendable(request)
     request.signal.throwIfAborted()
     const { clock, log } = this.#options
     const budgetMs = this.#options.budgetMs ?? BUDGET_MS
@@ -232,6 +233,21 @@ function refusePlaintext(url: URL): void {
     hint: 'Use https:// (http:// is accepted for this machine only).',
   })
 }
+
+/** Before undici refuses it, whose error repeats the value, which may be a token. */
+function refuseUnsendable({ headers = {}, url }: HttpRequest): void {
+  const [name] =
+    Object.entries(headers).find(([, value]) =>
+      UNSENDABLE.test(value.replace(/[\t\r\n ]+$/, '')),
+    ) ?? []
+  if (name === undefined) return
+  throw new ProxyError('config', `the header ${name} for ${url.host} cannot be sent`, {
+    detail: 'It holds a line break, or a character that no header may have.',
+    hint: 'Check the token and the other settings of the sign-in for something copied along: lakebase-proxy doctor shows where they are set.',
+  })
+}
+
+const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
 
 /** A failure that may pass; `outcome` is what the caller gets when the budget ends first. */
 class TryAgain extends Error {
