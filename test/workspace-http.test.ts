@@ -334,6 +334,31 @@ test('HTTPS_PROXY is used, by either spelling, and sees no token', async (t) => 
   }
 })
 
+test('HTTPS_PROXY may leave out the scheme, and wins where the other spelling is empty', async (t) => {
+  const proxy = await tunnelProxy(t)
+  const address = proxy.url.replace('http://', '')
+  const env = { DATABRICKS_TOKEN: 'sesame', HTTPS_PROXY: address, https_proxy: '' }
+  await assert.rejects(untilGivenUp(t, 'https://dbc-1.example.invalid', env), {
+    kind: 'credential',
+  })
+  assert.equal(proxy.seen[0]?.url, 'dbc-1.example.invalid:443')
+})
+
+test('an HTTPS_PROXY that is no address is refused, and its password not repeated', async (t) => {
+  for (const HTTPS_PROXY of ['http://me:100%sesame@proxy:1', 'ftp://me:sesame@proxy', 'a b']) {
+    const env = { DATABRICKS_HOST: 'https://dbc-1.example.invalid', DATABRICKS_TOKEN: 'x' }
+    await assert.rejects(
+      connectTo(t, 'unused', { env: { ...env, HTTPS_PROXY } }),
+      (error: Error & { kind?: string }) => {
+        assert.equal(error.kind, 'config')
+        assert.match(error.message, /^HTTPS_PROXY or HTTP_PROXY is not the address of a proxy$/)
+        assert.equal(error.cause, undefined)
+        return true
+      },
+    )
+  }
+})
+
 test('NO_PROXY and hosts on this machine go past the proxy', async (t) => {
   const proxy = await tunnelProxy(t)
   const server = await ScriptedWorkspace.start(t, () => ME)

@@ -79,15 +79,7 @@ export class Http {
     this.#options = options
     const { dispatcher, env } = options
     this.#direct = dispatcher ?? new Agent({ connect: this.#rememberingConnector() })
-    this.#proxied =
-      dispatcher ??
-      new EnvHttpProxyAgent({
-        connect: this.#rememberingConnector(),
-        // Empty rather than undefined: undici would then read process.env.
-        httpProxy: env.http_proxy ?? env.HTTP_PROXY ?? '',
-        httpsProxy: env.https_proxy ?? env.HTTPS_PROXY ?? '',
-        noProxy: env.no_proxy ?? env.NO_PROXY ?? '',
-      })
+    this.#proxied = dispatcher ?? proxyAgent(env, this.#rememberingConnector())
   }
 
   /** Any status is a reply; errors are ProxyErrors of kind `credential`, or the signal's reason. */
@@ -248,6 +240,28 @@ function refuseUnsendable({ headers = {}, url }: HttpRequest): void {
 }
 
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
+
+/** Errors: kind `config`; the address may hold a password, and is not repeated. */
+function proxyAgent(env: HttpOptions['env'], connect: buildConnector.connector): EnvHttpProxyAgent {
+  try {
+    return new EnvHttpProxyAgent({
+      connect,
+      // Empty rather than undefined: undici would then read process.env.
+      httpProxy: withScheme(env.http_proxy || env.HTTP_PROXY || ''),
+      httpsProxy: withScheme(env.https_proxy || env.HTTPS_PROXY || ''),
+      noProxy: env.no_proxy || env.NO_PROXY || '',
+    })
+  } catch {
+    throw new ProxyError('config', 'HTTPS_PROXY or HTTP_PROXY is not the address of a proxy', {
+      hint: 'Write it as http://user:password@host:port; a % in a password is %25, an @ is %40.',
+    })
+  }
+}
+
+/** A bare `host:port` is spoken to over HTTP, as curl and the Databricks CLI do. */
+function withScheme(proxy: string): string {
+  return proxy === '' || proxy.includes('://') ? proxy : `http://${proxy}`
+}
 
 /** A failure that may pass; `outcome` is what the caller gets when the budget ends first. */
 class TryAgain extends Error {
