@@ -36,6 +36,15 @@ test('every command has help with an example, which begins with its own name', a
   }
 })
 
+test('help lists every option that is a command’s own', async () => {
+  for (const { command, path } of everyCommand()) {
+    const { stdout } = await cliHere([...path, '--help'])
+    for (const { flags } of command.options ?? []) {
+      assert.ok(stdout.includes(`  ${flags} `), `${path.join(' ')} ${flags}`)
+    }
+  }
+})
+
 test('help of start lists every setting with its default', async () => {
   const { stdout } = await cliHere(['start', '--help'])
   for (const name of SETTING_NAMES) assert.ok(stdout.includes(`--${name} `), name)

@@ -5,7 +5,7 @@
 
 import { Command as Commander, Help, Option } from 'commander'
 
-import { isSettingName, SECTIONS, SETTINGS, type SettingName, variableOf } from '../config/table.js'
+import { SECTIONS, SETTINGS, type SettingName, variableOf } from '../config/table.js'
 import { packageVersion } from '../config/version.js'
 import type { Command } from './command.js'
 
@@ -110,7 +110,7 @@ function completeCommand(made: Commander, command: Command, isDefault: boolean):
     made.addOption(option)
   }
   addSettings(made, command.settings ?? [])
-  if (!isDefault) hideSettings(made)
+  if (!isDefault) hideSettings(made, command.settings ?? [])
   const settingsNote = isDefault || command.settings === undefined ? '' : OTHER_SETTINGS_NOTE
   made.addHelpText('after', (command.notes ?? '') + settingsNote + examplesOf(command.examples))
 }
@@ -126,9 +126,9 @@ function addSettings(made: Commander, names: readonly SettingName[]): void {
 }
 
 /** Half a hundred flags would bury those of the command itself. */
-function hideSettings(made: Commander): void {
+function hideSettings(made: Commander, names: readonly string[]): void {
   const visibleOptions = (command: Commander): Option[] =>
-    new Help().visibleOptions(command).filter((option) => !isSettingName(option.name()))
+    new Help().visibleOptions(command).filter((option) => !names.includes(option.name()))
   made.configureHelp({ showGlobalOptions: false, visibleOptions })
 }
 
