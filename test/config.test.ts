@@ -410,6 +410,19 @@ test('a file that is not YAML, or not settings, is refused with its line', async
   }
 })
 
+test('a name that looks like a number is taken as it was written', async (t) => {
+  const yaml =
+    'database: 1.10\ntargets:\n  - target: a\n    user: 007\n  - 0012345678901234567890\n'
+  const { settings } = await load(t, { flags: { config: 'c.yaml' }, files: { 'c.yaml': yaml } })
+  assert.deepEqual(
+    settings.targets.map(({ name, database, user }) => [name, database, user]),
+    [
+      ['a', '1.10', '007'],
+      ['0012345678901234567890', '1.10', 'identity'],
+    ],
+  )
+})
+
 test('the result is frozen, and tells what was set and where, without a secret', async (t) => {
   const { settings, given } = await load(t, {
     env: { LAKEBASE_PG_URL: 'postgresql://u:hunter2@h/d', DATABRICKS_TOKEN: 'dapi1' },

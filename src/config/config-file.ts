@@ -143,9 +143,11 @@ function reader(
     },
     written(node, at, key) {
       const nodes = yaml.isSeq(node) ? node.items : [node]
-      const texts = nodes.map((each) =>
-        yaml.isScalar(each) && each.value !== null ? String(each.value).trim() : '',
-      )
+      const texts = nodes.map((each) => {
+        if (!yaml.isScalar(each) || each.value === null) return ''
+        // As it was written: a name may look like a number, whose zeros would be lost.
+        return String(typeof each.value === 'string' ? each.value : each.source).trim()
+      })
       if (texts.length > 0 && !texts.includes(''))
         return { text: texts.join(','), where: at, folder }
       problems.add(at, `${key} has no value, or one that is not a plain text`)
