@@ -21,6 +21,7 @@ for (const [text, expected] of [
   ['a = b', 'a = b'],
   ['"quoted # text"', 'quoted # text'],
   ["'single'", 'single'],
+  ['"quoted" # comment', 'quoted'],
   ['"open', '"open'],
   ['', ''],
 ] as const) {

@@ -31,7 +31,13 @@ export function parseDatabricksCfg(text: string): Profiles {
 
 /** A comment begins only after a space, for a secret may hold `#` and `;`. */
 function withoutComment(value: string): string {
-  const quoted = /^(["'])(.*)\1$/.exec(value)
-  if (quoted !== null) return quoted[2]!
+  return unquoted(value) ?? unquoted(bare(value)) ?? bare(value)
+}
+
+function bare(value: string): string {
   return value.replace(/(^|\s)[#;].*$/, '').trim()
+}
+
+function unquoted(value: string): string | undefined {
+  return /^(["'])(.*)\1$/.exec(value)?.[2]
 }
