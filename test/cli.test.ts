@@ -68,6 +68,7 @@ test('a wrong flag, command or value names the nearest right one', async () => {
     [['completion', 'tcsh'], /"tcsh" is not a shell/],
     [['completion'], /missing required argument/],
     [['exec', 'a'], /no program to run\nHint: .*exec a -- psql/],
+    [['exec', 'a', '--', ''], /no program to run\nHint: .*exec a -- psql/],
     [['url', 'a', '--', 'b'], /"url" takes nothing after --/],
     [['url', 'a', '--port'], /argument missing/],
     [['emulator', '--port', 'x'], /--port: port must be a whole number/],

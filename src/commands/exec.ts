@@ -22,7 +22,7 @@ export async function exec(
 ): Promise<number> {
   const { program, operands, surroundings } = invocation
   const { env } = surroundings
-  if (program.length === 0) {
+  if (!program[0]) {
     throw new ProxyError('config', 'there is no program to run', {
       hint: `Put it after two hyphens: lakebase-proxy exec ${[...operands, '--'].join(' ')} psql`,
     })
