@@ -48,6 +48,13 @@ test('it listens, serves, drains on SIGTERM and ends with 0; stdout stays empty'
   }
 })
 
+test('the log says which free port the status page got', async (t) => {
+  const { proxy } = await started(t, ['demo-instance'])
+  const [, port] = await proxy.saw(/"http:\/\/127\.0\.0\.1:(\d+)"[^\n]*"status page"/)
+  const status = await startCli(t, ['status', '--admin-port', String(port)]).done
+  assert.match(status.stdout, /^lakebase-proxy .*\n.*\n\ndemo-instance: /)
+})
+
 /** Says which libraries were loaded when the first socket was about to listen. */
 const PROBE = `
 const { Server } = require('node:net')

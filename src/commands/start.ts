@@ -54,6 +54,7 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
     for (const { settings: target, listener } of proxy.targets) {
       log.info({ target: target.name, addresses: listener.addresses }, 'listening')
     }
+    if (proxy.adminUrl !== undefined) log.info({ url: proxy.adminUrl }, 'status page')
   }
   return stopped
 }
