@@ -72,6 +72,13 @@ test('read-only goes to the read-only host, and all else never does', async (t) 
   }
 })
 
+test('a pooled host, which takes no tokens, leads to the direct one', async (t) => {
+  const { host, pooledHost } = control.endpoint(ENDPOINT)
+  const { port } = await proxyBefore(t, emulator, { targets: [pooledHost] })
+  await connectedClient(t, port)
+  assert.equal(control.logins.at(-1)!.host, host)
+})
+
 test('read-only where there is no read-only host is refused, and not sent elsewhere', async (t) => {
   const logins = control.logins.length
   const { port } = await proxyBefore(t, emulator, { targets: ['second-instance'], readOnly: true })

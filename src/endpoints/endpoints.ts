@@ -133,6 +133,7 @@ export function hostIn(
   { target, readOnly }: TargetSettings,
   database: LakebaseDatabase | undefined,
 ): string | undefined {
-  if (target.kind === 'static' || (target.kind === 'host' && !readOnly)) return target.host
+  if (target.kind === 'static') return target.host
+  if (target.kind === 'host' && !readOnly) return database?.directHost ?? target.host
   return readOnly ? database?.readOnlyHost : database?.readWriteHost
 }

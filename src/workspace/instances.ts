@@ -133,14 +133,15 @@ async function findByHost(host: string, options: FindOptions): Promise<LakebaseD
       hint: 'It may belong to another workspace (set --profile or DATABRICKS_HOST), or see: lakebase-proxy instances list',
     })
   }
-  const { hosts } = found.endpoint.status ?? {}
-  if ([hosts?.read_write_pooled_host, hosts?.read_only_pooled_host].includes(host)) {
-    log.warn(
-      { host, endpoint: found.endpoint.name },
-      `${host} is a pooled host, which takes no tokens; using the direct host of its endpoint`,
-    )
-  }
-  return toDatabase(found)
+  const database = toDatabase(found)
+  const [, , readWritePooled, readOnlyPooled] = hostsOf(found.endpoint)
+  if (host !== readWritePooled && host !== readOnlyPooled) return database
+  log.warn(
+    { host, endpoint: database.name },
+    `${host} is a pooled host, which takes no tokens; using the direct host of its endpoint`,
+  )
+  const directHost = host === readWritePooled ? database.readWriteHost : database.readOnlyHost
+  return { ...database, directHost }
 }
 
 /** `ep-…` as in host names, or the last part of an endpoint's path where it is the only such. */

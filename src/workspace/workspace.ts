@@ -17,6 +17,8 @@ export interface LakebaseDatabase {
   /** Absent while the instance is created, and where there is none. Never a pooled host. */
   readonly readWriteHost: string | undefined
   readonly readOnlyHost: string | undefined
+  /** For a target that names a pooled host: the one to dial in its place. */
+  readonly directHost?: string | undefined
   readonly state: DatabaseState
   /** The API's own word for the state, as in its reply. */
   readonly apiState: string
