@@ -213,6 +213,10 @@ test('a LAKEBASE_PG_URL of this machine is the application’s, and never a targ
       assert.match(await refusal(t, { env }), /no target is named/, env.LAKEBASE_PG_URL)
     }
   }
+  for (const host of ['localhost', '[::1]', '/run/lakebase']) {
+    const env = { LAKEBASE_PG_URL: `postgresql://any@/d?port=5432&host=${host}` }
+    assert.match(await refusal(t, { env }), /no target is named/, env.LAKEBASE_PG_URL)
+  }
   // .env of the application beside the environment of the proxy
   const { settings } = await load(t, {
     env: { LAKEBASE_INSTANCE: 'inst' },
