@@ -1,8 +1,9 @@
 /** `demo` and `emulator`, as somebody runs them who has just cloned the repository. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -81,4 +82,18 @@ test('emulator prints an environment that a proxy works with', async (t) => {
   await proxy.close()
   stop.abort()
   assert.equal(await exitCode, 0)
+})
+
+test('a port that is taken is one clear message', async (t) => {
+  const holder = createServer().listen(0, '127.0.0.1')
+  t.after(() => void holder.close())
+  await once(holder, 'listening')
+  const { port } = holder.address() as AddressInfo
+  const quiet = { stdout: new Output(), stderr: new Output(), signal: new AbortController().signal }
+  // The middle one of three.
+  await assert.rejects(runEmulator({ ...quiet, port: port - 1 }), {
+    kind: 'config',
+    message: `port ${port} is in use`,
+    hint: /--port/,
+  })
 })

@@ -7,6 +7,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { type Emulator, startEmulator } from '../emulator/emulator.js'
+import { ProxyError } from '../errors.js'
 
 export interface EmulatorCommandOptions {
   /** Life of database credentials; the emulator's own default when left out. */
@@ -21,12 +22,14 @@ export interface EmulatorCommandOptions {
   signal: AbortSignal
 }
 
-/** Runs until `signal` aborts. Errors: kind `config` when PostgreSQL is not installed or cannot run here. */
+/** Runs until `signal` aborts. Errors: kind `config` when PostgreSQL or a port cannot be had. */
 export async function runEmulator(options: EmulatorCommandOptions): Promise<number> {
   const { port, signal, stderr, stdout } = options
   const emulator = await startEmulator({
     ...(options.tokenTtlMs !== undefined && { tokenTtlMs: options.tokenTtlMs }),
     ...(port && { port, frontPort: port + 1, dnsPort: port + 2 }),
+  }).catch((cause: unknown) => {
+    throw notListening(cause) ?? cause
   })
   try {
     for (const [name, value] of Object.entries(emulator.env)) {
@@ -39,6 +42,16 @@ export async function runEmulator(options: EmulatorCommandOptions): Promise<numb
     await emulator.close()
   }
   return 0
+}
+
+/** What is wrong with the port that was asked for, if it is that. */
+function notListening(cause: unknown): ProxyError | undefined {
+  if (!(cause instanceof Error && 'port' in cause && 'code' in cause)) return undefined
+  const why = cause.code === 'EADDRINUSE' ? 'is in use' : `cannot be listened at: ${cause.code}`
+  return new ProxyError('config', `port ${cause.port} ${why}`, {
+    cause,
+    hint: 'Choose another: --port takes that one and the next two.',
+  })
 }
 
 async function writeEnvironment(emulator: Emulator, folder: string): Promise<void> {
