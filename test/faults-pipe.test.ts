@@ -118,6 +118,22 @@ test('after a half-close, silence is borne for 30 s and movement for as long as 
   assert.equal(clock.pending, 0)
 })
 
+test('a client that goes on sending to a server that is gone is ended 30 s later', async () => {
+  const clock = new FakeClock()
+  const { client, server, pipe, toClient, toServer } = await piped(clock)
+  client.resume()
+  server.resetAndDestroy()
+  await once(client, 'end')
+  await eventually(() => toServer.destroyed, 'the pipe keeps its server')
+  await clock.advance(29_000)
+  client.write('one more row')
+  await eventually(() => pipe.bytesUp > 0, 'the row does not come')
+  assert.ok(!toClient.destroyed)
+  await clock.advance(1_001)
+  assert.ok(toClient.destroyed)
+  assert.equal(await pipe.done, 'upstream reset')
+})
+
 test('a clock that is set back two hours does not make a half-closed session wait for them', async () => {
   const clock = new FakeClock()
   const { client, server, pipe } = await piped(clock)

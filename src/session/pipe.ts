@@ -159,7 +159,8 @@ export class Pipe {
 
   #sawUp(): void {
     this.#tail = 0
-    if (this.#isWatched) this.#lastAt = this.#clock.now()
+    // What is sent to nobody moves nowhere: who does not stop would else be listened to for ever.
+    if (this.#isWatched && !this.#upstream.destroyed) this.#lastAt = this.#clock.now()
   }
 
   #sawDown(buffer: Buffer, byteCount: number): void {
