@@ -8,6 +8,8 @@ import tls, { type TLSSocket } from 'node:tls'
 import { RawClient, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
 import { eventually, type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
+import { FakeClock } from './support/fake-clock.js'
+import { proxyBefore } from './support/proxy.js'
 import { connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
@@ -49,6 +51,21 @@ for (const [how, leave] of [
     assert.equal(world.ends().at(-1)?.outcome, 'client left')
   })
 }
+
+test('a client that leaves in the middle of the TLS handshake is let go at once', async (t) => {
+  const { port, log } = await proxyBefore(t, emulator, {
+    localTls: 'auto',
+    clock: new FakeClock(), // handshake-timeout never comes
+  })
+  const socket = await connect(port)
+  socket.write(SSL_REQUEST)
+  await once(socket, 'readable')
+  assert.equal(String(socket.read(1)), 'S')
+  socket.end(Buffer.from('160301020001', 'hex'))
+  assert.equal((await within(1_000, readAll(socket))).length, 0)
+  const { facts } = await log.seen(({ message }) => message === 'session ended')
+  assert.equal(facts.reason, 'TLS with the client failed: connection closed')
+})
 
 test('noise within TLS is closed without a byte, and nothing is left of it', async (t) => {
   const world = await worldBefore(t, emulator, { localTls: 'auto' })

@@ -104,9 +104,9 @@ async function secure(
   const secured = new TLSSocket(socket, { isServer: true, secureContext })
   secured.on('error', () => {})
   const done = new Promise<void>((resolve, reject) => {
-    secured.once('secure', resolve)
-    secured.once('error', reject)
-    secured.once('close', () => reject(new Error('connection closed')))
+    const over = (): void => reject(new Error('connection closed'))
+    // An end alone closes nothing: the other way is still open.
+    secured.once('secure', resolve).once('error', reject).once('end', over).once('close', over)
   })
   await waitFor(done, signal)
   return secured
