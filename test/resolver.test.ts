@@ -8,6 +8,7 @@ import { decode, encode, type Packet } from 'dns-packet'
 
 import { systemClock } from '../src/clock.js'
 import { Resolver } from '../src/endpoints/resolver.js'
+import { eventually } from './chaos/world.js'
 import { FakeClock } from './support/fake-clock.js'
 
 const { signal } = new AbortController()
@@ -80,6 +81,31 @@ test('a system look-up that hangs costs a second, not the connection', async () 
   const systemLookup = () => new Promise<string[]>(() => {})
   const resolver = new Resolver({ servers: [at], clock: systemClock, systemLookup })
   assert.deepEqual(await resolver.resolve(HOST, signal), ['10.0.0.1'])
+})
+
+test('while a system look-up hangs, servers that had no answer are asked again', async () => {
+  let answer: DnsAnswer | undefined
+  const { at, counts } = await dnsServer(() => answer)
+  const systemLookup = () => new Promise<string[]>(() => {})
+  const clock = new FakeClock()
+  const resolver = new Resolver({ servers: [at], clock, systemLookup })
+  const impatient = new AbortController()
+  const first = resolver.resolve(HOST, impatient.signal)
+  await clock.advance(1_000)
+  await eventually(() => counts.questions > 0, 'nobody is asked')
+  impatient.abort(new Error('left'))
+  await assert.rejects(first, /left/)
+
+  answer = { addresses: ['10.0.0.1'], ttl: 20 }
+  let found: readonly string[] = []
+  void resolver.resolve(HOST, signal).then((addresses) => {
+    found = addresses
+  })
+  await eventually(() => {
+    void clock.advance(1_000)
+    return found.length > 0
+  }, 'the servers are not asked again')
+  assert.deepEqual(found, ['10.0.0.1'])
 })
 
 test("the system's answer is used when it has one", async () => {

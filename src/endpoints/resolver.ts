@@ -138,9 +138,21 @@ export class Resolver {
     try {
       const early = await Promise.race([bySystem.catch(() => undefined), patienceOver])
       if (early) return early
-      return await Promise.any([this.byServers(host), bySystem])
+      return await Promise.any([this.#askServers(host), bySystem])
     } finally {
       cancel()
+    }
+  }
+
+  /** Again and again while the system keeps us waiting: what they did not know they may know by then. */
+  async #askServers(host: string): Promise<Answer> {
+    for (;;) {
+      try {
+        return await this.byServers(host)
+      } catch (error) {
+        if (!this.#pendingBySystem.has(host)) throw error
+      }
+      await new Promise<void>((resolve) => this.#options.clock.after(SYSTEM_PATIENCE_MS, resolve))
     }
   }
 }
