@@ -11,6 +11,7 @@ import { settingsFromOptions } from '../src/config/options.js'
 import { Daemon } from '../src/daemon/daemon.js'
 import { workspaceOpener } from '../src/daemon/workspace-opener.js'
 import { silentLog } from '../src/log.js'
+import { within } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
 import { ask, freePort, probes } from './support/http.js'
@@ -132,6 +133,17 @@ test('degraded: a token that is not refreshed is told of while it is good, and r
   await clock.advance(5_000)
   await untilReady(url)
   assert.equal(JSON.parse((await ask(`${url}/status`)).body).targets[0].state, 'ready')
+})
+
+test('a clock that is set back two hours does not make a proxy that is not ready wait for them', async (t) => {
+  const clock = new FakeClock()
+  t.after(() => control.clearFaults())
+  control.failApi('credentials', REFUSED)
+  const { daemon, log } = await proxyBefore(t, emulator, { adminPort: 0, clock })
+  await log.seen(({ message }) => message.startsWith('not ready yet'))
+  clock.set(-120 * MINUTE_MS)
+  control.clearFaults()
+  await within(5_000, untilReady(daemon.adminUrl!))
 })
 
 test('not ready when max-connections is reached, and ready again below it', async (t) => {

@@ -142,7 +142,9 @@ export class Watch {
   /** A load balancer sends no client, who would ask, to a proxy that is not ready: so its probe asks. */
   #askAgain(): void {
     const { proxy, clock } = this.#options
-    if (proxy.phase !== 'running' || clock.now() < this.#askedAt + ASK_AGAIN_MS) return
+    if (proxy.phase !== 'running') return
+    // A clock that was set back would else forbid it for as long.
+    if (Math.abs(clock.now() - this.#askedAt) < ASK_AGAIN_MS) return
     for (const target of proxy.targets) if (!hasCredential(target)) void this.prime(target)
   }
 }
