@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { systemClock } from '../src/clock.js'
 import { CredentialCache } from '../src/credentials/credential-cache.js'
 import { Secret } from '../src/log.js'
 import type { DatabaseCredential } from '../src/workspace/workspace.js'
@@ -202,4 +203,16 @@ test('an expired token is dropped, though nobody asks for it, and though a timer
   assert.equal(cache.expiresAt, 60 * MINUTE)
   await clock.advance(SECOND)
   assert.equal(cache.expiresAt, undefined)
+})
+
+test('a token that is good for months is not asked for in a loop', async () => {
+  let calls = 0
+  const expiresAt = systemClock.now() + 60 * 24 * 60 * MINUTE
+  const fetch = async () => ({ token: new Secret(`t${++calls}`), expiresAt })
+  const cache = new CredentialCache({ clock: systemClock, fetch })
+  await cache.get(signal)
+  // Timers come in the order of their time: one that is set too far ahead is due after 1 ms.
+  await new Promise<void>((resolve) => setTimeout(resolve, 5))
+  cache.close()
+  assert.equal(calls, 1)
 })
