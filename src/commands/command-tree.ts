@@ -70,10 +70,10 @@ function buildRoot(options: TreeOptions, unfinished: Unfinished): Commander {
 
 const TARGETS_HELP = `
 TARGET:
-  my-instance                          a Provisioned database instance
-  projects/P[/branches/B[/endpoints/E]]  an Autoscaling endpoint
+  my-instance                             a Provisioned database instance
+  projects/P[/branches/B[/endpoints/E]]   an Autoscaling endpoint
   instance-….database.…, ep-….database.…  a Lakebase host name
-  postgresql://user:password@host/db   a native Postgres role, no workspace asked
+  postgresql://user:password@host/db      a native Postgres role, no workspace
 
 "lakebase-proxy start --help" lists every setting.
 `
