@@ -44,7 +44,7 @@ export async function runProgram(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return 0
-    throw usageError(error, found ?? tree)
+    throw usageError(error, found ?? tree, dashes !== -1)
   }
   return exitCode
 }
@@ -116,7 +116,7 @@ function invocationOf(
 }
 
 /** commander's own words, with the nearest right one beside them. */
-function usageError(error: CommanderError, command: Commander): ProxyError {
+function usageError(error: CommanderError, command: Commander, hasDashes: boolean): ProxyError {
   const full = pathOf(command)
   if (error.code === 'commander.help') {
     const names = command.commands.map((each) => each.name()).join(', ')
@@ -130,9 +130,19 @@ function usageError(error: CommanderError, command: Commander): ProxyError {
       : error.code === 'commander.unknownCommand'
         ? command.commands.map((each) => each.name())
         : []
-  const hint = didYouMean(wrong.replace(/=.*/s, ''), candidates) ?? `See ${full} --help.`
+  const takesProgram = COMMANDS.some(
+    ({ name, takesProgram }) => takesProgram && name === command.name(),
+  )
+  const otherwise =
+    takesProgram && !hasDashes && STRAY_CODES.includes(error.code)
+      ? `Put the program after two hyphens: ${full} TARGET -- CMD…`
+      : `See ${full} --help.`
+  const hint = didYouMean(wrong.replace(/=.*/s, ''), candidates) ?? otherwise
   return new ProxyError('config', message.replace(/=.*'/s, "'"), { hint })
 }
+
+/** What a program's own words end in, where they stand before the hyphens. */
+const STRAY_CODES = ['commander.unknownOption', 'commander.excessArguments']
 
 function pathOf(command: Commander): string {
   return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`
