@@ -62,6 +62,20 @@ test('a person reads one line a step', async () => {
   for (const line of lines) assert.match(line, /^ok {7}[A-Za-z -]+ {2}.*\(\d+ ms\)$/)
 })
 
+test('the life of a token is told in a unit that fits', async (t) => {
+  const { tokenTtlMs } = control.behaviour
+  t.after(() => {
+    control.behaviour.tokenTtlMs = tokenTtlMs
+  })
+  const told = async (ttlMs: number): Promise<string | undefined> => {
+    control.behaviour.tokenTtlMs = ttlMs
+    const { steps } = await doctor('demo-instance')
+    return steps.find(({ step }) => step === 'credential')?.text
+  }
+  assert.match((await told(3_600_000))!, /lives 60 min/)
+  assert.match((await told(30_000))!, /lives (29|30) s/)
+})
+
 const broken: [
   what: string,
   run: () => ReturnType<typeof doctor>,

@@ -122,10 +122,11 @@ async function checkWorkspace(
   const credential = await report.step('credential', async () => {
     const options = { ttlMs: target.tokenTtlMs, group: target.group }
     const { token, expiresAt } = await workspace.mintCredential(database, options, signal)
-    const minutes = Math.round((expiresAt - systemClock.now()) / 60_000)
+    const seconds = Math.round((expiresAt - systemClock.now()) / 1000)
+    const life = seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`
     const user = roleOf(target, identity)
     const value: LoginCredential = { user, password: token, method: 'token' }
-    return { value, text: `a token that lives ${minutes} min` }
+    return { value, text: `a token that lives ${life}` }
   })
   return { workspace, database, credential, refusal }
 }
