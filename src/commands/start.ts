@@ -7,6 +7,7 @@ import type { Config } from '../config/config.js'
 import { Daemon } from '../daemon/daemon.js'
 import { stateDir } from '../daemon/state-dir.js'
 import { workspaceOpener } from '../daemon/workspace-opener.js'
+import { ProxyError } from '../errors.js'
 import { createLog, type Log } from '../log.js'
 import { banner } from './banner.js'
 import type { Surroundings } from './command.js'
@@ -39,7 +40,12 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
       log.info({ file: config.configFile }, 'settings read again')
     } catch (error) {
       // The running settings stay: a slip in the file must not stop the proxy.
-      log.error({ err: error, file: config.configFile }, 'settings not taken, the old ones stay')
+      const { configFile: file } = config
+      const outcome = 'settings not taken, the old ones stay'
+      if (error instanceof ProxyError) {
+        const { message, detail, hint } = error
+        log.error({ file, detail, hint }, `${outcome}: ${message}`)
+      } else log.error({ err: error, file }, outcome)
     }
   }
   const canReload = config.configFile !== undefined && machine.platform !== 'win32'
