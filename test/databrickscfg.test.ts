@@ -22,6 +22,8 @@ for (const [text, expected] of [
   ['"quoted # text"', 'quoted # text'],
   ["'single'", 'single'],
   ['"quoted" # comment', 'quoted'],
+  ['"quoted # text" # comment', 'quoted # text'],
+  ['"quoted" ; "comment"', 'quoted'],
   ['"open', '"open'],
   ['', ''],
 ] as const) {

@@ -29,15 +29,9 @@ export function parseDatabricksCfg(text: string): Profiles {
   return profiles
 }
 
-/** A comment begins only after a space, for a secret may hold `#` and `;`. */
+/** A comment begins only after a space, for a secret may hold `#` and `;`; within quotes, none does. */
 function withoutComment(value: string): string {
-  return unquoted(value) ?? unquoted(bare(value)) ?? bare(value)
-}
-
-function bare(value: string): string {
+  const quoted = /^(["'])(.*?)\1(\s+[#;].*)?$/.exec(value)
+  if (quoted !== null) return quoted[2]!
   return value.replace(/(^|\s)[#;].*$/, '').trim()
-}
-
-function unquoted(value: string): string | undefined {
-  return /^(["'])(.*)\1$/.exec(value)?.[2]
 }
