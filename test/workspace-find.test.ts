@@ -270,6 +270,7 @@ test('a host name leads to its instance by uid, and to its endpoint by search', 
   assert.equal((await find('PRIMARY.direct')).name, E)
   assert.equal(log.lines.filter(({ level }) => level === 'warn').length, 0)
   const pooled = await find('primary.pooled')
+  assert.equal(pooled.readWriteHost, 'primary.direct')
   assert.equal(pooled.directHost, 'primary.direct')
   assert.match(
     log.lines.find(({ level }) => level === 'warn')!.message,

@@ -82,7 +82,7 @@ export class Http {
     this.#proxied = dispatcher ?? proxyAgent(env, this.#rememberingConnector())
   }
 
-  /** Any status is a reply; errors are ProxyErrors of kind `credential`, or the signal's reason. */
+  /** Any status is a reply; errors are ProxyErrors of kind `credential` or `config`, or the signal's reason. */
   async send(request: HttpRequest): Promise<HttpReply> {
     refusePlaintext(request.url)
     refuseUnsendable(request)

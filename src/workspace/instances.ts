@@ -134,14 +134,15 @@ async function findByHost(host: string, options: FindOptions): Promise<LakebaseD
     })
   }
   const database = toDatabase(found)
-  const [, , readWritePooled, readOnlyPooled] = hostsOf(found.endpoint)
-  if (host !== readWritePooled && host !== readOnlyPooled) return database
+  const { hosts } = found.endpoint.status ?? {}
+  const isReadWrite = hosts?.read_write_pooled_host?.toLowerCase() === host
+  const isReadOnly = hosts?.read_only_pooled_host?.toLowerCase() === host
+  if (!isReadWrite && !isReadOnly) return database
   log.warn(
     { host, endpoint: database.name },
     `${host} is a pooled host, which takes no tokens; using the direct host of its endpoint`,
   )
-  const directHost = host === readWritePooled ? database.readWriteHost : database.readOnlyHost
-  return { ...database, directHost }
+  return { ...database, directHost: isReadWrite ? database.readWriteHost : database.readOnlyHost }
 }
 
 /** `ep-…` as in host names, or the last part of an endpoint's path where it is the only such. */
