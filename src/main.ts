@@ -6,9 +6,9 @@ import { homedir, hostname } from 'node:os'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
 
-import type { StopSignal, Surroundings } from './commands/command.js'
-import { runProgram } from './commands/program.js'
-import { describeFailure, exitCodeOf } from './commands/report.js'
+import type { StopSignal, Surroundings } from './commands/cli/command.js'
+import { runProgram } from './commands/cli/program.js'
+import { describeFailure, exitCodeOf } from './commands/cli/report.js'
 
 const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 

@@ -5,11 +5,16 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { test } from 'node:test'
 
-const ORDER =
-  'errors clock abort log wire config workspace credentials endpoints upstream session listener observe daemon emulator commands main'.split(
-    ' ',
-  )
-const rank = (path: string): number => ORDER.indexOf(path.split('/')[1]!.replace(/\.[jt]s$/, ''))
+/** Left to right. A room of a folder is named by its path. */
+const ROOMS = [
+  ...['core', 'wire'],
+  ...['config/schema', 'config/sources', 'config/resolve'],
+  ...['databricks/http', 'databricks/sign-in', 'databricks/lakebase'],
+  ...['credentials', 'endpoints', 'upstream', 'session', 'listener', 'observe'],
+  ...['daemon', 'emulator', 'commands', 'main.ts'],
+]
+const rank = (path: string): number =>
+  ROOMS.findIndex((room) => path === `src/${room}` || path.startsWith(`src/${room}/`))
 
 const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts'))

@@ -6,9 +6,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-import type { Command } from '../src/commands/command.js'
-import { COMMANDS } from '../src/commands/registry.js'
-import { SETTING_NAMES } from '../src/config/table.js'
+import type { Command } from '../src/commands/cli/command.js'
+import { COMMANDS } from '../src/commands/cli/registry.js'
+import { SETTING_NAMES } from '../src/config/schema/table.js'
 import { cliHere, MAIN, startCli } from './support/cli.js'
 import { run, temporaryFolder } from './support/proxy.js'
 

@@ -7,9 +7,14 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { inspect } from 'node:util'
 
-import { type Config, type ConfigInputs, loadConfig } from '../src/config/config.js'
-import { SETTING_NAMES, SETTINGS, type SettingName, variableOf } from '../src/config/table.js'
-import { ProxyError } from '../src/errors.js'
+import { type Config, type ConfigInputs, loadConfig } from '../src/config/resolve/config.js'
+import {
+  SETTING_NAMES,
+  SETTINGS,
+  type SettingName,
+  variableOf,
+} from '../src/config/schema/table.js'
+import { ProxyError } from '../src/core/errors.js'
 
 interface Given {
   targets?: string[]

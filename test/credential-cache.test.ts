@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { systemClock } from '../src/clock.js'
+import { systemClock } from '../src/core/clock.js'
+import { Secret } from '../src/core/secret.js'
 import { CredentialCache } from '../src/credentials/credential-cache.js'
-import { Secret } from '../src/log.js'
-import type { DatabaseCredential } from '../src/workspace/workspace.js'
+import type { DatabaseCredential } from '../src/databricks/lakebase/workspace.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 
 const SECOND = 1_000

@@ -3,11 +3,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { type ProxyOptions, settingsFromOptions } from '../src/config/options.js'
+import { type ProxyOptions, settingsFromOptions } from '../src/config/resolve/options.js'
+import { Secret } from '../src/core/secret.js'
 import { TokenCredentials } from '../src/credentials/credentials.js'
-import { Secret } from '../src/log.js'
-import { LookUp } from '../src/workspace/look-up.js'
-import type { LakebaseDatabase, MintOptions, Workspace } from '../src/workspace/workspace.js'
+import { LookUp } from '../src/databricks/lakebase/look-up.js'
+import type {
+  LakebaseDatabase,
+  MintOptions,
+  Workspace,
+} from '../src/databricks/lakebase/workspace.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { patience } from './support/scripted-workspace.js'
 

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { parseDatabricksCfg } from '../src/workspace/databrickscfg.js'
+import { parseDatabricksCfg } from '../src/databricks/sign-in/databrickscfg.js'
 
 const value = (text: string): string | undefined =>
   parseDatabricksCfg(`[p]\nkey = ${text}\n`).get('p')?.get('key')

@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-import { runDemo } from '../src/commands/demo.js'
-import { runEmulator } from '../src/commands/emulator.js'
+import { runDemo } from '../src/commands/proxy/demo.js'
+import { runEmulator } from '../src/commands/proxy/emulator.js'
 import { startProxy } from '../src/daemon/start-proxy.js'
 import { simpleQuery } from '../src/emulator/simple-query.js'
 

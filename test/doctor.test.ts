@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import net, { type AddressInfo } from 'node:net'
 import { beforeEach, test } from 'node:test'
 
-import type { StepResult } from '../src/commands/doctor-report.js'
+import type { StepResult } from '../src/commands/doctor/report.js'
 import { servicePrincipal, userWithoutRole } from '../src/emulator/inventory.js'
 import { cli, cliHere } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'

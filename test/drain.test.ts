@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 
 import type pg from 'pg'
 
-import { ProxyError } from '../src/errors.js'
+import { ProxyError } from '../src/core/errors.js'
 import { Pipe } from '../src/session/pipe.js'
 import { Session } from '../src/session/session.js'
 import type { SessionObserver } from '../src/session/session-view.js'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { type Clock, systemClock } from '../src/clock.js'
+import { type Clock, systemClock } from '../src/core/clock.js'
 import { demoUser } from '../src/emulator/inventory.js'
 import { emulatorForTests } from './support/emulator.js'
 

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { type ProxyOptions, settingsFromOptions } from '../src/config/options.js'
+import { type ProxyOptions, settingsFromOptions } from '../src/config/resolve/options.js'
+import { ProxyError } from '../src/core/errors.js'
+import { LookUp } from '../src/databricks/lakebase/look-up.js'
+import type { LakebaseDatabase } from '../src/databricks/lakebase/workspace.js'
 import { Endpoints } from '../src/endpoints/endpoints.js'
-import { ProxyError } from '../src/errors.js'
-import { LookUp } from '../src/workspace/look-up.js'
-import type { LakebaseDatabase } from '../src/workspace/workspace.js'
 import { FakeClock } from './support/fake-clock.js'
 import { patience } from './support/scripted-workspace.js'
 

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { type Duplex, duplexPair } from 'node:stream'
 import { test } from 'node:test'
 
-import { Secret } from '../src/log.js'
+import { Secret } from '../src/core/secret.js'
 import { ClientAuth } from '../src/session/client-auth.js'
 import { clientHandshake } from '../src/session/client-handshake.js'
 import { login } from '../src/upstream/login.js'

@@ -167,6 +167,17 @@ test('a server whose old address has become a black hole is found at its new one
   await world.assertNothingLeft()
 })
 
+test('a server that resets one connection and is silent at the next is tried again, within connect-timeout', async (t) => {
+  const world = await worldBefore(t, emulator, { connectTimeout: '4s' })
+  t.after(() => control.clearFaults())
+  control.failFront({ at: 'accept', how: 'reset' }, 1)
+  control.failFront({ at: 'accept', how: 'hang' }, 1)
+  const client = await within(3_500, loggedIn(world))
+  assert.equal(world.relay.connections.length, 3)
+  client.socket.end()
+  await world.assertNothingLeft()
+})
+
 test('of several addresses a dead one is waited for once, and comes last from then on', async (t) => {
   control.setDns(host, { addresses: ['127.0.0.3', '127.0.0.1'], ttlSeconds: 30 })
   t.after(() => control.setDns(host, { addresses: ['127.0.0.1'] }))

@@ -8,8 +8,8 @@ import { test } from 'node:test'
 
 import { parseAllDocuments } from 'yaml'
 
-import { loadConfig } from '../src/config/config.js'
-import { SETTING_NAMES, variableOf } from '../src/config/table.js'
+import { loadConfig } from '../src/config/resolve/config.js'
+import { SETTING_NAMES, variableOf } from '../src/config/schema/table.js'
 import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
 
 const FOLDER = 'docker/kubernetes'

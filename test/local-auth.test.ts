@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 
 import postgres from 'postgres'
 
-import { settingsFromOptions } from '../src/config/options.js'
+import { settingsFromOptions } from '../src/config/resolve/options.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
 import {

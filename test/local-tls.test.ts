@@ -22,7 +22,7 @@ import tls from 'node:tls'
 
 import type pg from 'pg'
 
-import type { ProxyError } from '../src/errors.js'
+import type { ProxyError } from '../src/core/errors.js'
 import { readExactly } from '../src/wire/byte-reader.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
-import { Secret } from '../src/log.js'
+import { Secret } from '../src/core/secret.js'
 import { login } from '../src/upstream/login.js'
 import { isDoorClosed, isTokenRefused, isWaking } from '../src/upstream/refusal.js'
 import { errorResponse, firstMessage } from '../src/wire/backend.js'

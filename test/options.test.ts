@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { type ProxyOptions, settingsFromOptions } from '../src/config/options.js'
-import { ProxyError } from '../src/errors.js'
+import { type ProxyOptions, settingsFromOptions } from '../src/config/resolve/options.js'
+import { ProxyError } from '../src/core/errors.js'
 
 function refusal(options: object, env: Record<string, string> = {}): string {
   try {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
 
-import { pickTarget } from '../src/commands/pick-target.js'
+import { pickTarget } from '../src/commands/workspace/pick-target.js'
 import { emulatorForTests } from './support/emulator.js'
 
 const emulator = await emulatorForTests()

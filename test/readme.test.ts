@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 
-import { COMMANDS } from '../src/commands/registry.js'
-import { SETTING_NAMES } from '../src/config/table.js'
-import { type ErrorKind, ProxyError } from '../src/errors.js'
+import { COMMANDS } from '../src/commands/cli/registry.js'
+import { SETTING_NAMES } from '../src/config/schema/table.js'
+import { type ErrorKind, ProxyError } from '../src/core/errors.js'
 import { withSettingsTable } from './support/settings-table.js'
 
 const README = readFileSync('README.md', 'utf8')
@@ -14,7 +14,7 @@ const README = readFileSync('README.md', 'utf8')
 test("the README's table of settings is the one in the code", () => {
   assert.ok(
     README === withSettingsTable(README),
-    'README.md is behind src/config/table.ts: npm run readme',
+    'README.md is behind src/config/schema/table.ts: npm run readme',
   )
 })
 

@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 
 import { decode, encode, type Packet } from 'dns-packet'
 
-import { systemClock } from '../src/clock.js'
+import { systemClock } from '../src/core/clock.js'
 import { Resolver } from '../src/endpoints/resolver.js'
 import { eventually } from './chaos/world.js'
 import { FakeClock } from './support/fake-clock.js'

@@ -31,9 +31,9 @@ import {
   type ServiceMachine,
   serviceStatus,
   uninstallService,
-} from '../src/commands/service.js'
-import { launchdAgent, type ServiceSpec, systemdUnit } from '../src/commands/service-unit.js'
-import { ProxyError } from '../src/errors.js'
+} from '../src/commands/service/service.js'
+import { launchdAgent, type ServiceSpec, systemdUnit } from '../src/commands/service/unit.js'
+import { ProxyError } from '../src/core/errors.js'
 
 // What systemd, XML or a shell would read as their own.
 // biome-ignore lint/suspicious/noTemplateCurlyInString: it is systemd's, not ours

@@ -9,9 +9,9 @@ import { type TestContext, test } from 'node:test'
 
 import { Agent, type Dispatcher } from 'undici'
 
-import { systemClock } from '../src/clock.js'
-import { silentLog } from '../src/log.js'
-import { openWorkspace } from '../src/workspace/connect-workspace.js'
+import { systemClock } from '../src/core/clock.js'
+import { silentLog } from '../src/core/log.js'
+import { openWorkspace } from '../src/databricks/lakebase/connect-workspace.js'
 import { FakePrograms } from './support/fake-programs.js'
 import {
   patience,

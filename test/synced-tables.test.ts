@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { SyncedTableRequest } from '../src/workspace/synced-table-checks.js'
+import type { SyncedTableRequest } from '../src/databricks/lakebase/synced-table-checks.js'
 import {
   createSyncedTable,
   deleteSyncedTable,
   getSyncedTable,
   listSyncedTables,
   waitForSyncedTable,
-} from '../src/workspace/synced-tables.js'
+} from '../src/databricks/lakebase/synced-tables.js'
 import { autoscaling, provisioned } from './support/databases.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import {

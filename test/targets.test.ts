@@ -6,8 +6,8 @@ import { inspect } from 'node:util'
 
 import fc from 'fast-check'
 
-import { parseTarget } from '../src/config/targets.js'
-import { ProxyError } from '../src/errors.js'
+import { parseTarget } from '../src/config/schema/targets.js'
+import { ProxyError } from '../src/core/errors.js'
 
 const HOST = 'ep-cool-name-1234.database.us-west-2.cloud.databricks.com'
 

@@ -8,7 +8,7 @@ import net from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
-import type { ProxyError } from '../src/errors.js'
+import type { ProxyError } from '../src/core/errors.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { connectedClient, proxyBefore, psql, temporaryFolder } from './support/proxy.js'
 

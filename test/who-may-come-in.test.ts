@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import { test } from 'node:test'
 
-import type { ProxyError } from '../src/errors.js'
+import type { ProxyError } from '../src/core/errors.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
 import { cancel, connectedClient, proxyBefore } from './support/proxy.js'

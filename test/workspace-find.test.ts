@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import type { LakebaseDatabase } from '../src/databricks/lakebase/workspace.js'
 import { recordedLog } from './support/recorded-log.js'
 import {
   connectTo,

@@ -296,7 +296,7 @@ test('NODE_EXTRA_CA_CERTS and HTTPS_PROXY lead to a verified workspace behind bo
   const folder = await mkdtemp(path.join(tmpdir(), 'lakebase-proxy-test-'))
   t.after(() => rm(folder, { recursive: true }))
   await writeFile(path.join(folder, 'ca.pem'), authority.certificate)
-  const module = new URL('../src/workspace/connect-workspace.js', import.meta.url)
+  const module = new URL('../src/databricks/lakebase/connect-workspace.js', import.meta.url)
   // In a process of its own, for Node reads NODE_EXTRA_CA_CERTS when it starts.
   const script = `
     const { openWorkspace } = await import(${JSON.stringify(module.href)})

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { LakebaseDatabase } from '../src/workspace/workspace.js'
+import type { LakebaseDatabase } from '../src/databricks/lakebase/workspace.js'
 import { connectTo, patience, routes, ScriptedWorkspace } from './support/scripted-workspace.js'
 
 const database = (kind: LakebaseDatabase['kind'], name: string): LakebaseDatabase => ({

@@ -5,10 +5,10 @@
  * request, and a waiter who leaves does not end it.
  */
 
-import { waitFor } from '../abort.js'
-import type { Clock } from '../clock.js'
-import { ProxyError } from '../errors.js'
-import type { DatabaseCredential } from '../workspace/workspace.js'
+import type { Clock } from '../core/clock.js'
+import { waitFor } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import type { DatabaseCredential } from '../databricks/lakebase/workspace.js'
 
 export type CredentialState = 'fresh' | 'stale' | 'expired'
 

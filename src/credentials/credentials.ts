@@ -3,12 +3,16 @@
  * fresh, or a native role and its password.
  */
 
-import type { Clock } from '../clock.js'
-import type { TargetSettings } from '../config/settings.js'
-import type { Secret } from '../log.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import type { Secret } from '../core/secret.js'
+import type { LookUp } from '../databricks/lakebase/look-up.js'
+import type {
+  DatabaseCredential,
+  LakebaseDatabase,
+  Workspace,
+} from '../databricks/lakebase/workspace.js'
 import { loadPreparation } from '../wire/scram.js'
-import type { LookUp } from '../workspace/look-up.js'
-import type { DatabaseCredential, LakebaseDatabase, Workspace } from '../workspace/workspace.js'
 import {
   CredentialCache,
   type CredentialObserver,

@@ -3,14 +3,14 @@
  * them right to left.
  */
 
-import { LinkedAbort, pause } from '../abort.js'
-import { type Clock, systemClock } from '../clock.js'
-import type { ProxySettings, TargetSettings } from '../config/settings.js'
+import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
+import { type Clock, systemClock } from '../core/clock.js'
+import { LinkedAbort, pause } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
 import { Resolver } from '../endpoints/resolver.js'
-import { ProxyError } from '../errors.js'
 import type { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
-import type { Log } from '../log.js'
 import type { ProxyPhase, ProxyStatus } from '../observe/status.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import type { CancelRoutes } from '../upstream/cancel.js'

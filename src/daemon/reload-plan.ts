@@ -2,8 +2,8 @@
 
 import { createHash } from 'node:crypto'
 
-import type { ProxySettings, TargetSettings } from '../config/settings.js'
-import { Secret } from '../log.js'
+import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
+import { Secret } from '../core/secret.js'
 import type { RunningTarget } from './running-target.js'
 
 export interface ReloadPlan {

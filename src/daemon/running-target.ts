@@ -1,27 +1,27 @@
 /** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
 
-import type { Clock } from '../clock.js'
-import type { ProxySettings, TargetSettings } from '../config/settings.js'
+import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import type { Log } from '../core/log.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import {
   type Credentials,
   NativeCredentials,
   TokenCredentials,
 } from '../credentials/credentials.js'
+import { LookUp } from '../databricks/lakebase/look-up.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { Endpoints } from '../endpoints/endpoints.js'
 import type { Resolver } from '../endpoints/resolver.js'
 import { Starter } from '../endpoints/starter.js'
 import { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
-import type { Log } from '../log.js'
 import { ClientAuth } from '../session/client-auth.js'
 import type { ReadBuffers } from '../session/read-buffers.js'
 import type { SessionObserver } from '../session/session-view.js'
 import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
 import type { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
-import { LookUp } from '../workspace/look-up.js'
-import type { LakebaseDatabase } from '../workspace/workspace.js'
 import { LateConnector } from './late-connector.js'
 import type { SignedIn } from './workspaces.js'
 

@@ -4,11 +4,14 @@
  */
 
 import { homedir } from 'node:os'
-
-import { systemClock } from '../clock.js'
-import { type ProxyOptions, settingsFromOptions, type TargetOptions } from '../config/options.js'
-import { ProxyError } from '../errors.js'
-import { type Log, silentLog } from '../log.js'
+import {
+  type ProxyOptions,
+  settingsFromOptions,
+  type TargetOptions,
+} from '../config/resolve/options.js'
+import { systemClock } from '../core/clock.js'
+import { ProxyError } from '../core/errors.js'
+import { type Log, silentLog } from '../core/log.js'
 import { Daemon } from './daemon.js'
 import { stateDir } from './state-dir.js'
 import { workspaceOpener } from './workspace-opener.js'

@@ -3,11 +3,11 @@
  * what a target still lacks, and keeps the admin port.
  */
 
-import type { Clock } from '../clock.js'
-import type { ProxySettings } from '../config/settings.js'
+import type { ProxySettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
-import { ProxyError } from '../errors.js'
-import type { Log } from '../log.js'
 import type { Admin } from '../observe/admin.js'
 import { CredentialLog } from '../observe/credential-log.js'
 import { Journal } from '../observe/journal.js'

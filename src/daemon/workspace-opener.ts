@@ -1,10 +1,10 @@
 /** Opens workspaces as targets name them; what that needs is loaded only when one does. */
 
-import type { Clock } from '../clock.js'
-import type { TargetSettings } from '../config/settings.js'
-import { packageVersion } from '../config/version.js'
-import type { Log } from '../log.js'
-import type { ConnectedWorkspace } from '../workspace/connect-workspace.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import type { Log } from '../core/log.js'
+import { packageVersion } from '../core/version.js'
+import type { ConnectedWorkspace } from '../databricks/lakebase/connect-workspace.js'
 
 export interface WorkspaceOpenerOptions {
   /** Variables of the process and of `.env`, already merged. */
@@ -30,7 +30,7 @@ const MAX_ATTEMPT_MS = 10_000
 /** The returned function's errors: kind `config`, when the settings for signing in do not suffice. */
 export function workspaceOpener(options: WorkspaceOpenerOptions): OpenWorkspace {
   return async ({ databricksHost, profile }, connectTimeoutMs = Number.POSITIVE_INFINITY) => {
-    const { openWorkspace } = await import('../workspace/connect-workspace.js')
+    const { openWorkspace } = await import('../databricks/lakebase/connect-workspace.js')
     return openWorkspace({
       ...options,
       version: packageVersion(),

@@ -3,15 +3,15 @@
  * its workspace at once and listens at once; who asks it anything waits until it is there.
  */
 
-import type { TargetSettings } from '../config/settings.js'
-import type { Target } from '../config/targets.js'
-import { LookUp } from '../workspace/look-up.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import type { Target } from '../config/schema/targets.js'
+import { LookUp } from '../databricks/lakebase/look-up.js'
 import type {
   DatabaseCredential,
   LakebaseDatabase,
   MintOptions,
   Workspace,
-} from '../workspace/workspace.js'
+} from '../databricks/lakebase/workspace.js'
 
 export interface ClosableWorkspace extends Workspace {
   close(): Promise<void>

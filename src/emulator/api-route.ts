@@ -3,7 +3,7 @@
  * the real API gives it.
  */
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import type { Identity, Inventory } from './inventory.js'
 import type { TokenOffice } from './tokens.js'
 

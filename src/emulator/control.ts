@@ -3,7 +3,7 @@
  * takes effect for the next call or connection; nothing here reaches into the proxy.
  */
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import type { ApiFault, ApiFaults } from './api-faults.js'
 import type { ApiBehaviour, ApiName } from './api-route.js'
 import { endpoints } from './destinations.js'

@@ -8,7 +8,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { type Clock, systemClock } from '../clock.js'
+import { type Clock, systemClock } from '../core/clock.js'
 import { ApiFaults } from './api-faults.js'
 import type { ApiBehaviour } from './api-route.js'
 import { createCertificateAuthority } from './certificates.js'

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import type { CertificateAuthority } from './certificates.js'
 import type { Destination } from './destinations.js'
 import type { FrontFaults } from './front-faults.js'

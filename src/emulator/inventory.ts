@@ -6,7 +6,7 @@
 
 import { randomUUID } from 'node:crypto'
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 
 export interface Identity {
   /** An e-mail, or a service principal's application id: also the name of its role. */

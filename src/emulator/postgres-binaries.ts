@@ -13,7 +13,7 @@ import { arch, platform } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 
 export interface PostgresBinaries {
   readonly initdb: string

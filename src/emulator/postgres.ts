@@ -13,7 +13,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { platform, userInfo } from 'node:os'
 import { join } from 'node:path'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 import { findPostgresBinaries, type RunAs } from './postgres-binaries.js'
 import { simpleQuery } from './simple-query.js'
 

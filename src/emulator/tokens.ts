@@ -6,7 +6,7 @@
 
 import { generateKeyPairSync, randomUUID, sign } from 'node:crypto'
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import type { Identity } from './inventory.js'
 
 export interface IssuedToken {

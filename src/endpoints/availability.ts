@@ -1,8 +1,8 @@
 /** Why a target cannot be connected to, in the words of its state, and what to type about it. */
 
-import type { TargetSettings } from '../config/settings.js'
-import { ProxyError } from '../errors.js'
-import type { LakebaseDatabase } from '../workspace/workspace.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import { ProxyError } from '../core/errors.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 
 /** Undefined when the state does not stand in the way. */
 export function refusalByState(

@@ -3,12 +3,12 @@
  * ones last. Asked again when a dial fails; the old answer stays while the asking fails.
  */
 
-import { LinkedAbort } from '../abort.js'
-import type { Clock } from '../clock.js'
-import type { TargetSettings } from '../config/settings.js'
-import { ProxyError } from '../errors.js'
-import { isGone, type LookUp } from '../workspace/look-up.js'
-import type { LakebaseDatabase } from '../workspace/workspace.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import { LinkedAbort } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import { isGone, type LookUp } from '../databricks/lakebase/look-up.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { refusalByState } from './availability.js'
 import type { Resolver } from './resolver.js'
 

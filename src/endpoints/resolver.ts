@@ -8,10 +8,9 @@ import dns from 'node:dns/promises'
 import { isIP } from 'node:net'
 
 import NodeCache from 'node-cache'
-
-import { waitFor } from '../abort.js'
-import type { Clock } from '../clock.js'
-import { ProxyError } from '../errors.js'
+import type { Clock } from '../core/clock.js'
+import { waitFor } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
 
 export interface ResolverOptions {
   /** `IP[:port]`; empty: the system's servers. */

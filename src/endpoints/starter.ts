@@ -3,12 +3,12 @@
  * available; one that somebody else has started is waited for all the same.
  */
 
-import { LinkedAbort, pause, waitFor } from '../abort.js'
-import type { Clock } from '../clock.js'
-import { ProxyError } from '../errors.js'
-import type { Log } from '../log.js'
-import type { LookUp } from '../workspace/look-up.js'
-import type { LakebaseDatabase, Workspace } from '../workspace/workspace.js'
+import type { Clock } from '../core/clock.js'
+import { LinkedAbort, pause, waitFor } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
+import type { LookUp } from '../databricks/lakebase/look-up.js'
+import type { LakebaseDatabase, Workspace } from '../databricks/lakebase/workspace.js'
 import { checkStartable } from './availability.js'
 
 export interface StarterOptions {

@@ -6,8 +6,8 @@
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 
-import { meet } from '../config/ports.js'
-import { ProxyError } from '../errors.js'
+import { meet } from '../config/resolve/ports.js'
+import { ProxyError } from '../core/errors.js'
 import { nextFreePort, portHolder } from './port-holder.js'
 import { prepareUnixSocket, protectUnixSocket } from './unix-socket.js'
 

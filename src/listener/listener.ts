@@ -5,7 +5,7 @@
 
 import type { Socket } from 'node:net'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 import { Session, type SessionDeps } from '../session/session.js'
 import type { SessionView } from '../session/session-view.js'
 import { type Door, type DoorOwner, type Listening, listen } from './listen.js'

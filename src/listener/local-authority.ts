@@ -9,7 +9,7 @@ import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/pro
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 import type { CertifiedNames, CertifiedPair } from './local-certificate.js'
 
 export interface LocalCertificateOptions {

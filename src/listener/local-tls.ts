@@ -7,10 +7,10 @@
 import { networkInterfaces, platform } from 'node:os'
 import tls, { type SecureContext } from 'node:tls'
 
-import type { Clock } from '../clock.js'
-import { readSecretFile, readWhole } from '../config/secret-file.js'
-import { ProxyError } from '../errors.js'
-import type { Log } from '../log.js'
+import type { Clock } from '../core/clock.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
+import { readSecretFile, readWhole } from '../core/secret-file.js'
 import { caFileIn, localCertificate } from './local-authority.js'
 import type { CertifiedPair } from './local-certificate.js'
 

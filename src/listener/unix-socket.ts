@@ -8,7 +8,7 @@ import { chmod, lstat, mkdir, unlink } from 'node:fs/promises'
 import net from 'node:net'
 import { userInfo } from 'node:os'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 
 /** Errors: kind `config`. */
 export async function prepareUnixSocket(folder: string, path: string): Promise<void> {

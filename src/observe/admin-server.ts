@@ -6,9 +6,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
 import { nextFreePort, portHolder } from '../listener/port-holder.js'
-import type { Log } from '../log.js'
 import { isFromLoopback, refusalOf } from './admin-guard.js'
 import type { EventStreams } from './event-streams.js'
 import { pageFile } from './page-files.js'

@@ -3,11 +3,12 @@
  * them. Loaded and built when the proxy has an admin port, and started before all else.
  */
 
-import type { Clock } from '../clock.js'
-import type { ProxySettings } from '../config/settings.js'
-import { packageVersion } from '../config/version.js'
+import type { ProxySettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import type { Log } from '../core/log.js'
+import { redact } from '../core/redact.js'
+import { packageVersion } from '../core/version.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
-import { type Log, redact } from '../log.js'
 import type { SessionObserver } from '../session/session-view.js'
 import { AdminServer } from './admin-server.js'
 import { EventStreams } from './event-streams.js'

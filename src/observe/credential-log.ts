@@ -1,8 +1,8 @@
 /** The log's side of a target's credential: one line for each request to the workspace. */
 
+import { errorKind, ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
-import { errorKind, ProxyError } from '../errors.js'
-import type { Log } from '../log.js'
 
 export class CredentialLog implements CredentialObserver {
   readonly #log: Log

@@ -6,7 +6,7 @@
 
 import type { ServerResponse } from 'node:http'
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 
 export interface EventStreamsOptions {
   clock: Clock

@@ -1,6 +1,6 @@
 /** The last quarter of an hour, in samples of five seconds, for the status page's charts. */
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import type { SessionPhase } from '../session/session-view.js'
 import type { Tally } from './tally.js'
 

@@ -3,9 +3,9 @@
  * credential and of the latest try to connect.
  */
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
+import { type ErrorKind, errorKind, ProxyError } from '../core/errors.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
-import { type ErrorKind, errorKind, ProxyError } from '../errors.js'
 import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 
 /** A failure, in words that anybody who may look at the proxy may read. */

@@ -3,7 +3,7 @@
  * clients should not wait for it. What happens meanwhile is remembered, and told when it is there.
  */
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 import type { Metrics, MetricsSources } from './metrics.js'

@@ -6,7 +6,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
-import { errorKind } from '../errors.js'
+import { errorKind } from '../core/errors.js'
 import type { SessionOutcome, SessionPhase } from '../session/session-view.js'
 import type { Journal } from './journal.js'
 import type { ObservedProxy } from './status.js'

@@ -3,8 +3,8 @@
  * Probes that send nothing are for debugging only.
  */
 
-import { errorKind, ProxyError } from '../errors.js'
-import type { Log } from '../log.js'
+import { errorKind, ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
 import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 
 export class SessionLog implements SessionObserver {

@@ -3,13 +3,13 @@
  * status page shows, and the start-up banner prints. It holds no secret.
  */
 
-import type { TargetSettings } from '../config/settings.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
 import type { CredentialState } from '../credentials/credential-cache.js'
 import type { Credentials } from '../credentials/credentials.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import type { Listener } from '../listener/listener.js'
 import type { SessionView } from '../session/session-view.js'
 import type { Spares } from '../upstream/spares.js'
-import type { LakebaseDatabase } from '../workspace/workspace.js'
 import { type ConnectionLines, connectionLines } from './connection-lines.js'
 import type { Failure, Journal, TargetNotes } from './journal.js'
 import type { Tally, Totals } from './tally.js'

@@ -7,8 +7,8 @@
 
 import type { Duplex } from 'node:stream'
 
-import { ProxyError } from '../errors.js'
-import type { Secret } from '../log.js'
+import { ProxyError } from '../core/errors.js'
+import type { Secret } from '../core/secret.js'
 import {
   authenticationSasl,
   authenticationSaslContinue,

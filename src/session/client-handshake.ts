@@ -8,8 +8,8 @@
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 
-import { waitFor } from '../abort.js'
-import { ProxyError } from '../errors.js'
+import { waitFor } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
 import { readExactly } from '../wire/byte-reader.js'
 import {
   type CancelRequest,

@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 
-import { LinkedAbort } from '../abort.js'
+import { LinkedAbort } from '../core/deadline.js'
 
 export class ClientLeft extends Error {}
 

@@ -6,7 +6,7 @@
 
 import type { Socket } from 'node:net'
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import { Flow } from './flow.js'
 import type { ReadBuffers } from './read-buffers.js'
 

@@ -1,6 +1,6 @@
 /** What a session shows of itself, and what it tells those who watch. */
 
-import type { ProxyError } from '../errors.js'
+import type { ProxyError } from '../core/errors.js'
 import type { ConnectPhase } from '../upstream/attempt.js'
 import type { PipeOutcome } from './pipe.js'
 

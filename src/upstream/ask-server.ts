@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 
 import { serialize } from 'pg-protocol'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 import { firstMessage, parseErrorResponse } from '../wire/backend.js'
 import { readSome } from '../wire/byte-reader.js'
 

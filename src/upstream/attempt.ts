@@ -3,7 +3,7 @@
  * learned, and what is to be said when its time is up.
  */
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 import type { StartupMessage } from '../wire/frontend.js'
 
 export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'

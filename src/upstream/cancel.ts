@@ -6,11 +6,10 @@
  */
 
 import { once } from 'node:events'
-
-import { LinkedAbort, waitFor } from '../abort.js'
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
+import { LinkedAbort, waitFor } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
 import type { Endpoint } from '../endpoints/endpoints.js'
-import { ProxyError } from '../errors.js'
 import type { CancelRequest } from '../wire/frontend.js'
 import { type DialOptions, dial } from './dial.js'
 

@@ -4,18 +4,18 @@
  * to start, a database that is only libpq's guess) is mended here, before anything was relayed.
  */
 
-import { LinkedAbort, pause } from '../abort.js'
-import type { Clock } from '../clock.js'
-import type { TargetSettings } from '../config/settings.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import { LinkedAbort, pause } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
 import type { Credentials, LoginCredential } from '../credentials/credentials.js'
+import { isGone } from '../databricks/lakebase/look-up.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { refusalByState } from '../endpoints/availability.js'
 import { type Endpoint, type Endpoints, hostOf } from '../endpoints/endpoints.js'
 import type { Starter } from '../endpoints/starter.js'
-import { ProxyError } from '../errors.js'
-import type { Log } from '../log.js'
 import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
-import { isGone } from '../workspace/look-up.js'
-import type { LakebaseDatabase } from '../workspace/workspace.js'
 import { Attempt, type ConnectProgress } from './attempt.js'
 import { type Connected, openUpstream } from './open.js'
 import {

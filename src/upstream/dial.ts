@@ -6,11 +6,10 @@
 
 import net, { type Socket } from 'node:net'
 import tls, { type TLSSocket } from 'node:tls'
-
-import { LinkedAbort } from '../abort.js'
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
+import { LinkedAbort } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
 import type { Endpoint } from '../endpoints/endpoints.js'
-import { ProxyError } from '../errors.js'
 import { readExactly } from '../wire/byte-reader.js'
 import { sslRequest } from '../wire/frontend.js'
 import type { UpstreamTls } from './tls-context.js'
@@ -34,6 +33,9 @@ export interface Upstream {
 const KEEP_ALIVE_MS = 30_000
 /** A dead address must not use up the time of the next one. */
 export const ADDRESS_PATIENCE_MS = 3_000
+
+/** The cause of a `dial` error: an address was given up on, which had used up its patience. */
+export class NoAnswer extends Error {}
 
 /** Errors: kind `dial` (worth another try), kind `tls` (final). Aborts with the signal's reason. */
 export async function dial(
@@ -68,7 +70,7 @@ async function dialAddress(
 ): Promise<TLSSocket> {
   const attempt = new LinkedAbort(signal)
   if (patienceMs !== undefined) {
-    attempt.abortAfter(options.clock, patienceMs, () => new Error('timeout expired'))
+    attempt.abortAfter(options.clock, patienceMs, () => new NoAnswer('timeout expired'))
   }
   const socket = net.connect({
     host: address,

@@ -7,9 +7,8 @@
 import type { Duplex } from 'node:stream'
 
 import { serialize } from 'pg-protocol'
-
+import { ProxyError } from '../core/errors.js'
 import type { LoginCredential } from '../credentials/credentials.js'
-import { ProxyError } from '../errors.js'
 import {
   firstMessage,
   parseAuthentication,

@@ -1,6 +1,6 @@
 /** One try to open a logged-in upstream: dialled, verified, logged in, or refused. Nothing is mended here. */
 
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
 import type { LoginCredential } from '../credentials/credentials.js'
 import type { Endpoint, Endpoints } from '../endpoints/endpoints.js'
 import { fromWireText } from '../wire/frontend.js'

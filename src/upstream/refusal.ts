@@ -3,7 +3,7 @@
  * seen at Lakebase's front doors (lakebase.md §5.4–5.6), which do not always bring a telling SQLSTATE.
  */
 
-import { type ErrorKind, ProxyError } from '../errors.js'
+import { type ErrorKind, ProxyError } from '../core/errors.js'
 import type { ServerError } from '../wire/backend.js'
 import type { LoginStage } from './login.js'
 

@@ -5,13 +5,13 @@
  */
 
 import type { TLSSocket } from 'node:tls'
-
-import { LinkedAbort } from '../abort.js'
-import type { Clock } from '../clock.js'
+import type { Clock } from '../core/clock.js'
+import { LinkedAbort } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
+import type { Secret } from '../core/secret.js'
 import type { Credentials, LoginCredential } from '../credentials/credentials.js'
 import type { Endpoints } from '../endpoints/endpoints.js'
-import { ProxyError } from '../errors.js'
-import type { Log, Secret } from '../log.js'
 import { startupMessage, toWireText } from '../wire/frontend.js'
 import { ADDRESS_PATIENCE_MS } from './dial.js'
 import { type Connected, type OpenRequest, openUpstream } from './open.js'

@@ -13,8 +13,8 @@ import tls, {
   type TLSSocket,
 } from 'node:tls'
 
-import type { TargetSettings } from '../config/settings.js'
-import { ProxyError } from '../errors.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import { ProxyError } from '../core/errors.js'
 
 export class UpstreamTls {
   readonly #target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>

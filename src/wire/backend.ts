@@ -4,7 +4,7 @@
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 
-import type { ClientError } from '../errors.js'
+import type { ClientError } from '../core/errors.js'
 import { PROTOCOL_3_0 } from './frontend.js'
 
 /** FATAL, with the four fields that every reader relies on (S, V, C, M), and detail and hint where known. */

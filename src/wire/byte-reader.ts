@@ -5,7 +5,7 @@
 
 import type { Duplex } from 'node:stream'
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 
 /** Exactly `byteCount` bytes. Rejects with kind `protocol` when the peer hangs up before. */
 export function readExactly(

@@ -6,7 +6,7 @@
  * encoding is the client's affair: what came in goes out the same.
  */
 
-import { ProxyError } from '../errors.js'
+import { ProxyError } from '../core/errors.js'
 
 const SSL_REQUEST_CODE = 80877103
 const GSSENC_REQUEST_CODE = 80877104

@@ -6,10 +6,10 @@
 import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 
-import { settingsFromOptions } from '../../src/config/options.js'
+import { settingsFromOptions } from '../../src/config/resolve/options.js'
+import type { Log } from '../../src/core/log.js'
 import { Daemon } from '../../src/daemon/daemon.js'
 import { workspaceOpener } from '../../src/daemon/workspace-opener.js'
-import type { Log } from '../../src/log.js'
 import type { ChildConfig, ChildReport, ChildState, ParentRequest } from './proxy-process.js'
 import { SettableClock } from './world.js'
 

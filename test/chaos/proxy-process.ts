@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import type { ProxyOptions } from '../../src/config/options.js'
+import type { ProxyOptions } from '../../src/config/resolve/options.js'
 
 export interface ChildConfig {
   readonly options: ProxyOptions

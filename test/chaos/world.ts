@@ -6,9 +6,8 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-
-import { type Clock, systemClock } from '../../src/clock.js'
-import type { ProxyOptions } from '../../src/config/options.js'
+import type { ProxyOptions } from '../../src/config/resolve/options.js'
+import { type Clock, systemClock } from '../../src/core/clock.js'
 import type { Emulator } from '../../src/emulator/emulator.js'
 import { proxyBefore, type TestProxy } from '../support/proxy.js'
 import type { LogLine } from '../support/recorded-log.js'

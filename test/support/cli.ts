@@ -8,9 +8,9 @@ import { PassThrough } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
-import type { StopSignal } from '../../src/commands/command.js'
-import { runProgram } from '../../src/commands/program.js'
-import { describeFailure, exitCodeOf } from '../../src/commands/report.js'
+import type { StopSignal } from '../../src/commands/cli/command.js'
+import { runProgram } from '../../src/commands/cli/program.js'
+import { describeFailure, exitCodeOf } from '../../src/commands/cli/report.js'
 import type { Ran } from './proxy.js'
 
 export const MAIN: string = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))

@@ -1,6 +1,6 @@
 /** One database of each kind, as the workspace describes it. */
 
-import type { LakebaseDatabase } from '../../src/workspace/workspace.js'
+import type { LakebaseDatabase } from '../../src/databricks/lakebase/workspace.js'
 
 const common = {
   uid: undefined,

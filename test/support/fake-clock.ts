@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.js'
+import type { Clock } from '../../src/core/clock.js'
 
 /** A clock that stands still until told to move, and runs what fell due on the way. */
 export class FakeClock implements Clock {

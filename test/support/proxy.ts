@@ -9,10 +9,9 @@ import type { TestContext } from 'node:test'
 import { promisify } from 'node:util'
 
 import pg from 'pg'
-
-import { type Clock, systemClock } from '../../src/clock.js'
-import { type ProxyOptions, settingsFromOptions } from '../../src/config/options.js'
-import type { ProxySettings } from '../../src/config/settings.js'
+import { type ProxyOptions, settingsFromOptions } from '../../src/config/resolve/options.js'
+import type { ProxySettings } from '../../src/config/resolve/settings.js'
+import { type Clock, systemClock } from '../../src/core/clock.js'
 import { Daemon } from '../../src/daemon/daemon.js'
 import { workspaceOpener } from '../../src/daemon/workspace-opener.js'
 import type { Emulator } from '../../src/emulator/emulator.js'

@@ -1,6 +1,6 @@
 /** A log that a test can read back, and wait for. */
 
-import type { Log } from '../../src/log.js'
+import type { Log } from '../../src/core/log.js'
 
 export interface LogLine {
   readonly level: string

@@ -6,13 +6,13 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import type { TestContext } from 'node:test'
 
-import { type Clock, systemClock } from '../../src/clock.js'
-import { type Log, silentLog } from '../../src/log.js'
+import { type Clock, systemClock } from '../../src/core/clock.js'
+import { type Log, silentLog } from '../../src/core/log.js'
 import {
   type ConnectedWorkspace,
   type OpenWorkspaceOptions,
   openWorkspace,
-} from '../../src/workspace/connect-workspace.js'
+} from '../../src/databricks/lakebase/connect-workspace.js'
 
 export interface SeenRequest {
   readonly method: string

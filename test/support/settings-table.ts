@@ -1,6 +1,6 @@
 /** The README's table of settings, written from the one table in the code. */
 
-import { SECTIONS, SETTINGS, type SettingName } from '../../src/config/table.js'
+import { SECTIONS, SETTINGS, type SettingName } from '../../src/config/schema/table.js'
 
 const START = '<!-- settings -->'
 const END = '<!-- /settings -->'

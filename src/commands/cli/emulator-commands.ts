@@ -1,0 +1,47 @@
+/** Entries of the registry: the commands that need no account. */
+
+import { duration, wholeNumber } from '../../config/schema/values.js'
+import type { Command } from './command.js'
+
+export const EMULATOR_COMMANDS: readonly Command[] = [
+  {
+    name: 'demo',
+    summary: 'try it: an emulated workspace, a real PostgreSQL, and the proxy before them',
+    options: [
+      { flags: '--once', help: 'query across several token expiries, say what happened, and end' },
+    ],
+    examples: ['demo', 'demo --once'],
+    async run({ options, surroundings: { stdout, onSignal } }) {
+      const { runDemo } = await import('../proxy/demo.js')
+      const { stopOnSignal } = await import('../proxy/stop.js')
+      const { signal, impatient } = stopOnSignal(onSignal)
+      return Promise.race([runDemo({ once: options.has('once'), stdout, signal }), impatient])
+    },
+  },
+  {
+    name: 'emulator',
+    summary: 'the emulated workspace alone; prints the environment to export',
+    options: [
+      { flags: '--token-ttl <duration>', help: 'life of database credentials (default: 1h)' },
+      {
+        flags: '--port <port>',
+        help: 'of the workspace API; the next two are PostgreSQL and DNS (default: free ones)',
+      },
+      { flags: '--output <folder>', help: 'write .env and ca.pem there too' },
+    ],
+    examples: ['emulator --token-ttl 30s', 'emulator --port 8080'],
+    async run({ options, surroundings: { stdout, stderr, onSignal } }) {
+      const { runEmulator } = await import('../proxy/emulator.js')
+      const { readOption } = await import('./read-option.js')
+      const { stopOnSignal } = await import('../proxy/stop.js')
+      const { signal, impatient } = stopOnSignal(onSignal)
+      const running = runEmulator({
+        tokenTtlMs: readOption(options, 'token-ttl', duration(1)),
+        port: readOption(options, 'port', wholeNumber('port', 65_533)),
+        output: options.get('output'),
+        ...{ stdout, stderr, signal },
+      })
+      return Promise.race([running, impatient])
+    },
+  },
+]

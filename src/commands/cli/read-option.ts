@@ -1,0 +1,19 @@
+/** Options of a command that are no settings, read as a setting of that kind would be. */
+
+import { type Kind, ValueError } from '../../config/schema/values.js'
+import { ProxyError } from '../../core/errors.js'
+
+/** Errors: kind `config`, when the text is none of that kind. */
+export function readOption<T>(
+  options: ReadonlyMap<string, string>,
+  name: string,
+  kind: Kind<T, never>,
+): T | undefined {
+  const text = options.get(name)
+  try {
+    return text === undefined ? undefined : kind.parse(text)
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error
+    throw new ProxyError('config', `--${name}: ${name} ${error.message}`)
+  }
+}

@@ -1,0 +1,19 @@
+/** How a command that failed says so: the message, and what to type next. */
+
+import { ProxyError } from '../../core/errors.js'
+
+/** What goes to stderr. An error nobody raised on purpose is a bug, and shows where it was. */
+export function describeFailure(error: unknown): string {
+  if (error instanceof ProxyError) {
+    const lines = [`lakebase-proxy: ${error.message}`]
+    if (error.detail !== undefined) lines.push(`Detail: ${error.detail}`)
+    if (error.hint !== undefined) lines.push(`Hint: ${error.hint}`)
+    return `${lines.join('\n')}\n`
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return `lakebase-proxy: internal error, which is a bug\n${stack}\n`
+}
+
+export function exitCodeOf(error: unknown): number {
+  return error instanceof ProxyError ? error.exitCode : 1
+}

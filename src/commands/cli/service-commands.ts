@@ -1,0 +1,75 @@
+/** Entries of the registry: the proxy as a service of the user. */
+
+import { SETTING_NAMES, SETTINGS, type SettingName } from '../../config/schema/table.js'
+import type { ServiceMachine } from '../service/service.js'
+import type { Command, Surroundings } from './command.js'
+
+export const SERVICE_COMMANDS: readonly Command[] = [
+  {
+    name: 'service',
+    summary: 'run the proxy in the background, now and at each login',
+    examples: ['service install my-instance --profile dev', 'service status'],
+    subcommands: [
+      {
+        name: 'install',
+        summary: 'install and start a systemd user unit or a launchd agent with these settings',
+        operands: ['[TARGET...]'],
+        settings: SETTING_NAMES,
+        options: [{ flags: '--print', help: 'print it instead' }],
+        examples: [
+          'service install my-instance --profile dev',
+          'service install my-instance --print',
+        ],
+        async run({ operands, flags, options, surroundings, loadConfig }) {
+          const { installService } = await import('../service/service.js')
+          const { settings } = await loadConfig()
+          const args = [...operands, ...asArguments(flags)]
+          const printOnly = options.has('print')
+          return installService({ args, settings, printOnly }, await serviceMachine(surroundings))
+        },
+      },
+      {
+        name: 'uninstall',
+        summary: 'stop and remove it, with all that it left',
+        examples: ['service uninstall'],
+        async run({ surroundings }) {
+          const { uninstallService } = await import('../service/service.js')
+          return uninstallService(await serviceMachine(surroundings))
+        },
+      },
+      {
+        name: 'status',
+        summary: 'say whether it runs, and where its log is',
+        examples: ['service status'],
+        async run({ surroundings }) {
+          const { serviceStatus } = await import('../service/service.js')
+          return serviceStatus(await serviceMachine(surroundings))
+        },
+      },
+    ],
+  },
+]
+
+async function serviceMachine(surroundings: Surroundings): Promise<ServiceMachine> {
+  const { runProgram } = await import('../service/service.js')
+  const { env, machine, uid, command, stdout, stderr } = surroundings
+  return {
+    platform: machine.platform,
+    homeDirectory: machine.homeDir,
+    uid,
+    run: runProgram,
+    print: (text) => void stdout.write(text),
+    notice: (text) => void stderr.write(`${text}\n`),
+    environment: env,
+    workingDirectory: machine.cwd,
+    command,
+  }
+}
+
+/** Settings as the flags they were given as. */
+function asArguments(flags: ReadonlyMap<SettingName, string>): string[] {
+  return [...flags].flatMap(([name, text]) => {
+    if (SETTINGS[name].kind.placeholder !== '') return [`--${name}`, text]
+    return text === 'true' ? [`--${name}`] : [`--no-${name}`]
+  })
+}

@@ -1,0 +1,148 @@
+/** The entries of registry.ts that ask the workspace and end: doctor, instances, synced-tables. */
+
+import { SETTING_NAMES } from '../../config/schema/table.js'
+import type { Command } from './command.js'
+
+export const WORKSPACE_COMMANDS: readonly Command[] = [
+  {
+    name: 'doctor',
+    summary: 'try every step from the settings to a query, and say how to mend what fails',
+    operands: ['[TARGET]'],
+    settings: SETTING_NAMES,
+    options: [{ flags: '--json', help: 'print the steps as JSON' }],
+    examples: ['doctor my-instance', 'doctor --profile dev projects/shop', 'doctor --json'],
+    async run(invocation) {
+      const { doctor } = await import('../doctor/doctor.js')
+      return doctor(invocation)
+    },
+  },
+  {
+    name: 'instances',
+    summary: 'list, show, start and stop instances and endpoints',
+    examples: ['instances list', 'instances start my-instance'],
+    subcommands: [
+      {
+        name: 'list',
+        summary: 'list both kinds of Lakebase in the workspace',
+        settings: SETTING_NAMES,
+        options: [{ flags: '--json', help: 'print them as JSON' }],
+        examples: ['instances list', 'instances list --profile prod'],
+        async run(invocation) {
+          const { listInstances } = await import('../workspace/instances.js')
+          return listInstances(invocation)
+        },
+      },
+      {
+        name: 'show',
+        summary: 'show one, with its state and hosts',
+        operands: ['[TARGET]'],
+        settings: SETTING_NAMES,
+        options: [{ flags: '--json', help: 'print it as JSON' }],
+        examples: ['instances show my-instance', 'instances show projects/shop --json'],
+        async run(invocation) {
+          const { showInstance } = await import('../workspace/instances.js')
+          return showInstance(invocation)
+        },
+      },
+      {
+        name: 'start',
+        summary: 'start a stopped Provisioned instance, and wait until it is available',
+        operands: ['[TARGET]'],
+        settings: SETTING_NAMES,
+        examples: ['instances start my-instance'],
+        async run(invocation) {
+          const { startInstance } = await import('../workspace/instances.js')
+          return startInstance(invocation)
+        },
+      },
+      {
+        name: 'stop',
+        summary: 'stop a Provisioned instance, and wait until it is stopped',
+        operands: ['[TARGET]'],
+        settings: SETTING_NAMES,
+        examples: ['instances stop my-instance'],
+        async run(invocation) {
+          const { stopInstance } = await import('../workspace/instances.js')
+          return stopInstance(invocation)
+        },
+      },
+    ],
+  },
+  {
+    name: 'synced-tables',
+    summary: 'keep Delta tables up to date in Postgres (reverse ETL)',
+    examples: ['synced-tables show main.shop.orders_synced'],
+    subcommands: [
+      {
+        name: 'create',
+        summary: 'make a synced table of a Delta table',
+        operands: ['<NAME>'],
+        settings: SETTING_NAMES,
+        options: [
+          { flags: '--source <C.S.T>', help: 'the Delta table to follow' },
+          { flags: '--primary-key <COLUMNS>', help: 'its key, columns separated by commas' },
+          {
+            flags: '--policy <POLICY>',
+            help: 'when it is brought up to date',
+            choices: ['snapshot', 'triggered', 'continuous'],
+          },
+          { flags: '--target <TARGET>', help: 'the instance or endpoint to keep it in' },
+          { flags: '--timeseries-key <COLUMN>', help: 'of rows with one key, keep the highest' },
+          { flags: '--pipeline <ID>', help: 'use this pipeline instead of a new one' },
+          { flags: '--storage-catalog <CATALOG>', help: "a new pipeline's (default: of NAME)" },
+          { flags: '--storage-schema <SCHEMA>', help: "a new pipeline's (default: of NAME)" },
+          { flags: '--wait', help: 'show its state until it is online or has failed' },
+        ],
+        notes: `
+NAME and --source have three parts: CATALOG.SCHEMA.TABLE. --database names the Postgres database
+(default: databricks_postgres). triggered and continuous need the source's change data feed.
+`,
+        examples: [
+          'synced-tables create main.shop.orders_synced --source main.shop.orders --primary-key id --policy snapshot --target my-instance --wait',
+        ],
+        async run(invocation) {
+          const { createTable } = await import('../workspace/synced-tables.js')
+          return createTable(invocation)
+        },
+      },
+      {
+        name: 'show',
+        summary: 'show one, with its state',
+        operands: ['<NAME>'],
+        settings: SETTING_NAMES,
+        options: [{ flags: '--json', help: 'print it as JSON' }],
+        examples: ['synced-tables show main.shop.orders_synced'],
+        async run(invocation) {
+          const { showTable } = await import('../workspace/synced-tables.js')
+          return showTable(invocation)
+        },
+      },
+      {
+        name: 'list',
+        summary: 'list those of a target, where its API can',
+        settings: SETTING_NAMES,
+        options: [
+          { flags: '--target <TARGET>', help: 'the instance or endpoint they are kept in' },
+          { flags: '--json', help: 'print them as JSON' },
+        ],
+        examples: ['synced-tables list --target projects/shop'],
+        async run(invocation) {
+          const { listTables } = await import('../workspace/synced-tables.js')
+          return listTables(invocation)
+        },
+      },
+      {
+        name: 'delete',
+        summary: 'delete one from Unity Catalog',
+        operands: ['<NAME>'],
+        settings: SETTING_NAMES,
+        options: [{ flags: '--purge-data', help: 'drop the Postgres table too (Provisioned)' }],
+        examples: ['synced-tables delete main.shop.orders_synced --purge-data'],
+        async run(invocation) {
+          const { deleteTable } = await import('../workspace/synced-tables.js')
+          return deleteTable(invocation)
+        },
+      },
+    ],
+  },
+]

@@ -1,0 +1,35 @@
+/** What a person sees when the proxy has started: each target, where to connect, as whom, what to paste. */
+
+import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
+
+export interface Started {
+  status(): Pick<ProxyStatus, 'targets'>
+  readonly adminUrl: string | undefined
+  readonly localCaFile: string | undefined
+}
+
+/** Whole lines, for a terminal. */
+export function banner(proxy: Started): string {
+  const lines = proxy.status().targets.flatMap(targetLines)
+  if (proxy.adminUrl !== undefined) lines.push(`  status page ${proxy.adminUrl}`)
+  if (proxy.localCaFile !== undefined) lines.push(`  CA of TLS   ${proxy.localCaFile}`)
+  return `\n${lines.join('\n')}\n\n`
+}
+
+function targetLines(target: TargetStatus): string[] {
+  const lines = [
+    `  ${target.name}`,
+    `    state     ${target.words}${target.apiState === undefined ? '' : ` (${target.apiState})`}`,
+    `    at        ${target.addresses.join(', ')}`,
+    `    as        ${asWhom(target)}`,
+    `    password  ${target.localAuth === 'password' ? 'the one of local-auth' : 'none'}`,
+    `    paste     ${target.connect.psql}`,
+  ]
+  if (target.hint !== undefined) lines.splice(2, 0, `    hint      ${target.hint}`)
+  return [...lines, '']
+}
+
+function asWhom({ role, roleOfClient }: TargetStatus): string {
+  if (roleOfClient) return 'the user that each client names'
+  return role ?? 'the identity signed in to the workspace'
+}

@@ -1,0 +1,123 @@
+/**
+ * `demo`: the emulator with a proxy before it, in one process, to try everything without an account.
+ * With `once` it proves the point instead: queries through the proxy, each on a connection of its
+ * own, while tokens of a few seconds expire under it.
+ */
+
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ProxyError } from '../../core/errors.js'
+import { type RunningProxy, startProxy } from '../../daemon/start-proxy.js'
+import { type Emulator, startEmulator } from '../../emulator/emulator.js'
+import { simpleQuery } from '../../emulator/simple-query.js'
+import { aborted } from './emulator.js'
+
+export interface DemoOptions {
+  /** Query across several token expiries, say what happened, and end. */
+  once: boolean
+  stdout: { write(text: string): unknown }
+  /** Ends the command, in order. */
+  signal: AbortSignal
+}
+
+const DATABASE = 'databricks_postgres'
+const TARGET = 'demo-instance'
+// PostgreSQL's own, so that `psql -h localhost` is enough, and the admin port's default.
+const PORTS = { port: 5432, adminPort: 9090 }
+/** Short enough to see them change while one looks on. */
+const TOKEN_TTL_MS = 60_000
+
+const ONCE_TOKEN_TTL_MS = 3_000
+const ONCE_PAUSE_MS = 700
+const ONCE_TOKENS = 4
+const ONCE_LIMIT_MS = 60_000
+
+/** Resolves to the exit code. Errors: kind `config` when PostgreSQL is not installed or cannot run here. */
+export async function runDemo(options: DemoOptions): Promise<number> {
+  const { once, signal, stdout } = options
+  stdout.write('Starting PostgreSQL, a Lakebase workspace before it, and the proxy…\n')
+  const emulator = await startEmulator({ tokenTtlMs: once ? ONCE_TOKEN_TTL_MS : TOKEN_TTL_MS })
+  let proxy: RunningProxy | undefined
+  try {
+    proxy = await startDemoProxy(emulator, once)
+    const { port } = proxy.addresses[0]!
+    if (once) return await queryAcrossExpiries(emulator, port, options)
+    stdout.write(guide(port, proxy.adminUrl))
+    await aborted(signal)
+    return 0
+  } finally {
+    await proxy?.close()
+    await emulator.close()
+  }
+}
+
+/**
+ * Nothing of the user's own settings gets in: the environment is the emulator's alone. Where the
+ * usual ports are taken already, free ones serve; to prove the point, any port will do.
+ */
+async function startDemoProxy(emulator: Emulator, once: boolean): Promise<RunningProxy> {
+  const start = (ports: { port: number; adminPort?: number }) =>
+    startProxy({ targets: [TARGET], env: emulator.env, ...ports })
+  if (once) return start({ port: 0 })
+  const tries = [PORTS, { ...PORTS, adminPort: 0 }, { ...PORTS, port: 0 }]
+  for (const ports of tries) {
+    try {
+      return await start(ports)
+    } catch (error) {
+      if (!(error instanceof ProxyError && error.kind === 'config')) throw error
+    }
+  }
+  return start({ port: 0, adminPort: 0 })
+}
+
+async function queryAcrossExpiries(
+  emulator: Emulator,
+  port: number,
+  { stdout, signal }: DemoOptions,
+): Promise<number> {
+  const say = (text: string) => stdout.write(`${text}\n`)
+  say(`Tokens live ${ONCE_TOKEN_TTL_MS / 1000} s. Each query is on a new connection:\n`)
+  const { control } = emulator
+  const startedAt = Date.now()
+  const used = new Set<number | undefined>()
+  for (let query = 1; used.size < ONCE_TOKENS; query++) {
+    const elapsedMs = Date.now() - startedAt
+    try {
+      signal.throwIfAborted()
+      if (elapsedMs > ONCE_LIMIT_MS) throw new Error(`only ${used.size} tokens were used`)
+      const socket = connect(port, '127.0.0.1')
+      const login = { socket, user: 'anybody', database: DATABASE }
+      const [row] = await simpleQuery({ ...login, sql: 'select current_user' })
+      const { tokenNumber } = control.logins.at(-1)!
+      used.add(tokenNumber)
+      const at = `${(elapsedMs / 1000).toFixed(1)} s`.padStart(7)
+      say(`${at}  query ${query}: logged in as ${row?.[0]} with token ${tokenNumber}`)
+    } catch (error) {
+      say(`\nFailed at query ${query}: ${error instanceof Error ? error.message : error}`)
+      return 1
+    }
+    await delay(ONCE_PAUSE_MS, undefined, { signal }).catch(() => {})
+  }
+  say(`\nDone: ${used.size} tokens were used as they came and went, and no query failed.`)
+  return 0
+}
+
+function guide(port: number, adminUrl: string | undefined): string {
+  return `
+The proxy is at localhost:${port}. Paste into another terminal:
+
+  psql -h localhost -p ${port}
+
+DBeaver, or any other tool: a new PostgreSQL connection with
+
+  Host      localhost
+  Port      ${port}
+  Database  ${DATABASE}
+  Username  anything
+  Password  (leave it empty)
+
+Status page: ${adminUrl}/
+
+Behind it, tokens live ${TOKEN_TTL_MS / 1000} s; nothing you do will notice. Ctrl-C ends it all.
+`
+}

@@ -1,0 +1,91 @@
+/** `start`: the proxy itself, from its settings to the end of its last session. */
+
+import { setFlagsFromString } from 'node:v8'
+import type { Config } from '../../config/resolve/config.js'
+import { systemClock } from '../../core/clock.js'
+import { ProxyError } from '../../core/errors.js'
+import { createLog, type Log } from '../../core/log.js'
+import { Daemon } from '../../daemon/daemon.js'
+import { stateDir } from '../../daemon/state-dir.js'
+import { workspaceOpener } from '../../daemon/workspace-opener.js'
+import type { Surroundings } from '../cli/command.js'
+import { banner } from './banner.js'
+import { untilStopped } from './stop.js'
+
+export interface StartOptions {
+  readonly surroundings: Pick<Surroundings, 'env' | 'machine' | 'stderr' | 'onSignal' | 'onCrash'>
+  /** Called again on SIGHUP. Throws what is wrong with the settings. */
+  readonly loadConfig: (notice: (text: string) => void) => Promise<Config>
+}
+
+/** Resolves to the exit code, when the proxy has stopped. Errors: kind `config`, before it runs. */
+export async function start({ surroundings, loadConfig }: StartOptions): Promise<number> {
+  // Else a rush of clients makes V8's young generation grow to 32 MB, and it stays so: a sixth of what
+  // two thousand sessions need.
+  setFlagsFromString('--semi-space-growth-factor=1')
+  const { machine, stderr, onSignal } = surroundings
+  const notices: string[] = []
+  const config = await loadConfig((text) => notices.push(text))
+  const { settings } = config
+  const log = createLog({ level: settings.logLevel, format: settings.logFormat })
+  surroundings.onCrash((error) => log.fatal({ err: error }, 'internal error, which is a bug'))
+  for (const notice of notices) log.warn(notice)
+
+  const proxy = await startDaemon(config, surroundings, log)
+  log.load()
+  const reload = async (): Promise<void> => {
+    try {
+      await proxy.reload((await loadConfig((text) => log.warn(text))).settings)
+      log.info({ file: config.configFile }, 'settings read again')
+    } catch (error) {
+      // The running settings stay: a slip in the file must not stop the proxy.
+      const { configFile: file } = config
+      const outcome = 'settings not taken, the old ones stay'
+      if (error instanceof ProxyError) {
+        const { message, detail, hint } = error
+        log.error({ file, detail, hint }, `${outcome}: ${message}`)
+      } else log.error({ err: error, file }, outcome)
+    }
+  }
+  const canReload = config.configFile !== undefined && machine.platform !== 'win32'
+  const stopped = untilStopped({ proxy, onSignal, reload: canReload ? reload : undefined, log })
+  // Not before signals are heard: who reads this may send one.
+  if (!settings.quiet && machine.isTerminal && settings.logFormat === 'pretty') {
+    signedIn(proxy).then(
+      () => stderr.write(banner(proxy)),
+      () => {},
+    )
+  } else {
+    for (const { settings: target, listener } of proxy.targets) {
+      log.info({ target: target.name, addresses: listener.addresses }, 'listening')
+    }
+    if (proxy.adminUrl !== undefined) log.info({ url: proxy.adminUrl }, 'status page')
+  }
+  return stopped
+}
+
+/** Listening goes before signing in; but a banner that tells as whom is worth a moment. */
+async function signedIn(proxy: Daemon): Promise<void> {
+  const asked = proxy.targets.map((target) => target.prime().catch(() => {}))
+  await Promise.race([
+    Promise.all(asked),
+    new Promise<void>((resolve) => systemClock.after(BANNER_WAIT_MS, resolve)),
+  ])
+}
+
+const BANNER_WAIT_MS = 2_000
+
+/** Also for `exec` and `demo`. */
+export function startDaemon(
+  { settings, databricksEnv }: Pick<Config, 'settings' | 'databricksEnv'>,
+  { env, machine }: Pick<Surroundings, 'env' | 'machine'>,
+  log: Log,
+): Promise<Daemon> {
+  const { homeDir } = machine
+  return Daemon.start({
+    settings,
+    openWorkspace: workspaceOpener({ env: databricksEnv, homeDir, clock: systemClock, log }),
+    stateDir: stateDir(env, homeDir),
+    log,
+  })
+}

@@ -1,0 +1,98 @@
+/** `url`: the local address in the form a tool wants. Offline: it says what the settings say. */
+
+import type { ProxySettings, TargetSettings } from '../../config/resolve/settings.js'
+import { ProxyError } from '../../core/errors.js'
+import {
+  connectionLines,
+  type LocalAddress,
+  quoted,
+  userOf,
+} from '../../observe/connection-lines.js'
+import { localAddress, localUri, localVariables, sslmodeOf } from './local-address.js'
+
+export const URL_FORMATS = [
+  'psql',
+  'uri',
+  'env',
+  'dotenv',
+  'jdbc',
+  'sqlalchemy',
+  'pgservice',
+  'dbeaver',
+] as const
+
+export type UrlFormat = (typeof URL_FORMATS)[number]
+
+export interface UrlOptions {
+  readonly format: UrlFormat
+  readonly target: TargetSettings
+  readonly settings: Pick<ProxySettings, 'localTls'>
+}
+
+/** Whole lines. Errors: kind `config`, when the settings do not tell the port. */
+export function urlText({ format, target, settings }: UrlOptions): string {
+  if (target.port === 0) {
+    throw new ProxyError('config', 'port 0 is a free port, which only the running proxy knows', {
+      hint: 'Ask it: lakebase-proxy status',
+    })
+  }
+  const address = localAddress(target, settings)
+  switch (format) {
+    case 'psql':
+    case 'jdbc':
+    case 'sqlalchemy':
+    case 'dbeaver':
+      return `${connectionLines(address)[format]}\n`
+    case 'uri':
+      return `${localUri(address)}\n`
+    case 'env':
+      return variableLines(address, (name, value) => `export ${name}=${quoted(value)}`)
+    case 'dotenv':
+      return variableLines(address, (name, value) => `${name}=${inDotenv(value)}`)
+    case 'pgservice':
+      return serviceSection(address, serviceName(target))
+  }
+}
+
+function variableLines(
+  address: LocalAddress,
+  line: (name: string, value: string) => string,
+): string {
+  const lines = Object.entries(localVariables(address)).map(([name, value]) => line(name, value))
+  return `${lines.join('\n')}\n`
+}
+
+/** As dotenv reads it: bare where it can be, else in quotes that the value does not hold. */
+function inDotenv(value: string): string {
+  if (/^[\w@%+=:,./?&-]+$/.test(value)) return value
+  const quote = ["'", '"', '`'].find((each) => !value.includes(each))
+  if (quote === undefined || /[\r\n]/.test(value)) {
+    throw new ProxyError('config', `a .env file cannot hold ${JSON.stringify(value)}`)
+  }
+  return `${quote}${value}${quote}`
+}
+
+/** https://www.postgresql.org/docs/current/libpq-pgservice.html */
+function serviceSection(address: LocalAddress, name: string): string {
+  const lines = [
+    `[${name}]`,
+    `host=${address.host}`,
+    `port=${address.port}`,
+    `dbname=${address.database}`,
+    `user=${userOf(address)}`,
+    `sslmode=${sslmodeOf(address)}`,
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function serviceName({ target }: TargetSettings): string {
+  switch (target.kind) {
+    case 'provisioned':
+      return target.instance
+    case 'autoscaling':
+      return [target.project, target.branch, target.endpoint].filter(Boolean).join('-')
+    case 'host':
+    case 'static':
+      return /^[0-9.:]+$/.test(target.host) ? target.host : target.host.split('.')[0]!
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * `service install`, `uninstall` and `status`: the dev daemon as a systemd user unit or a launchd
+ * agent, with the settings given, started now and at each login. No secret is ever written into
+ * it, and `uninstall` leaves nothing behind.
+ */
+
+import { execFile } from 'node:child_process'
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+import pRetry from 'p-retry'
+
+import { ProxyError } from '../../core/errors.js'
+import { type InstallingShell, type InstallOptions, serviceSpec } from './spec.js'
+import { launchdAgent, SERVICE_NAME, systemdUnit } from './unit.js'
+
+/** What the machine is, and the ways out of this process: one argument, so that tests own it. */
+export interface ServiceMachine extends InstallingShell {
+  readonly platform: string
+  readonly homeDirectory: string
+  /** The user's number, which names the launchd domain. */
+  readonly uid: number
+  /** Runs a program to its end; a program that is not there is a result too. */
+  readonly run: (program: string, args: readonly string[]) => Promise<ProgramResult>
+  /** stdout: what was asked for. */
+  readonly print: (text: string) => void
+}
+
+export interface ProgramResult {
+  /** 127 when the program was not found. */
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/**
+ * Resolves to the exit code, like all commands; with `printOnly` the unit or agent only goes to
+ * stdout. Throws ProxyError for what cannot be installed.
+ */
+export async function installService(
+  options: InstallOptions & { readonly printOnly: boolean },
+  machine: ServiceMachine,
+): Promise<0 | 1> {
+  const place = placeOf(machine)
+  const spec = serviceSpec(options, machine)
+  const text =
+    place.kind === 'systemd' ? systemdUnit(spec) : launchdAgent({ ...spec, logFile: place.logFile })
+  if (options.printOnly) {
+    machine.print(text)
+    return 0
+  }
+  await mkdir(dirname(place.file), { recursive: true })
+  // Host names and paths are nobody else's business; a file that is there would keep its mode.
+  await rm(place.file, { force: true })
+  await writeFile(place.file, text, { mode: 0o600 })
+  const failed = await start(place, machine)
+  if (failed !== undefined) {
+    machine.notice(`wrote ${place.file}, but could not start it: ${failed}`)
+    return 1
+  }
+  machine.notice(`installed ${place.file}, started now and at each login`)
+  machine.notice(`logs: ${place.logs}`)
+  if (place.kind === 'systemd') {
+    machine.notice('to keep it running while you are logged out: loginctl enable-linger')
+  } else if (spec.waitArgs !== undefined) {
+    machine.notice(`"${SERVICE_NAME} ${spec.waitArgs.join(' ')}" returns when it is ready`)
+  }
+  return 0
+}
+
+export async function uninstallService(machine: ServiceMachine): Promise<0 | 1> {
+  const place = placeOf(machine)
+  const answer =
+    place.kind === 'systemd'
+      ? await machine.run('systemctl', ['--user', 'disable', '--now', place.unit])
+      : await machine.run('launchctl', ['bootout', place.service])
+  const stopped =
+    answer.exitCode === 0 || (place.kind === 'launchd' && answer.exitCode === NOT_LOADED)
+  // Whatever the manager said: the files go. It may know nothing of them, or not run at all.
+  const { length: found } = (await Promise.all(place.files.map(remove))).filter(Boolean)
+  for (const directory of place.directories) await rmdir(directory).catch(() => undefined)
+  if (place.kind === 'systemd') {
+    await machine.run('systemctl', ['--user', 'daemon-reload'])
+    await machine.run('systemctl', ['--user', 'reset-failed', place.unit])
+  }
+  if (found === 0 && answer.exitCode !== 0) {
+    machine.notice(`${SERVICE_NAME} is not installed as a service`)
+    return 0
+  }
+  if (!stopped) {
+    machine.notice(`removed ${place.file}, but could not stop the service: ${reasonOf(answer)}`)
+    return 1
+  }
+  machine.notice(`stopped the service and removed ${place.file}`)
+  return 0
+}
+
+/** Exit code 0 when the service runs. */
+export async function serviceStatus(machine: ServiceMachine): Promise<0 | 1> {
+  const place = placeOf(machine)
+  if (place.kind === 'launchd') {
+    const printed = await machine.run('launchctl', ['print', place.service])
+    if (printed.exitCode !== 0) return notInstalled(place, machine)
+    const field = (name: string) =>
+      new RegExp(`^\\s*${name} = (.*)$`, 'm').exec(printed.stdout)?.[1]
+    const running = field('state') === 'running'
+    const pid = field('pid')
+    const exit = field('last exit code')
+    const detail = running ? `pid ${pid ?? 'unknown'}` : `last exit code ${exit ?? 'unknown'}`
+    machine.print(describe(place, running ? 'running' : 'not running', detail))
+    return running ? 0 : 1
+  }
+  const shown = await machine.run('systemctl', [
+    '--user',
+    'show',
+    place.unit,
+    '--property=LoadState,ActiveState,SubState,MainPID,ExecMainStatus,NRestarts',
+  ])
+  if (shown.exitCode !== 0) {
+    machine.notice(`could not ask systemd: ${reasonOf(shown)}`)
+    return 1
+  }
+  const field = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(shown.stdout)?.[1] ?? ''
+  if (field('LoadState') === 'not-found') return notInstalled(place, machine)
+  const running = field('ActiveState') === 'active'
+  const detail = running ? `pid ${field('MainPID')}` : `last exit code ${field('ExecMainStatus')}`
+  const restarts = `restarted ${field('NRestarts')} times`
+  machine.print(describe(place, `${field('ActiveState')} (${field('SubState')})`, detail, restarts))
+  return running ? 0 : 1
+}
+
+/** `machine.run` for real. */
+export function runProgram(program: string, args: readonly string[]): Promise<ProgramResult> {
+  return new Promise((resolve) => {
+    // systemctl start returns after the drain of the old one and our `wait`.
+    execFile(program, [...args], { timeout: 180_000 }, (error, stdout, stderr) => {
+      if (error === null) resolve({ exitCode: 0, stdout, stderr })
+      else if (error.code === 'ENOENT') {
+        resolve({ exitCode: 127, stdout, stderr: `${program} was not found` })
+      } else {
+        const exitCode = typeof error.code === 'number' ? error.code : 1
+        resolve({ exitCode, stdout, stderr: stderr || error.message })
+      }
+    })
+  })
+}
+
+interface PlaceOnDisk {
+  /** The unit or agent. */
+  readonly file: string
+  /** All that `install` or the service itself writes. */
+  readonly files: readonly string[]
+  /** Those that go when they are empty, the innermost first. */
+  readonly directories: readonly string[]
+  /** Where to read the log, as a command. */
+  readonly logs: string
+}
+type Place =
+  | (PlaceOnDisk & { readonly kind: 'systemd'; readonly unit: string })
+  | (PlaceOnDisk & {
+      readonly kind: 'launchd'
+      readonly domain: string
+      readonly service: string
+      readonly logFile: string
+    })
+
+function placeOf({ platform, homeDirectory, environment, uid }: ServiceMachine): Place {
+  if (platform === 'linux') {
+    // A relative XDG_CONFIG_HOME is to be ignored, says its specification.
+    const xdg = environment.XDG_CONFIG_HOME
+    const config = xdg?.startsWith('/') ? xdg : join(homeDirectory, '.config')
+    const directory = join(config, 'systemd', 'user')
+    const unit = `${SERVICE_NAME}.service`
+    const file = join(directory, unit)
+    const wants = join(directory, 'default.target.wants')
+    return {
+      kind: 'systemd',
+      unit,
+      file,
+      files: [file, join(wants, unit)],
+      directories: [wants, directory, dirname(directory)],
+      logs: `journalctl --user -u ${SERVICE_NAME}`,
+    }
+  }
+  if (platform === 'darwin') {
+    const file = join(homeDirectory, 'Library', 'LaunchAgents', `${SERVICE_NAME}.plist`)
+    const logFile = join(homeDirectory, 'Library', 'Logs', `${SERVICE_NAME}.log`)
+    return {
+      kind: 'launchd',
+      domain: `gui/${uid}`,
+      service: `gui/${uid}/${SERVICE_NAME}`,
+      file,
+      files: [file, logFile],
+      directories: [],
+      logFile,
+      logs: `tail -f ${logFile}`,
+    }
+  }
+  const name = platform === 'win32' ? 'Windows' : platform
+  throw new ProxyError('config', `"service" is not available on ${name}`, {
+    hint: `Let the system's own scheduler run "${SERVICE_NAME} start …" at logon.`,
+  })
+}
+
+// launchctl returns from `bootout` while the old one still drains, and says until then EIO, or
+// "operation already in progress", to `bootstrap`.
+const BOOTING_OUT = new Set([5, 37])
+// ESRCH from launchctl: no such service, which is what was wanted.
+const NOT_LOADED = 3
+
+/** Undefined once it runs, else why not. A service that is there already is replaced. */
+async function start(place: Place, { run }: ServiceMachine): Promise<string | undefined> {
+  if (place.kind === 'launchd') {
+    await run('launchctl', ['bootout', place.service])
+    await run('launchctl', ['enable', place.service])
+    const bootstrap = () => run('launchctl', ['bootstrap', place.domain, place.file])
+    const started = await pRetry(
+      async () => {
+        const result = await bootstrap()
+        if (BOOTING_OUT.has(result.exitCode)) throw new Error(reasonOf(result))
+        return result
+      },
+      { retries: 10, minTimeout: 1_000, factor: 1 },
+    ).catch(bootstrap)
+    return started.exitCode === 0 ? undefined : reasonOf(started)
+  }
+  for (const args of [['daemon-reload'], ['enable', place.unit], ['restart', place.unit]]) {
+    const done = await run('systemctl', ['--user', ...args])
+    if (done.exitCode !== 0) return reasonOf(done)
+  }
+  return undefined
+}
+
+function reasonOf({ exitCode, stderr }: ProgramResult): string {
+  return stderr.trim() || `exit code ${exitCode}`
+}
+
+async function remove(path: string): Promise<boolean> {
+  try {
+    await rm(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function describe(place: Place, ...facts: string[]): string {
+  return `${SERVICE_NAME}: ${facts.join(', ')}\n  ${place.file}\n  logs: ${place.logs}\n`
+}
+
+function notInstalled(place: Place, machine: ServiceMachine): 1 {
+  machine.print(`${SERVICE_NAME}: not installed as a service (no ${place.file})\n`)
+  return 1
+}

@@ -1,0 +1,103 @@
+/**
+ * What of the user's shell and settings goes into the service: the arguments as given, the
+ * variables that hold no secret, the directory that relative paths start from. A secret is left
+ * out by name or refused, and never in silence.
+ */
+
+import type { ProxySettings } from '../../config/resolve/settings.js'
+import { ProxyError } from '../../core/errors.js'
+import type { ServiceSpec } from './unit.js'
+
+export interface InstallOptions {
+  /** The TARGETs and flags of `start`, as given. */
+  readonly args: readonly string[]
+  /** What they come to, already checked. */
+  readonly settings: Pick<ProxySettings, 'admin' | 'drainDelayMs' | 'drainTimeoutMs'>
+}
+
+/** Where `service install` was run. */
+export interface InstallingShell {
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly workingDirectory: string
+  /** The node binary and our main.js, both absolute. */
+  readonly command: readonly string[]
+  /** stderr: what the user should know. */
+  readonly notice: (text: string) => void
+}
+
+export function serviceSpec(
+  { args, settings }: InstallOptions,
+  machine: InstallingShell,
+): ServiceSpec {
+  if (machine.command.some((word) => /[\\/]_npx[\\/]/.test(word))) {
+    throw new ProxyError(
+      'config',
+      'npx keeps lakebase-proxy in a cache that may be emptied any day',
+      {
+        hint: 'Install it to stay: npm install --global lakebase-proxy',
+      },
+    )
+  }
+  if (args.some((word) => holdsPassword(word))) {
+    throw new ProxyError('config', 'a password would be written into the service', {
+      hint: 'Put LAKEBASE_PG_URL into a file that only you can read and give --env-file FILE.',
+    })
+  }
+  const { carried, left } = sortEnvironment(machine.environment)
+  if (left.length > 0) {
+    machine.notice(
+      `not carried into the service, which is a plain file: ${left.join(', ')}. ` +
+        'Use a profile, or put them into a file that only you can read and give --env-file FILE.',
+    )
+  }
+  const { admin } = settings
+  // A default admin port that is taken moves to a free one, where `wait` would not find it.
+  const fixed = admin?.portIsDefault === true ? ['--admin-port', String(admin.port)] : []
+  return {
+    command: machine.command,
+    args: [...args, ...fixed],
+    waitArgs: admin === undefined || admin.port === 0 ? undefined : waitArgs(admin),
+    environment: carried,
+    workingDirectory: machine.workingDirectory,
+    stopTimeoutMs: settings.drainDelayMs + settings.drainTimeoutMs + 10_000,
+  }
+}
+
+function waitArgs(admin: { readonly address: string; readonly port: number }): string[] {
+  const where = ['--admin-address', admin.address, '--admin-port', String(admin.port)]
+  return ['wait', '--timeout', '30s', ...where]
+}
+
+// What the proxy reads from a shell that a service's environment would lack. PATH is among them
+// because the Databricks CLI, which may be asked for tokens, is often in /opt/homebrew/bin.
+const CARRIED = new Set(
+  [
+    'PATH NODE_EXTRA_CA_CERTS HTTPS_PROXY HTTP_PROXY NO_PROXY https_proxy http_proxy no_proxy',
+    'DATABRICKS_HOST DATABRICKS_ACCOUNT_ID DATABRICKS_CLIENT_ID DATABRICKS_CONFIG_FILE',
+    'DATABRICKS_CONFIG_PROFILE DATABRICKS_AUTH_TYPE DATABRICKS_CLI_PATH',
+    'LAKEBASE_ENDPOINT LAKEBASE_INSTANCE',
+  ].flatMap((names) => names.split(' ')),
+)
+// What else the proxy would have read: not carried, but not passed over in silence either.
+const OURS = /^(DATABRICKS|LAKEBASE|ARM|AZURE)_/
+
+function sortEnvironment(environment: Readonly<Record<string, string | undefined>>): {
+  carried: Record<string, string>
+  left: string[]
+} {
+  const carried: Record<string, string> = {}
+  const left: string[] = []
+  for (const [name, value] of Object.entries(environment).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (value === undefined || value === '') continue
+    const setting = name.startsWith('LAKEBASE_PROXY_') && !name.endsWith('_PASSWORD')
+    const wanted = setting || CARRIED.has(name)
+    if (wanted && !holdsPassword(value)) carried[name] = value
+    else if (wanted || OURS.test(name)) left.push(name)
+  }
+  return { carried, left }
+}
+
+/** A URL with a password in it, anywhere in the value. */
+function holdsPassword(value: string): boolean {
+  return /:\/\/[^\s/?#@]*:[^\s/?#@]+@/.test(value)
+}

@@ -1,0 +1,153 @@
+/** `instances`: what there is in the workspace, of both kinds, and starting and stopping it. */
+
+import type { Target } from '../../config/schema/targets.js'
+import { type Clock, systemClock } from '../../core/clock.js'
+import { pause } from '../../core/deadline.js'
+import { ProxyError } from '../../core/errors.js'
+import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
+import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
+import { checkStartable } from '../../endpoints/availability.js'
+import type { Invocation } from '../cli/command.js'
+import { oneTarget } from '../cli/one-target.js'
+import { signInOf, table, type WorkspaceUse, withWorkspace } from './with-workspace.js'
+
+const POLL_MS = 2_000
+const START_LIMIT_MS = 20 * 60_000
+
+/** Both kinds in one list; where one product fails, a notice says so and the other is listed. */
+export async function listInstances(invocation: Invocation): Promise<number> {
+  const { surroundings, options } = invocation
+  const { stdout, stderr } = surroundings
+  const config = await invocation.loadConfig({ targets: [], targetOptional: true })
+  return withWorkspace(config, signInOf(config), surroundings, async ({ workspace, signal }) => {
+    const { databases, failures } = await workspace.listDatabases(signal)
+    for (const { kind, error } of failures) {
+      stderr.write(`Notice: ${kind} could not be listed: ${(error as Error).message}\n`)
+    }
+    if (options.has('json')) {
+      stdout.write(`${JSON.stringify(databases.map(described), undefined, 2)}\n`)
+    } else if (databases.length === 0) {
+      stdout.write(`There is no database in ${workspace.host}.\n`)
+    } else {
+      const rows = databases.map((each) => [
+        each.name,
+        each.kind,
+        each.apiState,
+        each.readWriteHost ?? '-',
+      ])
+      stdout.write(table([['TARGET', 'KIND', 'STATE', 'HOST'], ...rows]))
+    }
+    return 0
+  })
+}
+
+export async function showInstance(invocation: Invocation): Promise<number> {
+  const { stdout } = invocation.surroundings
+  return withTarget(invocation, async (database) => {
+    if (invocation.options.has('json')) {
+      stdout.write(`${JSON.stringify(described(database), undefined, 2)}\n`)
+      return 0
+    }
+    const rows = Object.entries(described(database)).map(([name, value]) => [name, value ?? '-'])
+    stdout.write(table(rows as string[][]))
+    return 0
+  })
+}
+
+/** Shows progress until AVAILABLE: on one line of a terminal, a line for each state elsewhere. */
+export async function startInstance(invocation: Invocation): Promise<number> {
+  const { stderr } = invocation.surroundings
+  return withTarget(invocation, async (database, use) => {
+    if (isUp(database)) {
+      stderr.write(`${database.name} is ${database.apiState} already.\n`)
+      return 0
+    }
+    checkStartable(database)
+    if (database.state === 'stopped') await use.workspace.startDatabase(database, use.signal)
+    const reached = (now: LakebaseDatabase): boolean => {
+      checkStartable(now)
+      return isUp(now)
+    }
+    await untilState({ database, use, reached, clock: systemClock, stderr })
+    return 0
+  })
+}
+
+export async function stopInstance(invocation: Invocation): Promise<number> {
+  const { stderr } = invocation.surroundings
+  return withTarget(invocation, async (database, use) => {
+    if (database.state === 'stopped') {
+      stderr.write(`${database.name} is ${database.apiState} already.\n`)
+      return 0
+    }
+    await use.workspace.stopDatabase(database, use.signal)
+    const reached = ({ state }: LakebaseDatabase): boolean => state === 'stopped'
+    await untilState({ database, use, reached, clock: systemClock, stderr })
+    return 0
+  })
+}
+
+async function withTarget(
+  invocation: Invocation,
+  act: (database: LakebaseDatabase, use: WorkspaceUse) => Promise<number>,
+): Promise<number> {
+  const { config, target } = await oneTarget(invocation)
+  if (target.target.kind === 'static') {
+    throw new ProxyError(
+      'config',
+      `${target.name} has a native password, and no workspace to ask`,
+      {
+        hint: 'Name an instance or an endpoint: lakebase-proxy instances list',
+      },
+    )
+  }
+  return withWorkspace(config, target, invocation.surroundings, async (use) =>
+    act(await use.workspace.findDatabase(target.target, use.signal), use),
+  )
+}
+
+interface Progress {
+  database: LakebaseDatabase
+  use: { workspace: Pick<ConnectedWorkspace, 'findDatabase'>; signal: AbortSignal }
+  reached: (database: LakebaseDatabase) => boolean
+  clock: Clock
+  stderr: { isTTY?: boolean; write(text: string): unknown }
+}
+
+async function untilState({ database, use, reached, clock, stderr }: Progress): Promise<void> {
+  const startedAt = clock.now()
+  const target = targetOf(database)
+  let shown = ''
+  for (;;) {
+    const now = await use.workspace.findDatabase(target, use.signal)
+    const seconds = Math.round((clock.now() - startedAt) / 1000)
+    const done = reached(now)
+    if (stderr.isTTY)
+      stderr.write(`\r\x1b[K${now.name}: ${now.apiState}, ${seconds} s${done ? '\n' : ''}`)
+    else if (now.apiState !== shown) stderr.write(`${now.name}: ${now.apiState}, ${seconds} s\n`)
+    shown = now.apiState
+    if (done) return
+    if (clock.now() - startedAt > START_LIMIT_MS) {
+      throw new ProxyError('starting', `${now.name} is still ${now.apiState} after ${seconds} s`, {
+        hint: `It goes on without us; look again with: lakebase-proxy instances show ${now.name}`,
+      })
+    }
+    await pause(clock, POLL_MS, use.signal)
+  }
+}
+
+/** What it was found as, so that no other is found while we wait. */
+function targetOf({ kind, name }: LakebaseDatabase): Target {
+  if (kind === 'provisioned') return { kind, instance: name }
+  const [, project = '', , branch = '', , endpoint = ''] = name.split('/')
+  return { kind, project, branch, endpoint }
+}
+
+function isUp({ state }: LakebaseDatabase): boolean {
+  return state === 'available' || state === 'idle'
+}
+
+function described(database: LakebaseDatabase): Record<string, string | undefined> {
+  const { name, kind, apiState, readWriteHost, readOnlyHost, uid } = database
+  return { name, kind, state: apiState, host: readWriteHost, readOnlyHost, uid }
+}

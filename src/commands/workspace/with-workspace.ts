@@ -1,0 +1,72 @@
+/** For commands that ask the workspace and end: signs in, runs, signs off; Ctrl-C ends what is under way. */
+
+import type { Config } from '../../config/resolve/config.js'
+import type { TargetSettings } from '../../config/resolve/settings.js'
+import { systemClock } from '../../core/clock.js'
+import { ProxyError } from '../../core/errors.js'
+import { type Log, silentLog } from '../../core/log.js'
+import { workspaceOpener } from '../../daemon/workspace-opener.js'
+import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
+import type { Surroundings } from '../cli/command.js'
+
+export interface WorkspaceUse {
+  readonly workspace: ConnectedWorkspace
+  readonly signal: AbortSignal
+}
+
+/** Errors: kind `config` when nothing says how to sign in, and those of `use`. */
+export async function withWorkspace<T>(
+  config: Pick<Config, 'databricksEnv'>,
+  named: Pick<TargetSettings, 'databricksHost' | 'profile'>,
+  surroundings: Pick<Surroundings, 'machine' | 'stderr' | 'onSignal'>,
+  use: (given: WorkspaceUse) => Promise<T>,
+): Promise<T> {
+  const interrupted = new AbortController()
+  const stopListening = surroundings.onSignal(() => {
+    interrupted.abort(new ProxyError('stopping', 'interrupted'))
+  })
+  const open = workspaceOpener({
+    env: config.databricksEnv,
+    homeDir: surroundings.machine.homeDir,
+    clock: systemClock,
+    log: noticeLog(surroundings.stderr),
+  })
+  try {
+    const workspace = await open(named)
+    try {
+      return await use({ workspace, signal: interrupted.signal })
+    } finally {
+      await workspace.close()
+    }
+  } finally {
+    stopListening()
+  }
+}
+
+/** The host and profile of the first target, or those that were set for all. */
+export function signInOf({
+  settings,
+  signIn,
+}: Pick<Config, 'settings' | 'signIn'>): Pick<TargetSettings, 'databricksHost' | 'profile'> {
+  return settings.targets[0] ?? signIn
+}
+
+/** What a daemon would log as a warning, somebody at a terminal reads as a notice. */
+export function noticeLog(stderr: { write(text: string): unknown }): Log {
+  const notice = (...args: unknown[]): void => {
+    const text = args.find((arg) => typeof arg === 'string')
+    if (text !== undefined) stderr.write(`Notice: ${text}\n`)
+  }
+  return Object.assign(Object.create(silentLog) as Log, { warn: notice, error: notice })
+}
+
+/** Columns as wide as they need to be. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd()
+  return `${rows.map(line).join('\n')}\n`
+}

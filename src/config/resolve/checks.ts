@@ -1,0 +1,58 @@
+/** What one setting of a target demands of another, or of this machine. */
+
+import { join } from 'node:path'
+import { isThisMachine } from '../../core/loopback.js'
+import type { Values } from '../schema/table.js'
+import type { Problems } from '../sources/problems.js'
+import { checkCertificates } from './local-access.js'
+import type { KnownTarget, Lookup } from './lookup.js'
+import type { Machine } from './resolve.js'
+import type { ProxySettings, TargetSettings } from './settings.js'
+
+// The shortest limit of the systems we run on: macOS's sun_path, less its zero byte.
+const LONGEST_SOCKET_PATH = 103
+
+export function checkTarget(
+  target: TargetSettings,
+  known: KnownTarget,
+  values: Values,
+  given: { settings: ProxySettings; machine: Machine; lookup: Lookup; problems: Problems },
+): void {
+  const { machine, lookup, problems } = given
+  const where = (name: 'sslmode' | 'unix-socket' | 'upstream-port'): string =>
+    lookup.find(name, known)?.where ?? known.written.where
+
+  if (target.sslmode === 'require' && !values['unsafe-sslmode-require']) {
+    problems.add(
+      where('sslmode'),
+      'sslmode=require does not verify the server, which then may read the token',
+      'Leave sslmode out, or say --unsafe-sslmode-require too.',
+    )
+  }
+  if (target.sslrootcert !== undefined) {
+    checkCertificates('sslrootcert', target.sslrootcert, lookup, problems, known)
+  }
+  if (target.unixSocket !== undefined) {
+    const path = join(target.unixSocket, `.s.PGSQL.${target.port || 65_535}`)
+    if (machine.platform === 'win32') {
+      problems.add(where('unix-socket'), 'Unix sockets are not offered on Windows')
+    } else if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
+      problems.add(
+        where('unix-socket'),
+        `${path} is longer than the ${LONGEST_SOCKET_PATH} bytes a Unix socket may have`,
+        'Name a folder with a shorter path.',
+      )
+    }
+  }
+  const { target: upstream } = target
+  if (upstream.kind === 'static' && isThisMachine(upstream.host, machine.hostname)) {
+    const itself = given.settings.targets.some((each) => each.port === target.upstreamPort)
+    if (itself) {
+      problems.add(
+        where('upstream-port'),
+        `target "${target.name}" is this proxy's own port ${target.upstreamPort}`,
+        'Name the database, not the proxy, or listen at another port with --port.',
+      )
+    }
+  }
+}

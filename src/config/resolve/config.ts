@@ -1,0 +1,189 @@
+/**
+ * The settings of a command: flags over the environment over `.env` over the YAML file. Every
+ * problem is reported at once, with where it was set; the result is frozen.
+ */
+
+import { resolve } from 'node:path'
+
+import { ProxyError } from '../../core/errors.js'
+import { openToOthers } from '../../core/secret-file.js'
+import { type SettingName, variableOf } from '../schema/table.js'
+import { holdsPassword, readConfigFile } from '../sources/config-file.js'
+import { type EnvFile, readEnvFile } from '../sources/env-file.js'
+import { type GivenSetting, givenSettings } from '../sources/given.js'
+import { Problems } from '../sources/problems.js'
+import {
+  fromFlags,
+  fromVariables,
+  LOCAL_PASSWORD,
+  type Source,
+  type Variables,
+  type Written,
+} from '../sources/sources.js'
+import { Lookup } from './lookup.js'
+import { type Machine, resolveSettings } from './resolve.js'
+import { selectTargets } from './selection.js'
+import type { ProxySettings } from './settings.js'
+
+export interface ConfigInputs {
+  /** TARGETs of the command line. */
+  readonly targets: readonly string[]
+  /** Flags of the command line, by the setting's name. */
+  readonly flags: ReadonlyMap<SettingName, string>
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly machine: Machine
+  /** Asks the user for a TARGET, where none is named and somebody is there to be asked. */
+  readonly pickTarget?: ((known: Unpicked) => Promise<string>) | undefined
+  /** For commands that can do without a target. */
+  readonly targetOptional?: boolean
+}
+
+/** What is known before there is a target. */
+export interface Unpicked {
+  readonly databricksEnv: Readonly<Record<string, string>>
+  readonly databricksHost: string | undefined
+  readonly profile: string | undefined
+}
+
+export interface Config {
+  readonly settings: ProxySettings
+  /** The environment over `.env`, for signing in to the workspace; nothing of ours is in it. */
+  readonly databricksEnv: Readonly<Record<string, string>>
+  /** What was said of the workspace, for commands that have no target. */
+  readonly signIn: Pick<Unpicked, 'databricksHost' | 'profile'>
+  /** What was set and where, secrets left out. */
+  readonly given: readonly GivenSetting[]
+  /** What the user should know and is no error. */
+  readonly notices: readonly string[]
+  /** Read again on SIGHUP. */
+  readonly configFile: string | undefined
+}
+
+/** Errors: one, of kind `config`. */
+export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
+  const { env, machine } = inputs
+  const problems = new Problems()
+  const notices: string[] = []
+
+  const flags = fromFlags(inputs.flags, machine.cwd)
+  const environment = { values: env, where: (name: string) => name, folder: machine.cwd }
+  const envFile = await findEnvFile(flags, environment, problems, inputs)
+  if (envFile !== undefined) checkEnvFile(envFile, machine.platform, problems, notices)
+  const variables = [environment, ...(envFile === undefined ? [] : [envFile])].map((from) => ({
+    from,
+    source: fromVariables(from, notices),
+  }))
+  const above = [flags, ...variables.map(({ source }) => source)]
+
+  const named = first(above, 'config')
+  const configFile = named && resolve(named.folder, named.text)
+  const file =
+    named && configFile
+      ? await readConfigFile(configFile, named.text, machine.platform, problems)
+      : undefined
+  const sources = [...above, ...(file === undefined ? [] : [file.source])]
+  const databricksEnv = mergeEnvironment(envFile?.values ?? {}, env)
+
+  let targets = selectTargets({
+    typed: inputs.targets,
+    flags,
+    variables,
+    fileTargets: file?.targets ?? [],
+    cwd: machine.cwd,
+    hostname: machine.hostname,
+  })
+  if (targets.length === 0 && !inputs.targetOptional) {
+    problems.throwIfAny()
+    const unpicked = {
+      databricksEnv,
+      databricksHost: first(sources, 'databricks-host')?.text,
+      profile: first(sources, 'profile')?.text,
+    }
+    const text = await (inputs.pickTarget?.(unpicked) ?? Promise.reject(noTarget()))
+    targets = [{ text, where: 'TARGET', folder: machine.cwd, source: flags, options: new Map() }]
+  }
+  const localPassword = variables.map(({ from }) => passwordOf(from)).find(Boolean)
+  const settings = resolveSettings({ sources, targets, localPassword, machine }, problems)
+  problems.throwIfAny()
+  const given = givenSettings({ sources, targets, variables: variables.map(({ from }) => from) })
+  const all = new Lookup(sources, machine.homeDir, problems).values()
+  const signIn = { databricksHost: all['databricks-host'], profile: all.profile }
+  return { settings, databricksEnv, signIn, given, notices, configFile }
+}
+
+/** `--env-file`, or its variable, or `.env`. */
+async function findEnvFile(
+  flags: Source,
+  environment: Variables,
+  problems: Problems,
+  { machine }: ConfigInputs,
+): Promise<EnvFile | undefined> {
+  const variable = variableOf('env-file')
+  const flag = flags.settings.get('env-file')
+  const named = flag?.text ?? environment.values[variable] ?? ''
+  try {
+    return await readEnvFile(named === '' ? undefined : named, machine.cwd)
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error
+    problems.add(flag?.where ?? (named === '' ? '.env' : variable), error.message, error.hint)
+    return undefined
+  }
+}
+
+/** The file is the application's, and so is its mode; but not with a secret in it that is for us alone. */
+function checkEnvFile(
+  file: EnvFile,
+  platform: string,
+  problems: Problems,
+  notices: string[],
+): void {
+  if (!openToOthers(file.path, platform)) return
+  const hint = `Type: chmod 600 ${file.path}`
+  const names = Object.keys(file.values)
+  const ours = names.find(
+    (name) =>
+      name === LOCAL_PASSWORD ||
+      (name === variableOf('targets') && holdsPassword(file.values[name]!)),
+  )
+  if (ours !== undefined) {
+    problems.add(file.where(ours), 'the file can be read by others', hint)
+    return
+  }
+  const secret = names.find(
+    (name) =>
+      /^DATABRICKS_(TOKEN|CLIENT_SECRET|PASSWORD)$/.test(name) ||
+      (name === 'LAKEBASE_PG_URL' && /:[^/]*@/.test(file.values[name]!.replace('://', ''))),
+  )
+  if (secret !== undefined) {
+    notices.push(`${file.where(secret)} is a secret, and the file can be read by others. ${hint}`)
+  }
+}
+
+function first(sources: readonly Source[], name: SettingName): Written | undefined {
+  return sources.map(({ settings }) => settings.get(name)).find((written) => written !== undefined)
+}
+
+function passwordOf(from: Variables): Written | undefined {
+  const text = from.values[LOCAL_PASSWORD]
+  if (text === undefined || text === '') return undefined
+  return { text, where: from.where(LOCAL_PASSWORD), folder: from.folder }
+}
+
+function mergeEnvironment(
+  weaker: Readonly<Record<string, string>>,
+  stronger: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string>> {
+  const merged: Record<string, string> = {}
+  for (const [name, value] of [...Object.entries(weaker), ...Object.entries(stronger)]) {
+    if (value === undefined || name.startsWith('LAKEBASE_')) continue
+    // Here too an empty variable counts as not set.
+    if (value !== '' || merged[name] === undefined) merged[name] = value
+  }
+  return Object.freeze(merged)
+}
+
+function noTarget(): ProxyError {
+  return new ProxyError('config', 'no target is named', {
+    hint: 'Name one, as in "lakebase-proxy my-instance", or set LAKEBASE_PROXY_TARGETS, targets: in the --config file, LAKEBASE_ENDPOINT, LAKEBASE_INSTANCE or LAKEBASE_PG_URL.',
+  })
+}

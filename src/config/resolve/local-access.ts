@@ -1,0 +1,138 @@
+/**
+ * Who may come in: the password and the certificate that clients meet, and the rule that nobody
+ * beyond this machine meets neither.
+ */
+
+import { X509Certificate } from 'node:crypto'
+
+import { ProxyError } from '../../core/errors.js'
+import { isLoopback } from '../../core/loopback.js'
+import { Secret } from '../../core/secret.js'
+import { readSecretFile, readWhole } from '../../core/secret-file.js'
+import type { Values } from '../schema/table.js'
+import type { Problems } from '../sources/problems.js'
+import { LOCAL_PASSWORD, type Written } from '../sources/sources.js'
+import type { KnownTarget, Lookup } from './lookup.js'
+import type { ProxySettings, TargetSettings } from './settings.js'
+
+/** The password of clients, from its file or its variable. */
+export function readLocalPassword(
+  lookup: Lookup,
+  values: Values,
+  variable: Written | undefined,
+  platform: string,
+  problems: Problems,
+): Secret | undefined {
+  const path = values['local-password-file']
+  if (path === undefined) return variable === undefined ? undefined : new Secret(variable.text)
+  const { where } = lookup.find('local-password-file')!
+  if (variable !== undefined) {
+    problems.add(where, `local-password-file and ${variable.where} are both set`, 'Unset one.')
+  }
+  return problems.catch(where, () => {
+    const password = readSecretFile(path, platform).replace(/\r?\n$/, '')
+    if (password === '') throw new ProxyError('config', `${path} is empty`)
+    return new Secret(password)
+  })
+}
+
+/** `local-password` is wanted where it is asked for, and is not left unused by a slip. */
+export function checkLocalPassword(
+  password: Secret | undefined,
+  targets: readonly { readonly known: KnownTarget; readonly values: Values }[],
+  lookup: Lookup,
+  problems: Problems,
+): void {
+  const asking = targets.filter(({ values }) => values['local-auth'] === 'password')
+  const [first] = asking
+  // A file that could not be read is a problem already.
+  const named = lookup.find('local-password-file') !== undefined
+  if (first !== undefined && password === undefined && !named) {
+    problems.add(
+      lookup.find('local-auth', first.known)!.where,
+      'local-auth=password has no password',
+      `Set local-password-file or ${LOCAL_PASSWORD}.`,
+    )
+  }
+  const chosen = targets.some(({ known }) => lookup.find('local-auth', known) !== undefined)
+  if (password !== undefined && asking.length === 0 && !chosen && targets.length > 0) {
+    problems.add(
+      lookup.find('local-password-file')?.where ?? LOCAL_PASSWORD,
+      'a local password is set, and nobody would be asked for it',
+      'Set local-auth=password, or local-auth=trust to leave the door open.',
+    )
+  }
+}
+
+/** `local-tls`, or the certificate and key that were named. */
+export function readLocalTls(
+  lookup: Lookup,
+  values: Values,
+  platform: string,
+  problems: Problems,
+): ProxySettings['localTls'] {
+  const cert = values['local-tls-cert']
+  const key = values['local-tls-key']
+  if (cert === undefined && key === undefined) return values['local-tls']
+
+  const mode = lookup.find('local-tls')
+  if (mode !== undefined) {
+    problems.add(
+      mode.where,
+      `local-tls=${mode.text} and local-tls-cert or local-tls-key are both set`,
+      'Leave local-tls out to use that certificate.',
+    )
+  }
+  if (cert === undefined || key === undefined) {
+    const [given, missing] =
+      cert === undefined
+        ? (['local-tls-key', 'local-tls-cert'] as const)
+        : (['local-tls-cert', 'local-tls-key'] as const)
+    problems.add(lookup.find(given)!.where, `${given} wants ${missing} beside it`)
+    return 'off'
+  }
+  checkCertificates('local-tls-cert', cert, lookup, problems)
+  problems.catch(lookup.find('local-tls-key')!.where, () => {
+    if (!readSecretFile(key, platform).includes('PRIVATE KEY-----')) {
+      throw new ProxyError('config', `${key} holds no private key in PEM form`)
+    }
+  })
+  return { cert, key }
+}
+
+/** That a file which a setting names is there, and holds certificates. */
+export function checkCertificates(
+  name: 'local-tls-cert' | 'sslrootcert',
+  path: string,
+  lookup: Lookup,
+  problems: Problems,
+  known?: KnownTarget,
+): void {
+  problems.catch(lookup.find(name, known)?.where ?? name, () => {
+    const pem = readWhole(path).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
+    try {
+      for (const each of pem ?? []) new X509Certificate(each)
+      if (pem !== null) return
+    } catch {}
+    throw new ProxyError('config', `${path} holds no certificate in PEM form`, {
+      hint: 'It begins with -----BEGIN CERTIFICATE-----.',
+    })
+  })
+}
+
+/** Beyond this machine, only with a password inside TLS, or on the user's word. */
+export function checkListening(
+  target: TargetSettings,
+  settings: Pick<ProxySettings, 'localTls' | 'unsafeListen'>,
+  where: string,
+  problems: Problems,
+): void {
+  const open = target.address.find((address) => !isLoopback(address))
+  if (open === undefined || settings.unsafeListen) return
+  if (target.localAuth === 'password' && settings.localTls !== 'off') return
+  problems.add(
+    where,
+    `address ${open} would let other machines in as you`,
+    'Set local-auth=password with local-tls=auto, or unsafe-listen.',
+  )
+}

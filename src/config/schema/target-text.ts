@@ -1,0 +1,31 @@
+/** The pieces of a TARGET's text, for both of its grammars: names with options, and URLs. */
+
+import { ProxyError } from '../../core/errors.js'
+
+/** The host in lower case, or undefined when it is not one of Lakebase's. */
+export function lakebaseHost(text: string): string | undefined {
+  const host = text.toLowerCase().replace(/\.$/, '')
+  // lakebase.md §5.1; the domain differs by cloud, and is not ours to know.
+  return host.length <= 253 && /^(instance|ep)-[a-z0-9-]+\.database(\.[a-z0-9-]+)+$/.test(host)
+    ? host
+    : undefined
+}
+
+/** Percent-decoding alone: a `+` stays, for it is common in the names of users. */
+export function decode(text: string, what: string): string {
+  try {
+    const decoded = decodeURIComponent(text)
+    if (!decoded.includes('\0')) return decoded
+  } catch {}
+  throw malformed(`${what} is not percent-encoded rightly`, 'Write % itself as %25.')
+}
+
+/** What is before and after the first `mark`. */
+export function cut(text: string, mark: string): [string, string | undefined] {
+  const at = text.indexOf(mark)
+  return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + mark.length)]
+}
+
+export function malformed(message: string, hint: string): ProxyError {
+  return new ProxyError('config', message, { hint })
+}

@@ -1,0 +1,173 @@
+/** What the user may name as a TARGET, told apart by its form alone; nothing is looked up here. */
+
+import { didYouMean, nearest } from '../../core/nearest.js'
+import type { Secret } from '../../core/secret.js'
+import { parsePostgresUrl } from './postgres-url.js'
+import {
+  isSettingName,
+  SETTINGS,
+  TARGET_SETTING_NAMES,
+  type TargetSettingName,
+  variableOf,
+} from './table.js'
+import { cut, decode, lakebaseHost, malformed } from './target-text.js'
+
+export type Target =
+  | { readonly kind: 'provisioned'; readonly instance: string }
+  | {
+      readonly kind: 'autoscaling'
+      readonly project: string
+      readonly branch?: string
+      readonly endpoint?: string
+    }
+  /** A Lakebase host name, whose instance or endpoint is looked up. */
+  | { readonly kind: 'host'; readonly host: string }
+  /** A native Postgres role and password: no workspace is asked. */
+  | {
+      readonly kind: 'static'
+      readonly host: string
+      readonly user: string
+      readonly password: Secret
+      readonly channelBinding: 'require' | 'prefer' | 'disable'
+    }
+
+export interface ParsedTarget {
+  /** As it was written, without its query and password. */
+  readonly name: string
+  readonly target: Target
+  /** Settings of this target that stood in its query, or in its URL; not yet parsed. */
+  readonly options: ReadonlyMap<TargetSettingName, string>
+}
+
+const FORMS =
+  'A TARGET is my-instance, projects/P[/branches/B[/endpoints/E]], a Lakebase host name, or postgresql://user:password@host/database.'
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/
+
+/** Throws a `config` error that says what is wrong and gives the nearest right form, never a password. */
+export function parseTarget(written: string): ParsedTarget {
+  const text = written.trim()
+  if (text === '') throw malformed('the TARGET is empty', FORMS)
+  const scheme = /^([a-z][a-z0-9+.-]*):(?:\/\/|[a-z]+:\/\/)/i.exec(text)?.[1]
+  if (scheme !== undefined) return parseUrl(scheme, text)
+
+  const [name, query] = cut(text, '?')
+  return { name, target: parseName(name), options: parseOptions(name, query) }
+}
+
+function parseUrl(scheme: string, text: string): ParsedTarget {
+  if (/^postgres(ql)?(\+[a-z0-9_]+)?$/i.test(scheme)) return parsePostgresUrl(text)
+  // The rest of the text may hold a password, so that only its scheme is said.
+  if (/^jdbc$/i.test(scheme)) {
+    throw malformed(
+      'a JDBC URL is not a TARGET',
+      'Drop "jdbc:": postgresql://user:password@host/database.',
+    )
+  }
+  if (/^https?$/i.test(scheme)) {
+    throw malformed(
+      'a web address is not a TARGET',
+      'Name the database instance or project, and give the workspace as --databricks-host.',
+    )
+  }
+  throw malformed(`"${scheme}://" is not the scheme of a TARGET`, FORMS)
+}
+
+function parseName(name: string): Target {
+  if (name.includes('@')) {
+    // Perhaps a URL that lost its scheme, and then it may hold a password.
+    throw malformed(
+      'a TARGET with an @ is a URL, and has no scheme',
+      `Put postgresql:// before it.`,
+    )
+  }
+  if (name.includes('/')) return parsePath(name)
+  if (ID.test(name)) return { kind: 'provisioned', instance: name }
+  const [hostPart, port] = cut(name, ':')
+  const host = lakebaseHost(hostPart)
+  if (port !== undefined && (host !== undefined || ID.test(hostPart))) {
+    throw malformed(
+      `"${name}" is not a TARGET: it holds a port`,
+      host === undefined
+        ? `To listen at that port: ${hostPart}?port=${port}.`
+        : `To dial that port: ${host}?upstream-port=${port}.`,
+    )
+  }
+  if (host !== undefined) return { kind: 'host', host }
+  if (name.startsWith('-'))
+    throw malformed(`"${name}" is not a TARGET`, 'Flags begin with two hyphens.')
+  if (/^[A-Za-z0-9_.-]+\.[A-Za-z0-9_.-]+$/.test(name)) {
+    throw malformed(
+      `"${name}" is not a Lakebase host name`,
+      `Those begin with instance- or ep- and go on with .database. For another server: postgresql://user:password@${name}/database.`,
+    )
+  }
+  throw malformed(`"${name}" is not a TARGET`, FORMS)
+}
+
+const PATH_WORDS = ['projects', 'branches', 'endpoints'] as const
+
+function parsePath(name: string): Target {
+  const parts = name.split('/')
+  const wellFormed =
+    parts.length % 2 === 0 &&
+    parts.length <= 6 &&
+    parts.every((part, index) => (index % 2 === 0 ? part === PATH_WORDS[index / 2] : ID.test(part)))
+  if (!wellFormed) {
+    throw malformed(`"${name}" is not projects/P[/branches/B[/endpoints/E]]`, nearestPath(parts))
+  }
+  const [, project, , branch, , endpoint] = parts
+  return {
+    kind: 'autoscaling',
+    project: project!,
+    ...(branch === undefined ? {} : { branch }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  }
+}
+
+/** The ids that were given, each after the word it belongs to. */
+function nearestPath(written: readonly string[]): string {
+  const parts = written.filter((part) => part !== '')
+  const ids: string[] = []
+  for (let at = 0; at + 1 < parts.length; at += 2) {
+    const word = nearest(parts[at]!, PATH_WORDS)
+    if (word === undefined || !ID.test(parts[at + 1]!)) return FORMS
+    ids[PATH_WORDS.indexOf(word)] = parts[at + 1]!
+  }
+  if (parts.length % 2 === 1 || ids.length === 0) return FORMS
+  const path = Array.from(ids, (id, at) => `${PATH_WORDS[at]}/${id ?? 'PBE'[at]}`)
+  return `Did you mean "${path.join('/')}"?`
+}
+
+function parseOptions(name: string, query: string | undefined): Map<TargetSettingName, string> {
+  const options = new Map<TargetSettingName, string>()
+  for (const pair of (query ?? '').split('&')) {
+    if (pair === '') continue
+    const [key, value] = cut(pair, '=')
+    const option = targetOption(decode(key, `an option of TARGET "${name}"`), `TARGET "${name}"`)
+    if (options.has(option)) {
+      throw malformed(`TARGET "${name}" has ${option} twice`, 'Leave one of them out.')
+    }
+    if (value === undefined && SETTINGS[option].kind.placeholder !== '') {
+      throw malformed(`${option} of TARGET "${name}" has no value`, `Write ${option}=VALUE.`)
+    }
+    options.set(option, decode(value ?? 'true', `${option} of TARGET "${name}"`))
+  }
+  return options
+}
+
+/** `key` as a setting of one target; `where` is for the error. */
+export function targetOption(key: string, where: string): TargetSettingName {
+  const known = TARGET_SETTING_NAMES.find((name) => name === key)
+  if (known !== undefined) return known as TargetSettingName
+  if (isSettingName(key)) {
+    throw malformed(
+      `${key} is a setting of the whole proxy, not of ${where}`,
+      `Set it with --${key} or ${variableOf(key)}.`,
+    )
+  }
+  throw malformed(
+    `${where} has an unknown option "${key}"`,
+    didYouMean(key, TARGET_SETTING_NAMES) ?? `There are ${TARGET_SETTING_NAMES.join(', ')}.`,
+  )
+}

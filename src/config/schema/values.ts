@@ -1,0 +1,193 @@
+/**
+ * What the value of a setting may be: each kind reads the text a user wrote and says what is wrong
+ * with it in one clause, which the caller puts after the setting's name. Nothing here knows a setting.
+ */
+
+import { isIP } from 'node:net'
+
+import { isLoopback } from '../../core/loopback.js'
+
+/** Thrown by `parse`; the message reads on from the name of the setting: `port must be …`. */
+export class ValueError extends Error {}
+
+/** `T` is what the program reads, `Option` what a caller of the library may write. */
+export interface Kind<T, Option = string> {
+  /** Stands for the value in help texts; empty for a switch. */
+  readonly placeholder: string
+  /** The values there are, where they are few: for completion. */
+  readonly choices?: readonly string[]
+  /** A path, which is taken from where it was written: a file's own folder, or the working one. */
+  readonly isPath?: boolean
+  readonly parse: (text: string) => T
+  /** The text a user would have written for the value of a library option. */
+  readonly write: (option: Option) => string
+}
+
+export function text(placeholder: string, isPath = false): Kind<string> {
+  return {
+    placeholder,
+    isPath,
+    parse(written) {
+      // PostgreSQL's StartupMessage and file names end at the first zero byte.
+      if (written === '' || written.includes('\0')) throw new ValueError('must not be empty')
+      return written
+    },
+    write: String,
+  }
+}
+
+export const switched: Kind<boolean, boolean> = {
+  placeholder: '',
+  choices: ['true', 'false'],
+  parse(written) {
+    const word = written.toLowerCase()
+    if (['true', 'yes', 'on', '1'].includes(word)) return true
+    if (['false', 'no', 'off', '0'].includes(word)) return false
+    throw new ValueError(`must be true or false, not "${written}"`)
+  },
+  write: String,
+}
+
+export function choice<const T extends string>(
+  placeholder: string,
+  ...choices: readonly T[]
+): Kind<T, T> {
+  return {
+    placeholder,
+    choices,
+    parse(written) {
+      const found = choices.find((each) => each === written)
+      if (found === undefined) {
+        throw new ValueError(`must be ${choices.join(', ')}, not "${written}"`)
+      }
+      return found
+    },
+    write: String,
+  }
+}
+
+export function wholeNumber(placeholder: string, max: number, min = 0): Kind<number, number> {
+  return {
+    placeholder,
+    parse(written) {
+      const value = /^\d{1,10}$/.test(written) ? Number(written) : -1
+      if (value < min || value > max) {
+        throw new ValueError(`must be a whole number from ${min} to ${max}, not "${written}"`)
+      }
+      return value
+    },
+    write: String,
+  }
+}
+
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+// A Node timer set further ahead than 2^31 - 1 ms fires at once.
+const LONGEST_MS = 24 * 24 * UNIT_MS.h!
+
+/** Read as milliseconds; a number given to the library is milliseconds too. */
+export function duration(minMs = 0, maxMs = LONGEST_MS): Kind<number, string | number> {
+  return {
+    placeholder: 'duration',
+    parse(written) {
+      if (written !== '0' && !/^(\d{1,9}(ms|s|m|h))+$/.test(written)) {
+        throw new ValueError(`must be a duration such as 30s, 5m or 1h, not "${written}"`)
+      }
+      let ms = 0
+      for (const [, count, unit] of written.matchAll(/(\d+)(ms|s|m|h)/g)) {
+        ms += Number(count) * UNIT_MS[unit!]!
+      }
+      if (ms < minMs || ms > maxMs) {
+        throw new ValueError(
+          `must be from ${writeDuration(minMs)} to ${writeDuration(maxMs)}, not "${written}"`,
+        )
+      }
+      return ms
+    },
+    write: (option) => (typeof option === 'number' ? `${option}ms` : option),
+  }
+}
+
+/** As short as it can be said: `30s`, `5m`, `1500ms`. */
+export function writeDuration(ms: number): string {
+  for (const unit of ['h', 'm', 's'] as const) {
+    if (ms > 0 && ms % UNIT_MS[unit]! === 0) return `${ms / UNIT_MS[unit]!}${unit}`
+  }
+  return ms === 0 ? '0s' : `${ms}ms`
+}
+
+/** One IP address, or `localhost`, which is 127.0.0.1 here. */
+export const ipAddress: Kind<string> = {
+  placeholder: 'IP',
+  parse(written) {
+    const address = written.replace(/^\[(.*)\]$/, '$1')
+    if (address === 'localhost') return '127.0.0.1'
+    if (isIP(address) === 0) {
+      throw new ValueError(`must be an IP address such as 127.0.0.1 or ::1, not "${written}"`)
+    }
+    return address
+  },
+  write: String,
+}
+
+/** The URL of a workspace; a bare host gets https. Its path and query are of no use, and dropped. */
+export const workspaceUrl: Kind<string> = {
+  placeholder: 'URL',
+  parse(written) {
+    const whole = /^[a-z]+:\/\//i.test(written) ? written : `https://${written}`
+    const url = URL.canParse(whole) ? new URL(whole) : undefined
+    if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '') {
+      throw new ValueError(`must be a URL such as https://adb-123.4.azuredatabricks.net`)
+    }
+    if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
+      throw new ValueError('must begin with https:// unless it is on this machine')
+    }
+    return url.origin
+  },
+  write: String,
+}
+
+/** IP addresses to listen at. `localhost` is both loopback addresses. */
+export const ipAddresses: Kind<readonly string[], string | readonly string[]> = {
+  placeholder: 'IP,…',
+  parse(written) {
+    const both = words(written).flatMap((word) =>
+      word === 'localhost' ? ['127.0.0.1', '::1'] : [ipAddress.parse(word)],
+    )
+    if (both.length === 0) throw new ValueError('must name at least one IP address')
+    return [...new Set(both)]
+  },
+  write: writeList,
+}
+
+/** DNS servers as Node's Resolver takes them: `IP`, `IP:port` or `[IPv6]:port`. */
+export const dnsServers: Kind<readonly string[], string | readonly string[]> = {
+  placeholder: 'IP[:port],…',
+  parse(written) {
+    const servers = words(written)
+    for (const server of servers) {
+      const [, v6, v4, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(server) ?? []
+      const known = isIP(server) !== 0 || isIP(v6 ?? '') === 6 || isIP(v4 ?? '') === 4
+      if (!known || Number(port ?? 53) > 65_535 || Number(port ?? 53) === 0) {
+        throw new ValueError(`must be DNS servers such as 1.1.1.1 or 10.0.0.2:53, not "${server}"`)
+      }
+    }
+    if (servers.length === 0) throw new ValueError('must name at least one DNS server')
+    return servers
+  },
+  write: writeList,
+}
+
+/** Words between spaces. */
+export const targetTexts: Kind<readonly string[], readonly string[]> = {
+  placeholder: 'TARGET …',
+  parse: (written) => written.split(/\s+/).filter((word) => word !== ''),
+  write: (option) => option.join(' '),
+}
+
+function words(written: string): string[] {
+  return written.split(/[\s,]+/).filter((word) => word !== '')
+}
+
+function writeList(option: string | readonly string[]): string {
+  return typeof option === 'string' ? option : option.join(',')
+}

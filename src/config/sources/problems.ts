@@ -1,0 +1,44 @@
+/** Everything that is wrong with the settings, gathered so that the user reads it all at once. */
+
+import { ProxyError } from '../../core/errors.js'
+
+export interface Problem {
+  /** Where it was set, as the user would look for it: `--port`, `LAKEBASE_PROXY_PORT`, `proxy.yaml:3`. */
+  readonly where: string
+  readonly message: string
+  readonly hint?: string | undefined
+}
+
+export class Problems {
+  readonly #found = new Map<string, Problem>()
+
+  /** The same problem is kept once, however many targets it concerns. */
+  add(where: string, message: string, hint?: string): void {
+    this.#found.set(`${where}\n${message}`, { where, message, hint })
+  }
+
+  /** Runs `read`; a `config` error becomes a problem at `where`, and the result is undefined. */
+  catch<T>(where: string, read: () => T): T | undefined {
+    try {
+      return read()
+    } catch (error) {
+      if (!(error instanceof ProxyError) || error.kind !== 'config') throw error
+      this.add(where, error.message, error.hint)
+      return undefined
+    }
+  }
+
+  /** Throws one `config` error with every problem in it, if there is any. */
+  throwIfAny(): void {
+    const found = [...this.#found.values()]
+    const [first] = found
+    if (first === undefined) return
+    if (found.length === 1) {
+      throw new ProxyError('config', `${first.where}: ${first.message}`, { hint: first.hint })
+    }
+    const lines = found.map(({ where, message, hint }) =>
+      [`  ${where}: ${message}`, ...(hint === undefined ? [] : [`    ${hint}`])].join('\n'),
+    )
+    throw new ProxyError('config', `${found.length} settings are wrong\n${lines.join('\n')}`)
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * The places a setting may be written in, each read into the same form: the text, and where it
+ * stands. Whether the text is right is decided later, for all of them alike.
+ */
+
+import { didYouMean } from '../../core/nearest.js'
+import {
+  SETTING_NAMES,
+  type SettingName,
+  type TargetSettingName,
+  variableOf,
+} from '../schema/table.js'
+
+export interface Written {
+  readonly text: string
+  /** Where it stands, as the user would look for it. */
+  readonly where: string
+  /** The folder that a relative path in it starts from. */
+  readonly folder: string
+}
+
+/** Settings from one place. The earlier of two sources wins. */
+export interface Source {
+  readonly settings: ReadonlyMap<SettingName, Written>
+}
+
+/** A TARGET as it was found, and the settings written beside it. */
+export interface WrittenTarget extends Written {
+  readonly source: Source
+  readonly options: ReadonlyMap<TargetSettingName, Written>
+}
+
+/** `flags` by the setting's name, as commander took them. */
+export function fromFlags(flags: ReadonlyMap<SettingName, string>, folder: string): Source {
+  const settings = new Map<SettingName, Written>()
+  for (const [name, text] of flags) settings.set(name, { text, where: `--${name}`, folder })
+  return { settings }
+}
+
+export interface Variables {
+  readonly values: Readonly<Record<string, string | undefined>>
+  /** Says where a variable stands. */
+  readonly where: (name: string) => string
+  readonly folder: string
+}
+
+/** Of the environment or of `.env`. An empty variable counts as not set, as compose files leave them. */
+export function fromVariables(variables: Variables, notices: string[]): Source {
+  const { values, where, folder } = variables
+  const settings = new Map<SettingName, Written>()
+  const names = new Map<string, SettingName>(SETTING_NAMES.map((name) => [variableOf(name), name]))
+  for (const [variable, text] of Object.entries(values)) {
+    if (!variable.startsWith('LAKEBASE_PROXY_') || text === undefined || text.trim() === '')
+      continue
+    if (isServiceLink(variable, text) || variable === LOCAL_PASSWORD) continue
+    const name = names.get(variable)
+    if (name === undefined) {
+      // Not an error: a variable, unlike a flag, may be meant for somebody else.
+      const hint = didYouMean(variable, [...names.keys(), LOCAL_PASSWORD])
+      notices.push(`${where(variable)} is not a setting${hint === undefined ? '' : `. ${hint}`}`)
+    } else {
+      settings.set(name, { text: text.trim(), where: where(variable), folder })
+    }
+  }
+  return { settings }
+}
+
+export const LOCAL_PASSWORD = 'LAKEBASE_PROXY_LOCAL_PASSWORD'
+
+/**
+ * Kubernetes gives every container variables about the Services of its namespace, and those of a
+ * Service named lakebase-proxy look like ours: LAKEBASE_PROXY_PORT=tcp://10.0.0.1:5432.
+ * https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+function isServiceLink(variable: string, text: string): boolean {
+  return (
+    /_SERVICE_(HOST|PORT)(_|$)/.test(variable) ||
+    /_PORT_\d+_(TCP|UDP|SCTP)(_|$)/.test(variable) ||
+    (variable.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(text))
+  )
+}

@@ -1,0 +1,89 @@
+/**
+ * What a failed connection means in the user's terms: undici wraps the system's error as the
+ * `cause` of "fetch failed", sometimes an AggregateError of one error per address.
+ */
+
+import { ProxyError } from '../../core/errors.js'
+
+export interface NetworkFailure {
+  readonly error: ProxyError
+  /** Worth another try. */
+  readonly temporary: boolean
+  /** The request cannot have reached the server. */
+  readonly surelyNotDone: boolean
+}
+
+export function describeNetworkError(error: unknown, url: URL): NetworkFailure {
+  const cause = rootCause(error)
+  const code = codeOf(cause)
+  const failed = (message: string, hint: string): ProxyError =>
+    new ProxyError('credential', message, { cause: error, hint })
+
+  if (code === 'ENOTFOUND') {
+    return {
+      error: failed(
+        `could not find the host ${url.hostname}`,
+        'Check the spelling of the workspace host (DATABRICKS_HOST), and DNS and VPN.',
+      ),
+      temporary: false,
+      surelyNotDone: true,
+    }
+  }
+  if (isCertificateCode(code)) {
+    return {
+      error: failed(
+        `the certificate of ${url.host} could not be verified: ${messageOf(cause)}`,
+        'If a company proxy opens TLS here, put its CA certificate (PEM) into NODE_EXTRA_CA_CERTS.',
+      ),
+      temporary: false,
+      surelyNotDone: true,
+    }
+  }
+  return {
+    error: failed(
+      `could not reach ${url.host}: ${messageOf(cause)}`,
+      `Check the network, VPN and HTTPS_PROXY on the way to ${url.host}.`,
+    ),
+    temporary: true,
+    surelyNotDone: code !== undefined && NEVER_CONNECTED.has(code),
+  }
+}
+
+const NEVER_CONNECTED = new Set([
+  'ECONNREFUSED',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+/** https://nodejs.org/api/tls.html#x509-certificate-error-codes */
+function isCertificateCode(code: string | undefined): boolean {
+  return (
+    code !== undefined &&
+    (/^(CERT_|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/.test(code) ||
+      code === 'DEPTH_ZERO_SELF_SIGNED_CERT' ||
+      code === 'SELF_SIGNED_CERT_IN_CHAIN' ||
+      code === 'ERR_TLS_INVALID_CONTEXT')
+  )
+}
+
+function rootCause(error: unknown): unknown {
+  let at = error
+  for (let depth = 0; depth < 5 && at instanceof Error; depth += 1) {
+    if (at instanceof AggregateError && at.errors.length > 0) at = at.errors[0]
+    else if (at.cause !== undefined) at = at.cause
+    else break
+  }
+  return at
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+function messageOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  return message === '' ? (codeOf(error) ?? 'connection failed') : message
+}

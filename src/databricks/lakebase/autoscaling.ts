@@ -1,0 +1,260 @@
+/**
+ * Lakebase Autoscaling, `/api/2.0/postgres` (lakebase.md §2), normalised at this edge. A name that
+ * is given in part is completed by the only child, else by the default branch or the read-write
+ * endpoint. Pooled hosts are never handed on: they take no tokens.
+ */
+
+import { z } from 'zod'
+
+import { ProxyError } from '../../core/errors.js'
+import { ApiError, apiPath, type WorkspaceClient } from './client.js'
+import { listAll } from './pages.js'
+import type { DatabaseState, LakebaseDatabase } from './workspace.js'
+
+export const POSTGRES = '/api/2.0/postgres'
+
+const Project = z.object({ name: z.string() })
+
+const Branch = z.object({
+  name: z.string(),
+  create_time: z.string().nullish(),
+  status: z
+    .object({ default: z.boolean().nullish(), current_state: z.string().nullish() })
+    .nullish(),
+})
+export type Branch = z.infer<typeof Branch>
+
+const Host = z.string().nullish()
+const Endpoint = z.object({
+  name: z.string(),
+  uid: z.string().nullish(),
+  endpoint_id: z.string().nullish(),
+  status: z
+    .object({
+      current_state: z.string().nullish(),
+      disabled: z.boolean().nullish(),
+      endpoint_type: z.string().nullish(),
+      hosts: z
+        .object({
+          host: Host,
+          read_only_host: Host,
+          read_write_pooled_host: Host,
+          read_only_pooled_host: Host,
+        })
+        .nullish(),
+    })
+    .nullish(),
+})
+export type Endpoint = z.infer<typeof Endpoint>
+
+/** A branch and one of its endpoints, as found while walking through a workspace. */
+export interface EndpointOnBranch {
+  readonly endpoint: Endpoint
+  readonly branch: Branch
+}
+
+export function listProjects(
+  client: WorkspaceClient,
+  signal: AbortSignal,
+): Promise<{ name: string }[]> {
+  const what = 'list projects'
+  return listAll(client, {
+    path: `${POSTGRES}/projects`,
+    field: 'projects',
+    item: Project,
+    what,
+    signal,
+  })
+}
+
+export function listBranches(
+  client: WorkspaceClient,
+  project: string,
+  signal: AbortSignal,
+): Promise<Branch[]> {
+  return listAll(client, {
+    path: apiPath(POSTGRES, project, 'branches'),
+    field: 'branches',
+    item: Branch,
+    what: `list the branches of ${project}`,
+    signal,
+  })
+}
+
+export function listEndpoints(
+  client: WorkspaceClient,
+  branch: string,
+  signal: AbortSignal,
+): Promise<Endpoint[]> {
+  return listAll(client, {
+    path: apiPath(POSTGRES, branch, 'endpoints'),
+    field: 'endpoints',
+    item: Endpoint,
+    what: `list the endpoints of ${branch}`,
+    signal,
+  })
+}
+
+/** Which part of an Autoscaling name is not there. */
+export interface Missing {
+  readonly missing: 'project' | 'branch' | 'endpoint'
+  readonly name: string
+}
+
+export async function findEndpoint(
+  client: WorkspaceClient,
+  target: { readonly project: string; readonly branch?: string; readonly endpoint?: string },
+  signal: AbortSignal,
+): Promise<LakebaseDatabase | Missing> {
+  const project = `projects/${target.project}`
+  if (target.branch !== undefined && target.endpoint !== undefined) {
+    const name = `${project}/branches/${target.branch}/endpoints/${target.endpoint}`
+    return findByWholeName(client, name, signal)
+  }
+  const branch =
+    target.branch === undefined
+      ? await chooseBranch(client, project, signal)
+      : await getBranch(client, `${project}/branches/${target.branch}`, signal)
+  if ('missing' in branch) return branch
+  const endpoint = await chooseEndpoint(client, branch.name, signal)
+  if ('missing' in endpoint) return endpoint
+  return toDatabase({ endpoint, branch })
+}
+
+export function toDatabase({ endpoint, branch }: EndpointOnBranch): LakebaseDatabase {
+  const { status } = endpoint
+  const readOnly = status?.endpoint_type === 'ENDPOINT_TYPE_READ_ONLY'
+  const host = status?.hosts?.host || undefined
+  return {
+    kind: 'autoscaling',
+    name: endpoint.name,
+    uid: endpoint.uid ?? undefined,
+    readWriteHost: readOnly ? undefined : host,
+    readOnlyHost: status?.hosts?.read_only_host || (readOnly ? host : undefined),
+    state: stateOf(endpoint, branch),
+    apiState: status?.disabled === true ? 'DISABLED' : (status?.current_state ?? 'UNKNOWN'),
+    branchCreatedAt: timeOf(branch.create_time),
+  }
+}
+
+/** `projects/p/branches/b` of an endpoint's name. */
+export function branchOf(endpointName: string): string {
+  return endpointName.replace(/\/endpoints\/.*$/, '')
+}
+
+async function findByWholeName(
+  client: WorkspaceClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<LakebaseDatabase | Missing> {
+  const branchName = branchOf(name)
+  const [endpoint, branch] = await Promise.all([
+    orMissing(
+      client.request({
+        path: apiPath(POSTGRES, name),
+        schema: Endpoint,
+        what: `look up ${name}`,
+        signal,
+        kind: 'target',
+      }),
+      { missing: 'endpoint', name },
+    ),
+    // Only its age is wanted here: who may see the endpoint need not be allowed to see the branch.
+    getBranch(client, branchName, signal).catch(() => ({ name: branchName })),
+  ])
+  if ('missing' in endpoint) return 'missing' in branch ? branch : endpoint
+  return toDatabase({ endpoint, branch: 'missing' in branch ? { name: branchName } : branch })
+}
+
+async function chooseBranch(
+  client: WorkspaceClient,
+  project: string,
+  signal: AbortSignal,
+): Promise<Branch | Missing> {
+  const branches = await orMissing(
+    listBranches(client, project, signal).then((value) => ({ value })),
+    { missing: 'project', name: project },
+  )
+  if ('missing' in branches) return branches
+  const [only, ...others] = branches
+  if (only === undefined) return { missing: 'branch', name: `${project}/branches` }
+  if (others.length === 0) return only
+  const byDefault = branches.find(({ status }) => status?.default === true)
+  if (byDefault !== undefined) return byDefault
+  throw severalChoices('branches', project, branches)
+}
+
+async function chooseEndpoint(
+  client: WorkspaceClient,
+  branch: string,
+  signal: AbortSignal,
+): Promise<Endpoint | Missing> {
+  const endpoints = await orMissing(
+    listEndpoints(client, branch, signal).then((value) => ({ value })),
+    { missing: 'branch', name: branch },
+  )
+  if ('missing' in endpoints) return endpoints
+  const [only, ...others] = endpoints
+  if (only === undefined) return { missing: 'endpoint', name: `${branch}/endpoints` }
+  if (others.length === 0) return only
+  const readWrite = endpoints.filter(
+    ({ status }) => status?.endpoint_type === 'ENDPOINT_TYPE_READ_WRITE',
+  )
+  if (readWrite.length === 1) return readWrite[0]!
+  throw severalChoices('endpoints', branch, endpoints)
+}
+
+async function getBranch(
+  client: WorkspaceClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<Branch | Missing> {
+  return orMissing(
+    client.request({
+      path: apiPath(POSTGRES, name),
+      schema: Branch,
+      what: `look up ${name}`,
+      signal,
+      kind: 'target',
+    }),
+    { missing: 'branch', name },
+  )
+}
+
+async function orMissing<T>(reply: Promise<{ value: T }>, missing: Missing): Promise<T | Missing> {
+  try {
+    return (await reply).value
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return missing
+    throw error
+  }
+}
+
+function severalChoices(
+  what: string,
+  parent: string,
+  choices: readonly { readonly name: string }[],
+): ProxyError {
+  return new ProxyError('target', `${parent} has several ${what}, and none is the obvious one`, {
+    hint: `Name one of: ${choices.map(({ name }) => name).join(', ')}.`,
+  })
+}
+
+function stateOf(endpoint: Endpoint, branch: Branch): DatabaseState {
+  if (branch.status?.current_state === 'DELETED') return 'deleting'
+  if (endpoint.status?.disabled === true) return 'disabled'
+  switch (endpoint.status?.current_state) {
+    case 'IDLE':
+      return 'idle'
+    case 'INIT':
+      return 'starting'
+    default:
+      // ACTIVE; DEGRADED still connects; what is not known here is tried rather than refused.
+      return 'available'
+  }
+}
+
+function timeOf(text: string | null | undefined): number | undefined {
+  const time = Date.parse(text ?? '')
+  return Number.isNaN(time) ? undefined : time
+}

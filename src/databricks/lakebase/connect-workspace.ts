@@ -1,0 +1,188 @@
+/**
+ * Joins the parts of this folder: settings to sign-in to calls. Everything it needs comes in by
+ * argument; nothing is asked of the workspace until the first call.
+ */
+
+import { z } from 'zod'
+import type { Target } from '../../config/schema/targets.js'
+import type { Clock } from '../../core/clock.js'
+import { ProxyError } from '../../core/errors.js'
+import type { Log } from '../../core/log.js'
+import { Http, type HttpOptions, type PeerCertificate } from '../http/http.js'
+import { createTokenSource, SIGN_IN_ATTRIBUTES, type TokenSource } from '../sign-in/auth.js'
+import {
+  type DatabricksConfig,
+  type ResolvedSetting,
+  resolveDatabricksConfig,
+} from '../sign-in/databricks-config.js'
+import { commandRunner, type RunCommand } from '../sign-in/run-command.js'
+import { WorkspaceClient } from './client.js'
+import { mintCredential } from './credentials.js'
+import { type DatabaseList, findDatabase, listDatabases } from './instances.js'
+import { setStopped } from './provisioned.js'
+import { type DatabaseRole, listRoles } from './roles.js'
+import type { DatabaseCredential, LakebaseDatabase, MintOptions, Workspace } from './workspace.js'
+
+export interface OpenWorkspaceOptions
+  extends Pick<HttpOptions, 'budgetMs' | 'attemptMs' | 'backoffMs' | 'dispatcher'> {
+  /** Variables of the process and of `.env`, already merged. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly homeDir: string
+  /** Of lakebase-proxy, for the User-Agent. */
+  readonly version: string
+  readonly clock: Clock
+  readonly log: Log
+  /** `--databricks-host` and `--profile`, which win over the environment. */
+  readonly databricksHost?: string | undefined
+  readonly profile?: string | undefined
+  /** In place of starting the CLIs of the user's PATH. */
+  readonly run?: RunCommand
+}
+
+/** How the workspace was signed in to, for `doctor`: secrets are `Secret`, which print redacted. */
+export interface SignInDescription {
+  readonly host: string
+  /** As in DATABRICKS_AUTH_TYPE; undefined until one of several possible ways has worked. */
+  readonly type: string | undefined
+  readonly profile: string | undefined
+  readonly settings: readonly ResolvedSetting[]
+}
+
+export interface Reachability {
+  /** The workspace's clock less ours; undefined when it sent no Date. */
+  readonly clockDifferenceMs: number | undefined
+  readonly certificate: PeerCertificate | undefined
+}
+
+/** Errors: kind `config`, when the settings contradict each other or do not suffice. */
+export async function openWorkspace(options: OpenWorkspaceOptions): Promise<ConnectedWorkspace> {
+  const { env, log, clock } = options
+  const config = await resolveDatabricksConfig({
+    attributes: SIGN_IN_ATTRIBUTES,
+    env,
+    homeDir: options.homeDir,
+    databricksHost: options.databricksHost,
+    profile: options.profile,
+  })
+  for (const sentence of config.overridden) log.warn(sentence)
+  const http = new Http({ ...options, userAgent: `lakebase-proxy/${options.version}` })
+  try {
+    const run = options.run ?? commandRunner(env)
+    const tokens = createTokenSource(config, { http, clock, log, env, run })
+    return new ConnectedWorkspace({ config, http, tokens, clock, log })
+  } catch (error) {
+    await http.close()
+    throw error
+  }
+}
+
+interface Parts {
+  readonly config: DatabricksConfig
+  readonly http: Http
+  readonly tokens: TokenSource
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export class ConnectedWorkspace implements Workspace {
+  readonly host: string
+  readonly client: WorkspaceClient
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    const { config, http, tokens } = parts
+    this.host = config.host!
+    this.client = new WorkspaceClient({
+      http,
+      host: this.host,
+      tokens,
+      workspaceId: config.get('workspace_id'),
+    })
+    this.#parts = parts
+  }
+
+  /** `userName` is an e-mail for users and the application id for service principals. */
+  async identity(signal: AbortSignal): Promise<string> {
+    const { value } = await this.client.request({
+      path: '/api/2.0/preview/scim/v2/Me',
+      schema: z.object({ userName: z.string().min(1) }),
+      what: 'ask who is signed in',
+      signal,
+      kind: 'identity',
+    })
+    return value.userName
+  }
+
+  findDatabase(target: Target, signal: AbortSignal): Promise<LakebaseDatabase> {
+    return findDatabase(target, { client: this.client, log: this.#parts.log, signal })
+  }
+
+  listDatabases(signal: AbortSignal): Promise<DatabaseList> {
+    return listDatabases(this.client, signal)
+  }
+
+  mintCredential(
+    database: LakebaseDatabase,
+    options: MintOptions,
+    signal: AbortSignal,
+  ): Promise<DatabaseCredential> {
+    return mintCredential(this.client, this.#parts.clock, database, options, signal)
+  }
+
+  async startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
+    if (database.kind === 'provisioned') {
+      return setStopped(this.client, database.name, false, signal)
+    }
+    throw new ProxyError('target', `${database.name} is not started by hand`, {
+      hint: 'An Autoscaling endpoint wakes when a client connects; a disabled one is enabled in the workspace.',
+    })
+  }
+
+  async stopDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
+    if (database.kind === 'provisioned') {
+      return setStopped(this.client, database.name, true, signal)
+    }
+    throw new ProxyError('target', `${database.name} is not stopped by hand`, {
+      hint: 'An Autoscaling endpoint suspends by itself when idle; its time-out is set in the workspace.',
+    })
+  }
+
+  /** Undefined when the workspace does not let us ask. */
+  listRoles(database: LakebaseDatabase, signal: AbortSignal): Promise<DatabaseRole[] | undefined> {
+    return listRoles(this.client, database, signal)
+  }
+
+  describeSignIn(): SignInDescription {
+    const { config, tokens } = this.#parts
+    return {
+      host: this.host,
+      type: tokens.type,
+      profile: config.profile,
+      settings: config.settings,
+    }
+  }
+
+  /** Signs in, and asks for nothing else. */
+  async signIn(signal: AbortSignal): Promise<SignInDescription> {
+    await this.#parts.tokens.get(signal)
+    return this.describeSignIn()
+  }
+
+  /** One request without a token, for `doctor`. Any answer over a verified connection will do. */
+  async reach(signal: AbortSignal): Promise<Reachability> {
+    const { http, clock } = this.#parts
+    const url = new URL('/oidc/.well-known/oauth-authorization-server', this.host)
+    const reply = await http.send({ url, signal, followRedirects: false })
+    const serverTime = Date.parse(reply.headers.get('date') ?? '')
+    return {
+      clockDifferenceMs: Number.isNaN(serverTime) ? undefined : serverTime - clock.now(),
+      certificate: http.certificateOf(url),
+    }
+  }
+
+  /** Ends what is under way. Safe to call twice. */
+  async close(): Promise<void> {
+    this.#parts.tokens.close()
+    await this.#parts.http.close()
+  }
+}

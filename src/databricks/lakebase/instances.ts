@@ -1,0 +1,242 @@
+/**
+ * Where a target lives, in either kind of Lakebase. A name that only the other kind knows is found
+ * there and used, with a notice, because instances became projects under the users' feet
+ * (lakebase.md §0.1); a name that nobody knows is answered with the closest ones.
+ */
+
+import type { Target } from '../../config/schema/targets.js'
+import { closestNames } from '../../core/closest-names.js'
+import { ProxyError } from '../../core/errors.js'
+import type { Log } from '../../core/log.js'
+import {
+  type EndpointOnBranch,
+  findEndpoint,
+  listProjects,
+  type Missing,
+  toDatabase,
+} from './autoscaling.js'
+import { ApiError, type WorkspaceClient } from './client.js'
+import { walkEndpoints } from './endpoint-walk.js'
+import { findInstanceByUid, getInstance, listInstances } from './provisioned.js'
+import type { LakebaseDatabase } from './workspace.js'
+
+export interface FindOptions {
+  readonly client: WorkspaceClient
+  /** Told when a target was found elsewhere than where its form says. */
+  readonly log: Log
+  readonly signal: AbortSignal
+}
+
+/** Errors: kind `target` when it is not there or not clear which is meant. */
+export async function findDatabase(
+  target: Target,
+  options: FindOptions,
+): Promise<LakebaseDatabase> {
+  switch (target.kind) {
+    case 'provisioned':
+      return findByInstanceName(target.instance, options)
+    case 'autoscaling':
+      return findByPath(target, options)
+    case 'host':
+      return findByHost(target.host.toLowerCase(), options)
+    case 'static':
+      throw new ProxyError('config', `${target.host} has a native password and is not looked up`)
+  }
+}
+
+/** Both kinds in one list. When one product fails, the other is listed all the same. */
+export interface DatabaseList {
+  readonly databases: readonly LakebaseDatabase[]
+  readonly failures: readonly { readonly kind: LakebaseDatabase['kind']; readonly error: unknown }[]
+}
+
+/** Errors: that of the first product, when neither could be listed. */
+export async function listDatabases(
+  client: WorkspaceClient,
+  signal: AbortSignal,
+): Promise<DatabaseList> {
+  const [autoscaling, provisioned] = await Promise.allSettled([
+    walkEndpoints(client, { signal }),
+    listInstances(client, signal),
+  ])
+  if (autoscaling.status === 'rejected' && provisioned.status === 'rejected') {
+    throw autoscaling.reason
+  }
+  const databases: LakebaseDatabase[] = []
+  const failures: { kind: LakebaseDatabase['kind']; error: unknown }[] = []
+  if (autoscaling.status === 'fulfilled') databases.push(...autoscaling.value.map(toDatabase))
+  else failures.push({ kind: 'autoscaling', error: autoscaling.reason })
+  if (provisioned.status === 'fulfilled') databases.push(...provisioned.value)
+  else failures.push({ kind: 'provisioned', error: provisioned.reason })
+  return { databases, failures }
+}
+
+async function findByInstanceName(name: string, options: FindOptions): Promise<LakebaseDatabase> {
+  const { client, log, signal } = options
+  const [instance, failure] = await settle(getInstance(client, name, signal))
+  if (instance !== undefined) return instance
+  // Where Provisioned is switched off, its API may refuse anything; the other door may still open.
+  const project = await passable(findEndpoint(client, { project: name }, signal), options)
+  const found =
+    project !== undefined && !('missing' in project)
+      ? project
+      : await findByEndpointId(name, options)
+  if (found === undefined) {
+    if (failure !== undefined) throw failure
+    throw await notFound(`database instance "${name}"`, name, options)
+  }
+  log.warn(
+    { target: name, endpoint: found.name },
+    `"${name}" is not a Provisioned instance; using Autoscaling endpoint ${found.name}`,
+  )
+  return found
+}
+
+async function findByPath(
+  target: Extract<Target, { kind: 'autoscaling' }>,
+  options: FindOptions,
+): Promise<LakebaseDatabase> {
+  const { client, log, signal } = options
+  const [found, failure] = await settle(findEndpoint(client, target, signal))
+  if (found !== undefined && !('missing' in found)) return found
+  const unknownProject = found === undefined || found.missing === 'project'
+  if (unknownProject && target.branch === undefined) {
+    const instance = await passable(getInstance(client, target.project, signal), options)
+    if (instance !== undefined) {
+      log.warn(
+        { target: `projects/${target.project}`, instance: instance.name },
+        `"${target.project}" is not an Autoscaling project; using the Provisioned instance of that name`,
+      )
+      return instance
+    }
+  }
+  if (found === undefined) throw failure
+  throw await missingPart(found, target.project, options)
+}
+
+async function findByHost(host: string, options: FindOptions): Promise<LakebaseDatabase> {
+  const { client, log, signal } = options
+  const label = host.split('.')[0]!
+  const uid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(label)?.[0]
+  if (uid !== undefined) {
+    const instance = await passable(findInstanceByUid(client, uid, signal), options)
+    if (instance !== undefined) return instance
+  }
+  const walk = walkEndpoints(client, {
+    wanted: ({ endpoint }) => hostsOf(endpoint).includes(host) || endpoint.uid === label,
+    firstOnly: true,
+    signal,
+  })
+  const [found] = (uid === undefined ? await walk : await passable(walk, options)) ?? []
+  if (found === undefined) {
+    throw new ProxyError('target', `no Lakebase in ${client.host} has the host ${host}`, {
+      hint: 'It may belong to another workspace (set --profile or DATABRICKS_HOST), or see: lakebase-proxy instances list',
+    })
+  }
+  const database = toDatabase(found)
+  const { hosts } = found.endpoint.status ?? {}
+  const isReadWrite = hosts?.read_write_pooled_host?.toLowerCase() === host
+  const isReadOnly = hosts?.read_only_pooled_host?.toLowerCase() === host
+  if (!isReadWrite && !isReadOnly) return database
+  log.warn(
+    { host, endpoint: database.name },
+    `${host} is a pooled host, which takes no tokens; using the direct host of its endpoint`,
+  )
+  return { ...database, directHost: isReadWrite ? database.readWriteHost : database.readOnlyHost }
+}
+
+/** `ep-…` as in host names, or the last part of an endpoint's path where it is the only such. */
+async function findByEndpointId(
+  name: string,
+  options: FindOptions,
+): Promise<LakebaseDatabase | undefined> {
+  const { client, signal } = options
+  const matches = await passable(
+    walkEndpoints(client, {
+      wanted: ({ endpoint }) =>
+        endpoint.uid === name || endpoint.name.endsWith(`/endpoints/${name}`),
+      signal,
+    }),
+    options,
+  )
+  if (matches === undefined || matches.length === 0) return undefined
+  const byUid = matches.find(({ endpoint }) => endpoint.uid === name)
+  if (byUid !== undefined) return toDatabase(byUid)
+  if (matches.length === 1) return toDatabase(matches[0]!)
+  throw new ProxyError('target', `several endpoints are called "${name}"`, {
+    hint: `Name one of: ${matches.map(({ endpoint }) => endpoint.name).join(', ')}.`,
+  })
+}
+
+function hostsOf(endpoint: EndpointOnBranch['endpoint']): (string | null | undefined)[] {
+  const { hosts } = endpoint.status ?? {}
+  return [
+    hosts?.host,
+    hosts?.read_only_host,
+    hosts?.read_write_pooled_host,
+    hosts?.read_only_pooled_host,
+  ].map((host) => host?.toLowerCase())
+}
+
+async function missingPart(
+  { missing, name }: Missing,
+  project: string,
+  options: FindOptions,
+): Promise<ProxyError> {
+  if (missing === 'project') return notFound(`Autoscaling project "${project}"`, project, options)
+  if (/\/(branches|endpoints)$/.test(name)) {
+    return new ProxyError('target', `${name.replace(/\/\w+$/, '')} has no ${missing}`, {
+      hint: `Create one in the workspace ${options.client.host}.`,
+    })
+  }
+  const parent = name.replace(/\/(branches|endpoints)\/[^/]*$/, '')
+  return new ProxyError('target', `${missing} ${name} does not exist`, {
+    hint: `Leave the part out to have it chosen (${parent}), or see: lakebase-proxy instances list`,
+  })
+}
+
+async function notFound(what: string, name: string, options: FindOptions): Promise<ProxyError> {
+  const { client, signal } = options
+  const [instances, projects] = await Promise.all([
+    listInstances(client, signal).catch(() => []),
+    listProjects(client, signal).catch(() => []),
+  ])
+  const names = [
+    ...instances.map((instance) => ({ known: instance.name, shown: instance.name })),
+    ...projects.map((item) => ({
+      known: item.name.replace(/^projects\//, ''),
+      shown: item.name,
+    })),
+  ]
+  const close = closestNames(
+    name,
+    names.map(({ known }) => known),
+  ).flatMap((known) => names.filter((item) => item.known === known).map(({ shown }) => shown))
+  return new ProxyError('target', `${what} does not exist in ${client.host}`, {
+    hint:
+      close.length === 0
+        ? 'See what there is with: lakebase-proxy instances list'
+        : `Did you mean ${[...new Set(close)].join(' or ')}?`,
+  })
+}
+
+/** A try at the other door: that it is closed does not hide what happened at the first. */
+async function passable<T>(attempt: Promise<T>, options: FindOptions): Promise<T | undefined> {
+  const [result, failure] = await settle(attempt)
+  if (failure !== undefined) {
+    options.log.debug({ err: failure }, 'the other kind of Lakebase could not be asked')
+  }
+  return result
+}
+
+/** A name the API does not take, a product that is off or not for us: the other door may be open. */
+async function settle<T>(attempt: Promise<T>): Promise<[T | undefined, unknown]> {
+  try {
+    return [await attempt, undefined]
+  } catch (error) {
+    if (error instanceof ApiError && [400, 403, 404, 501].includes(error.status)) {
+      return [undefined, error]
+    }
+    throw error
+  }
+}

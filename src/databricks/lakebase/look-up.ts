@@ -1,0 +1,53 @@
+/**
+ * One answer of the workspace, such as where a target lives: asked for once, however many wait,
+ * and kept while asking again fails. That there is no such thing any more is no failure to ask.
+ */
+
+import { waitFor } from '../../core/deadline.js'
+import { ProxyError } from '../../core/errors.js'
+
+export class LookUp<T> {
+  readonly #ask: () => Promise<T>
+  #answer: { value: T } | undefined
+  #pending: Promise<T> | undefined
+
+  constructor(ask: () => Promise<T>) {
+    this.#ask = ask
+  }
+
+  /** The answer that is held, if any. */
+  get held(): T | undefined {
+    return this.#answer?.value
+  }
+
+  async get(signal: AbortSignal): Promise<T> {
+    return this.#answer === undefined ? this.#askOnce(signal) : this.#answer.value
+  }
+
+  /** Asks anew; when that fails, the old answer stays. Rejects where there is none, or it `isGone`. */
+  async askAgain(signal: AbortSignal): Promise<T> {
+    try {
+      return await this.#askOnce(signal)
+    } catch (error) {
+      if (this.#answer === undefined || signal.aborted || isGone(error)) throw error
+      return this.#answer.value
+    }
+  }
+
+  #askOnce(signal: AbortSignal): Promise<T> {
+    this.#pending ??= this.#ask()
+      .then((value) => {
+        this.#answer = { value }
+        return value
+      })
+      .finally(() => {
+        this.#pending = undefined
+      })
+    return waitFor(this.#pending, signal)
+  }
+}
+
+/** The workspace knows what was asked for no more. */
+export function isGone(error: unknown): boolean {
+  return error instanceof ProxyError && error.kind === 'target'
+}

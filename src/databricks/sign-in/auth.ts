@@ -1,0 +1,240 @@
+/**
+ * Unified authentication as Databricks' SDKs do it (lakebase.md §4): one ordered list of ways to
+ * sign in, of which the first that is configured is taken; two that were set side by side are
+ * refused by name. What merely lies ready on the machine (a CLI's login) is tried, and passed over
+ * when it does not work. Adding a way means a file of its own and a line in `METHODS`.
+ */
+
+import { LinkedAbort } from '../../core/deadline.js'
+import { ProxyError } from '../../core/errors.js'
+import { azureCli } from './azure-cli.js'
+import { azureClientSecret } from './azure-client-secret.js'
+import { databricksCli } from './databricks-cli.js'
+import { type Attribute, COMMON_ATTRIBUTES, type DatabricksConfig } from './databricks-config.js'
+import { envOidc } from './env-oidc.js'
+import { fileOidc } from './file-oidc.js'
+import { githubOidc } from './github-oidc.js'
+import { metadataService } from './metadata-service.js'
+import { oauthM2m } from './om2m.js'
+import { pat } from './pat.js'
+import {
+  type ConfigWithHost,
+  NotConfigured,
+  type SignIn,
+  type SignInDeps,
+  type SignInMethod,
+  type WorkspaceToken,
+} from './sign-in-method.js'
+import { TokenCache } from './token-cache.js'
+
+/** In the order in which they are tried, which is that of the Go SDK and the CLI. */
+const METHODS: readonly SignInMethod[] = [
+  pat,
+  oauthM2m,
+  databricksCli,
+  metadataService,
+  githubOidc,
+  envOidc,
+  fileOidc,
+  azureClientSecret,
+  azureCli,
+]
+
+export const SIGN_IN_ATTRIBUTES: readonly Attribute[] = [
+  ...COMMON_ATTRIBUTES,
+  ...METHODS.flatMap(({ attributes }) => attributes),
+].filter(({ name }, at, all) => all.findIndex((other) => other.name === name) === at)
+
+export interface TokenSource {
+  /** The way in use; undefined while several are left to try. */
+  readonly type: string | undefined
+  /** What to type when the workspace does not take its tokens. */
+  readonly hint: string
+  get(signal: AbortSignal): Promise<WorkspaceToken>
+  /** After `token` was refused: its successor, or undefined when asking would not help. */
+  renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined>
+  /** Ends what is under way. Safe to call twice. */
+  close(): void
+}
+
+/** Asks nobody yet. Errors: kind `config`, for settings that contradict or do not suffice. */
+export function createTokenSource(config: DatabricksConfig, deps: SignInDeps): TokenSource {
+  const { host } = config
+  if (host === undefined) throw noHost(config)
+  const withHost = config as ConfigWithHost
+  const candidates = chooseCandidates(withHost, deps)
+  return new CandidateTokenSource(candidates, withHost, deps)
+}
+
+interface Candidate {
+  readonly method: SignInMethod
+  readonly signIn: SignIn
+}
+
+function chooseCandidates(config: ConfigWithHost, deps: SignInDeps): readonly Candidate[] {
+  const asked = config.get('auth_type')
+  if (asked !== undefined) {
+    const method = METHODS.find(({ type }) => type === asked)
+    if (method === undefined) throw unknownType(asked, config)
+    const signIn = method.configure(config, deps)
+    if (signIn === undefined) {
+      throw new ProxyError('config', `authentication type "${asked}" needs ${method.needs}`, {
+        detail: `The type is set by ${config.sourceOf('auth_type')}.`,
+      })
+    }
+    return [{ method, signIn }]
+  }
+  refuseMixture(config)
+  const candidates: Candidate[] = []
+  for (const method of METHODS) {
+    const signIn = method.configure(config, deps)
+    if (signIn === undefined) continue
+    candidates.push({ method, signIn })
+    // What was set on purpose is not fallen back from: its error is what the user must read.
+    if (method.ambient !== true) break
+  }
+  if (candidates.length === 0) throw nothingConfigured(config, [])
+  return candidates
+}
+
+class CandidateTokenSource implements TokenSource {
+  readonly #candidates: readonly Candidate[]
+  readonly #config: ConfigWithHost
+  readonly #deps: SignInDeps
+  readonly #cache: TokenCache
+  readonly #closing = new AbortController()
+  #chosen: Candidate | undefined
+
+  constructor(candidates: readonly Candidate[], config: ConfigWithHost, deps: SignInDeps) {
+    this.#candidates = candidates
+    this.#config = config
+    this.#deps = deps
+    this.#chosen = candidates.length === 1 ? candidates[0] : undefined
+    const { clock, log } = deps
+    this.#cache = new TokenCache({ clock, log, fetch: () => this.#fetch() })
+  }
+
+  get type(): string | undefined {
+    return this.#chosen?.method.type
+  }
+
+  get hint(): string {
+    return (this.#chosen ?? this.#candidates[0]!).signIn.hint
+  }
+
+  get(signal: AbortSignal): Promise<WorkspaceToken> {
+    return this.#cache.get(signal)
+  }
+
+  async renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined> {
+    if (this.#chosen?.signIn.fixed === true) return undefined
+    return this.#cache.renew(token, signal)
+  }
+
+  close(): void {
+    this.#closing.abort(new ProxyError('stopping', 'the proxy is stopping'))
+  }
+
+  async #fetch(): Promise<WorkspaceToken> {
+    // Of its own, so that it may be linked to many requests without leaving listeners behind.
+    const limit = new LinkedAbort(this.#closing.signal)
+    try {
+      if (this.#chosen !== undefined) return await this.#chosen.signIn.fetchToken(limit.signal)
+      return await this.#firstThatWorks(limit.signal)
+    } catch (error) {
+      if (error instanceof NotConfigured) throw nothingConfigured(this.#config, [error.message])
+      throw error
+    } finally {
+      limit.release()
+    }
+  }
+
+  async #firstThatWorks(signal: AbortSignal): Promise<WorkspaceToken> {
+    const failures: { type: string; error: unknown }[] = []
+    for (const candidate of this.#candidates) {
+      const { type } = candidate.method
+      try {
+        const token = await candidate.signIn.fetchToken(signal)
+        this.#chosen = candidate
+        this.#deps.log.debug({ type }, 'signed in to the workspace')
+        return token
+      } catch (error) {
+        if (signal.aborted) throw error
+        this.#deps.log.debug({ type, err: error }, 'could not sign in this way')
+        failures.push({ type, error })
+      }
+    }
+    throw this.#noneWorked(failures)
+  }
+
+  #noneWorked(failures: readonly { type: string; error: unknown }[]): ProxyError {
+    const real = failures.filter(({ error }) => !(error instanceof NotConfigured))
+    const first = real[0]?.error
+    const reasons = failures.map(({ type, error }) => `${type}: ${messageOf(error)}`)
+    if (!(first instanceof ProxyError)) return nothingConfigured(this.#config, reasons)
+    if (real.length === 1) return first
+    return new ProxyError(first.kind, `could not sign in to ${this.#config.host}`, {
+      cause: first,
+      detail: reasons.join('; '),
+      hint: first.hint,
+    })
+  }
+}
+
+/** "more than one authorization method configured", as the SDKs say it. */
+function refuseMixture(config: DatabricksConfig): void {
+  const families = new Map<string, string[]>()
+  for (const { name, family } of SIGN_IN_ATTRIBUTES) {
+    if (family === undefined || config.get(name) === undefined) continue
+    families.set(family, [...(families.get(family) ?? []), name])
+  }
+  for (const method of METHODS) {
+    const own = method.attributes.some(({ family }) => family !== undefined && families.has(family))
+    if (!own || method.shares === undefined) continue
+    for (const [family, names] of families) {
+      const isOwn = method.attributes.some((attribute) => attribute.family === family)
+      if (!isOwn && names.every((name) => method.shares?.includes(name))) families.delete(family)
+    }
+  }
+  if (families.size <= 1) return
+  const names = [...families.keys()].sort()
+  const sources = [...families.values()].flat().map((name) => config.sourceOf(name))
+  throw new ProxyError(
+    'config',
+    `more than one authorization method configured: ${names.join(' and ')}`,
+    {
+      detail: `They are set by ${[...new Set(sources)].join(', ')}.`,
+      hint: `Unset all but one, or choose with DATABRICKS_AUTH_TYPE (${typeNames()}).`,
+    },
+  )
+}
+
+function unknownType(asked: string, config: DatabricksConfig): ProxyError {
+  return new ProxyError('config', `authentication type "${asked}" is not supported`, {
+    detail: `It is set by ${config.sourceOf('auth_type')}.`,
+    hint: `Choose one of ${typeNames()}.${asked === 'external-browser' ? ' For a login in the browser: databricks auth login, then databricks-cli.' : ''}`,
+  })
+}
+
+function noHost(config: DatabricksConfig): ProxyError {
+  return new ProxyError('config', 'no Databricks workspace host is set', {
+    detail: `${config.fileNote}.`,
+    hint: 'Set DATABRICKS_HOST, or log in with: databricks auth login --host https://<workspace>',
+  })
+}
+
+function nothingConfigured(config: DatabricksConfig, reasons: readonly string[]): ProxyError {
+  const basic = config.get('username') === undefined ? [] : ['basic: ended by Databricks in 2024']
+  return new ProxyError('config', `no way to sign in to ${config.host} is configured`, {
+    detail: [...basic, ...reasons, config.fileNote].join('; '),
+    hint: `Log in with: databricks auth login --host ${config.host}; or set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET.`,
+  })
+}
+
+function typeNames(): string {
+  return METHODS.map(({ type }) => type).join(', ')
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

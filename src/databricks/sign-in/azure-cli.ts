@@ -1,0 +1,101 @@
+/** `azure-cli`: the login of `az login`. The Azure CLI is asked for a token each time. */
+
+import { z } from 'zod'
+
+import { ProxyError } from '../../core/errors.js'
+import { plainText } from '../../core/plain-text.js'
+import { AZURE_ATTRIBUTES, findTenant, isAzure, withManagementToken } from './azure.js'
+import type { CommandResult } from './run-command.js'
+import {
+  NotConfigured,
+  type SignInDeps,
+  type SignInMethod,
+  type WorkspaceToken,
+  workspaceToken,
+} from './sign-in-method.js'
+
+export const azureCli: SignInMethod = {
+  type: 'azure-cli',
+  attributes: AZURE_ATTRIBUTES,
+  needs: 'the Azure CLI and its login (az login), and an Azure workspace',
+  ambient: true,
+  configure(config, deps) {
+    if (!isAzure(config)) return undefined
+    // There is no sign-in by managed identity of our own; the Azure CLI has one.
+    const managedIdentity = /^(1|t|true)$/i.test(config.get('azure_use_msi') ?? '')
+    const hint = `Log in with: az login${managedIdentity ? ' --identity' : ''}`
+    return {
+      hint,
+      async fetchToken(signal) {
+        const tenant = await findTenant(config, deps, signal).catch(() => undefined)
+        const narrowings = [
+          ...(tenant === undefined ? [] : [['--tenant', tenant]]),
+          ...(tenant === undefined
+            ? subscriptionOf(config.get('azure_workspace_resource_id'))
+            : []),
+          // A managed identity takes no tenant; who may use the workspace need not see the subscription.
+          [],
+        ]
+        return withManagementToken(config, deps, (resource) =>
+          askCli(resource, narrowings, hint, deps, signal),
+        )
+      },
+    }
+  },
+}
+
+const CliToken = z.object({
+  accessToken: z.string().min(1),
+  expiresOn: z.string().nullish(),
+  expires_on: z.number().nullish(),
+})
+
+/** `--subscription` from `/subscriptions/<id>/resourceGroups/…`. */
+function subscriptionOf(resourceId: string | undefined): string[][] {
+  const subscription = resourceId?.split('/')[2]
+  return subscription === undefined ? [] : [['--subscription', subscription]]
+}
+
+/** With the narrowest arguments first; the last refusal is the one that is told. */
+async function askCli(
+  resource: string,
+  narrowings: readonly (readonly string[])[],
+  hint: string,
+  deps: SignInDeps,
+  signal: AbortSignal,
+): Promise<WorkspaceToken> {
+  let result: CommandResult | undefined
+  for (const narrowing of narrowings) {
+    const args = ['account', 'get-access-token', '--resource', resource, '--output', 'json']
+    result = await deps.run('az', [...args, ...narrowing], signal)
+    if (result.exitCode === undefined) throw new NotConfigured('no program "az" on the PATH')
+    if (result.exitCode === 0) return readToken(result.stdout, deps)
+  }
+  throw new ProxyError(
+    'identity',
+    `az account get-access-token gave no token: ${plainText(result?.stderr ?? '')}`,
+    { hint },
+  )
+}
+
+function readToken(stdout: string, deps: SignInDeps): WorkspaceToken {
+  try {
+    const { accessToken, expiresOn, expires_on: epoch } = CliToken.parse(JSON.parse(stdout))
+    const expiresAt = epoch ? epoch * 1000 : localTime(expiresOn ?? '')
+    return workspaceToken(accessToken, expiresAt, deps.clock)
+  } catch {
+    throw new ProxyError('identity', 'az account get-access-token printed no token', {
+      hint: 'Run it by hand to see what it says, or update the Azure CLI.',
+    })
+  }
+}
+
+/** `2026-01-02 15:04:05.999999`: this machine's time, without a zone. */
+function localTime(text: string): number {
+  return Date.parse(
+    text
+      .trim()
+      .replace(' ', 'T')
+      .replace(/(\.\d{3})\d+$/, '$1'),
+  )
+}

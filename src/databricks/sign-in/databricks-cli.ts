@@ -1,0 +1,97 @@
+/**
+ * `databricks-cli`: the login of `databricks auth login`. The CLI is asked for a token each time;
+ * where it keeps its own (a keyring, a file) is never read. When it refuses, the user reads its
+ * words, and what to type.
+ */
+
+import { z } from 'zod'
+
+import { ProxyError } from '../../core/errors.js'
+import { plainText } from '../../core/plain-text.js'
+import type { CommandResult } from './run-command.js'
+import {
+  type ConfigWithHost,
+  NotConfigured,
+  type SignInDeps,
+  type SignInMethod,
+  type WorkspaceToken,
+  workspaceToken,
+} from './sign-in-method.js'
+
+export const databricksCli: SignInMethod = {
+  type: 'databricks-cli',
+  attributes: [{ name: 'databricks_cli_path', env: ['DATABRICKS_CLI_PATH'] }],
+  needs: 'the Databricks CLI and its login: databricks auth login',
+  ambient: true,
+  configure(config, deps) {
+    const command = config.get('databricks_cli_path') ?? 'databricks'
+    const hint = `Log in with: databricks auth login ${target(config).join(' ')}`
+    return {
+      hint,
+      fetchToken: (signal) => askCli(command, hint, config, deps, signal),
+    }
+  },
+}
+
+/** https://github.com/databricks/cli/pull/855: `auth token` knows --profile. */
+const KNOWS_PROFILE = [0, 207, 1]
+/** Without it, the CLI may hand out a token that is about to end. */
+const KNOWS_FORCE_REFRESH = [0, 296, 0]
+
+const CliToken = z.object({ access_token: z.string().min(1), expiry: z.string().nullish() })
+
+async function askCli(
+  command: string,
+  hint: string,
+  config: ConfigWithHost,
+  deps: SignInDeps,
+  signal: AbortSignal,
+): Promise<WorkspaceToken> {
+  const version = readVersion(await deps.run(command, ['version'], signal), command)
+  const named = isAtLeast(version, KNOWS_PROFILE) ? target(config) : ['--host', config.host]
+  const args = ['auth', 'token', ...named]
+  if (isAtLeast(version, KNOWS_FORCE_REFRESH)) args.push('--force-refresh')
+  const result = await deps.run(command, args, signal)
+  if (result.exitCode !== 0) {
+    const words = plainText(result.stderr || result.stdout) || `exit code ${result.exitCode}`
+    throw new ProxyError('identity', `databricks ${args.join(' ')} gave no token: ${words}`, {
+      hint,
+    })
+  }
+  const { access_token: token, expiry } = readToken(result.stdout, command)
+  return workspaceToken(token, Date.parse(expiry ?? ''), deps.clock)
+}
+
+/** Which login is meant: the profile's, else the host's. */
+function target(config: ConfigWithHost): string[] {
+  return config.profile === undefined ? ['--host', config.host] : ['--profile', config.profile]
+}
+
+/** Errors: NotConfigured, when there is no Databricks CLI or only the legacy one in Python. */
+function readVersion({ exitCode, stdout }: CommandResult, command: string): readonly number[] {
+  if (exitCode === undefined) throw new NotConfigured(`no program "${command}" on the PATH`)
+  const version = /Databricks CLI v(\d+)\.(\d+)\.(\d+)/.exec(stdout)
+  if (exitCode !== 0 || version === null) {
+    throw new NotConfigured(
+      `the program "${command}" is not the Databricks CLI, or the legacy one: install a current one`,
+    )
+  }
+  return version.slice(1).map(Number)
+}
+
+function isAtLeast(version: readonly number[], wanted: readonly number[]): boolean {
+  for (const [at, part] of wanted.entries()) {
+    if (version[at] !== part) return version[at]! > part
+  }
+  return true
+}
+
+function readToken(stdout: string, command: string): z.infer<typeof CliToken> {
+  try {
+    return CliToken.parse(JSON.parse(stdout))
+  } catch {
+    throw new ProxyError('identity', `${command} auth token printed no token`, {
+      hint: 'Run it by hand to see what it says, or update the Databricks CLI.',
+    })
+  }
+}

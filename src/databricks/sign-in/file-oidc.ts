@@ -1,0 +1,53 @@
+/** `file-oidc`: an ID token in a file, as Kubernetes and CI systems keep one and replace it in time. */
+
+import { readFile } from 'node:fs/promises'
+
+import { ProxyError } from '../../core/errors.js'
+import { Secret } from '../../core/secret.js'
+import type { SignInMethod } from './sign-in-method.js'
+import { exchangeIdToken, federationHint } from './token-exchange.js'
+
+export const fileOidc: SignInMethod = {
+  type: 'file-oidc',
+  attributes: [
+    {
+      name: 'oidc_token_filepath',
+      env: ['DATABRICKS_OIDC_TOKEN_FILEPATH', 'DATABRICKS_OIDC_TOKEN_FILE'],
+      family: 'file-oidc',
+    },
+    // What the Go SDK calls the same in a profile.
+    { name: 'databricks_id_token_filepath', env: [], family: 'file-oidc' },
+  ],
+  shares: ['client_id'],
+  needs: 'DATABRICKS_OIDC_TOKEN_FILEPATH',
+  configure(config, deps) {
+    const file = config.get('oidc_token_filepath') ?? config.get('databricks_id_token_filepath')
+    if (file === undefined) return undefined
+    const hint = `${federationHint(config)} The token in ${file} may also have expired.`
+    return {
+      hint,
+      fetchToken: (signal) =>
+        exchangeIdToken(
+          { what: `the ID token in ${file}`, hint, read: () => readIdToken(file) },
+          config,
+          deps,
+          signal,
+        ),
+    }
+  },
+}
+
+async function readIdToken(file: string): Promise<Secret> {
+  let text: string
+  try {
+    text = (await readFile(file, 'utf8')).trim()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    throw new ProxyError('identity', `could not read the ID token in ${file}: ${code}`, {
+      cause: error,
+      hint: 'Check DATABRICKS_OIDC_TOKEN_FILEPATH, and that the file is there and readable.',
+    })
+  }
+  if (text === '') throw new ProxyError('identity', `the ID token file ${file} is empty`)
+  return new Secret(text)
+}

@@ -1,0 +1,195 @@
+/**
+ * The workspace as an OAuth 2.0 authorization server (RFC 8414 metadata, RFC 6749 token endpoint),
+ * spoken to with oauth4webapi, adapted in two places: Databricks keeps the metadata under `/oidc/`,
+ * and takes client id and secret in Basic as they are, not percent-encoded (lakebase.md §4).
+ */
+
+import {
+  type AuthorizationServer,
+  allowInsecureRequests,
+  type Client,
+  type ClientAuth,
+  customFetch,
+  genericTokenEndpointRequest,
+  OperationProcessingError,
+  processDiscoveryResponse,
+  processGenericTokenEndpointResponse,
+  ResponseBodyError,
+} from 'oauth4webapi'
+
+import { ProxyError } from '../../core/errors.js'
+import { plainText } from '../../core/plain-text.js'
+import type { Secret } from '../../core/secret.js'
+import type { Http, HttpReply } from '../http/http.js'
+import { isLoopback } from '../http/workspace-host.js'
+import {
+  type ConfigWithHost,
+  type SignInDeps,
+  type WorkspaceToken,
+  workspaceToken,
+} from './sign-in-method.js'
+
+/** The authorization server's own metadata. Errors: kind `credential` or `identity`. */
+export async function discoverAuthorizationServer(
+  config: ConfigWithHost,
+  http: Http,
+  signal: AbortSignal,
+): Promise<AuthorizationServer> {
+  const explicit = config.get('discovery_url')
+  const url = new URL(explicit ?? '/oidc/.well-known/oauth-authorization-server', config.host)
+  const reply = await http.send({ url, signal })
+  const found = await readMetadata(reply, url)
+  if (found !== undefined) return found
+  const unified = explicit === undefined ? await unifiedIssuer(config, http, signal) : undefined
+  const second = unified && (await readMetadata(await http.send({ url: unified, signal }), unified))
+  if (second !== undefined) return second
+  throw new ProxyError(
+    'credential',
+    `${url.host} does not describe its OAuth endpoints (HTTP status ${reply.status})`,
+    {
+      detail: `Asked for ${url.href}.`,
+      hint: `Check that ${config.sourceOf('host')} names a Databricks workspace.`,
+    },
+  )
+}
+
+/** Trades what `parameters` and `clientAuth` hold for an access token. */
+export async function requestToken(
+  server: AuthorizationServer,
+  request: {
+    readonly client: Client
+    readonly clientAuth: ClientAuth
+    readonly grantType: string
+    readonly parameters: Record<string, string>
+    /** For "could not sign in with …". */
+    readonly what: string
+    readonly hint: string
+  },
+  deps: Pick<SignInDeps, 'http' | 'clock'>,
+  signal: AbortSignal,
+): Promise<WorkspaceToken> {
+  const { client, clientAuth, grantType, parameters } = request
+  const endpoint = new URL(server.token_endpoint ?? server.issuer)
+  try {
+    const response = await genericTokenEndpointRequest(
+      server,
+      client,
+      clientAuth,
+      grantType,
+      parameters,
+      {
+        [customFetch]: fetchWith(deps.http, signal),
+        [allowInsecureRequests]: isLoopback(endpoint),
+        signal,
+      },
+    )
+    const grant = await processGenericTokenEndpointResponse(server, client, response)
+    const lifeMs = grant.expires_in === undefined ? undefined : grant.expires_in * 1000
+    const expiresAt = lifeMs === undefined ? undefined : deps.clock.now() + lifeMs
+    return workspaceToken(grant.access_token, expiresAt, deps.clock)
+  } catch (error) {
+    throw asSignInError(error, request, endpoint)
+  }
+}
+
+/** HTTP Basic as Databricks' SDKs send it: nothing is percent-encoded before base64. */
+export function unencodedBasic(clientId: string, clientSecret: Secret): ClientAuth {
+  return (_server, _client, _body, headers) => {
+    const credentials = Buffer.from(`${clientId}:${clientSecret.reveal()}`).toString('base64')
+    headers.set('authorization', `Basic ${credentials}`)
+  }
+}
+
+async function readMetadata(reply: HttpReply, url: URL): Promise<AuthorizationServer | undefined> {
+  if (reply.status !== 200) return undefined
+  try {
+    const { issuer } = JSON.parse(reply.text) as { issuer?: unknown }
+    // Vanity and unified hosts name another issuer than the host that was asked; as the SDKs do,
+    // trust in the document comes from the verified certificate of the host it was fetched from.
+    const expected = new URL(typeof issuer === 'string' ? issuer : url.origin)
+    const server = await processDiscoveryResponse(expected, toResponse(reply))
+    return server.token_endpoint === undefined ? undefined : server
+  } catch {
+    return undefined
+  }
+}
+
+/** On unified hosts the account is part of the issuer; a document at the root says so. */
+async function unifiedIssuer(
+  config: ConfigWithHost,
+  http: Http,
+  signal: AbortSignal,
+): Promise<URL | undefined> {
+  const url = new URL('/.well-known/databricks-config', config.host)
+  const reply = await http.send({ url, signal })
+  if (reply.status !== 200) return undefined
+  try {
+    const { oidc_endpoint: template, account_id: account } = JSON.parse(reply.text) as {
+      oidc_endpoint?: unknown
+      account_id?: unknown
+    }
+    if (typeof template !== 'string') return undefined
+    const accountId = config.get('account_id') ?? (typeof account === 'string' ? account : '')
+    const issuer = new URL(template.replace('{account_id}', encodeURIComponent(accountId)))
+    if (issuer.protocol !== 'https:' && !isLoopback(issuer)) return undefined
+    return new URL(`${issuer.href.replace(/\/$/, '')}/.well-known/oauth-authorization-server`)
+  } catch {
+    return undefined
+  }
+}
+
+type CustomFetch = (
+  url: string,
+  options: {
+    body: URLSearchParams
+    headers: Record<string, string>
+    signal?: AbortSignal | undefined
+  },
+) => Promise<Response>
+
+/** A repeated token request does no harm, so lost ones are repeated. */
+function fetchWith(http: Http, signal: AbortSignal): CustomFetch {
+  return async (url, { headers, body }) =>
+    toResponse(
+      await http.send({
+        method: 'POST',
+        url: new URL(url),
+        headers,
+        body: body.toString(),
+        signal,
+        followRedirects: false,
+      }),
+    )
+}
+
+function toResponse(reply: HttpReply): Response {
+  return new Response(reply.text === '' ? null : reply.text, {
+    status: reply.status,
+    headers: reply.headers,
+  })
+}
+
+function asSignInError(
+  error: unknown,
+  request: { readonly what: string; readonly hint: string },
+  endpoint: URL,
+): unknown {
+  if (error instanceof ResponseBodyError) {
+    const why = plainText(error.error_description ?? error.error)
+    return new ProxyError('identity', `${endpoint.host} refused ${request.what}: ${why}`, {
+      hint: request.hint,
+    })
+  }
+  if (error instanceof OperationProcessingError) {
+    const status =
+      error.cause instanceof Response
+        ? `HTTP status ${error.cause.status}`
+        : plainText(error.message)
+    return new ProxyError(
+      'credential',
+      `${endpoint.host} gave no token for ${request.what}: ${status}`,
+      { hint: request.hint },
+    )
+  }
+  return error
+}

@@ -1,0 +1,69 @@
+/** What one way of signing in to the workspace offers, and what it may ask for. */
+
+import type { Clock } from '../../core/clock.js'
+import type { Log } from '../../core/log.js'
+import { Secret } from '../../core/secret.js'
+import type { Http } from '../http/http.js'
+import type { Attribute, DatabricksConfig } from './databricks-config.js'
+import { jwtTimes } from './jwt.js'
+import type { RunCommand } from './run-command.js'
+
+export interface WorkspaceToken {
+  readonly accessToken: Secret
+  /** Epoch ms by this machine's clock; undefined: nothing is known of its end. */
+  readonly expiresAt: number | undefined
+  /** Sent along with it. */
+  readonly headers?: Readonly<Record<string, Secret>>
+}
+
+export interface SignInDeps {
+  readonly http: Http
+  readonly clock: Clock
+  readonly log: Log
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly run: RunCommand
+}
+
+export interface SignIn {
+  fetchToken(signal: AbortSignal): Promise<WorkspaceToken>
+  /** What to type when the workspace does not take the token. */
+  readonly hint: string
+  /** The token never changes: asking again gives the same. */
+  readonly fixed?: true
+}
+
+export interface SignInMethod {
+  /** As in DATABRICKS_AUTH_TYPE. */
+  readonly type: string
+  /** The settings it brings. */
+  readonly attributes: readonly Attribute[]
+  /** Settings another way brings that are this one's too, so that they are no mixture. */
+  readonly shares?: readonly string[]
+  /** For "… needs …" when it was asked for by name and something is missing. */
+  readonly needs: string
+  /** It lies ready on the machine rather than being set: where it fails, the next way is tried. */
+  readonly ambient?: true
+  /** Undefined: its settings are not there. Asks nobody. */
+  configure(config: ConfigWithHost, deps: SignInDeps): SignIn | undefined
+}
+
+export type ConfigWithHost = DatabricksConfig & { readonly host: string }
+
+/** An ambient way that is not there at all: no program, no login. Not worth an error of its own. */
+export class NotConfigured extends Error {}
+
+/** Where nothing is known of a token's end, it is asked for again after this time. */
+const ASSUMED_LIFE_MS = 10 * 60_000
+
+/** `expiresAt` as stated by whoever gave the token, else by the token itself. */
+export function workspaceToken(
+  accessToken: string,
+  expiresAt: number | undefined,
+  clock: Clock,
+): WorkspaceToken {
+  const stated = expiresAt !== undefined && !Number.isNaN(expiresAt) ? expiresAt : undefined
+  return {
+    accessToken: new Secret(accessToken),
+    expiresAt: stated ?? jwtTimes(accessToken).expiresAt ?? clock.now() + ASSUMED_LIFE_MS,
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Workload identity federation: somebody else's ID token for a workspace token, by RFC 8693 token
+ * exchange. With a client id the service principal's policy decides, without one the account's.
+ */
+
+import { None } from 'oauth4webapi'
+
+import type { Secret } from '../../core/secret.js'
+import { discoverAuthorizationServer, requestToken } from './oidc.js'
+import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
+
+export interface IdTokenSource {
+  /** For "refused …": `the ID token of GitHub Actions`. */
+  readonly what: string
+  readonly hint: string
+  /** Asked anew at each exchange, for an ID token lives for minutes. */
+  read(audience: string, signal: AbortSignal): Promise<Secret>
+}
+
+export async function exchangeIdToken(
+  source: IdTokenSource,
+  config: ConfigWithHost,
+  deps: SignInDeps,
+  signal: AbortSignal,
+): Promise<WorkspaceToken> {
+  const server = await discoverAuthorizationServer(config, deps.http, signal)
+  const audience = config.get('audience') ?? server.token_endpoint ?? config.host
+  const idToken = await source.read(audience, signal)
+  const clientId = config.get('client_id')
+  return requestToken(
+    server,
+    {
+      client: { client_id: clientId ?? 'federated' },
+      clientAuth: clientId === undefined ? () => {} : None(),
+      grantType: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      parameters: {
+        subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+        subject_token: idToken.reveal(),
+        scope: 'all-apis',
+      },
+      what: source.what,
+      hint: source.hint,
+    },
+    deps,
+    signal,
+  )
+}
+
+/** Said where the workspace refuses an ID token that was there. */
+export function federationHint(config: ConfigWithHost): string {
+  const clientId = config.get('client_id')
+  return clientId === undefined
+    ? 'Set DATABRICKS_CLIENT_ID to the service principal whose federation policy covers this token.'
+    : `Check the federation policy of service principal ${clientId}: issuer, audience and subject.`
+}
