@@ -300,7 +300,7 @@ test('NODE_EXTRA_CA_CERTS and HTTPS_PROXY lead to a verified workspace behind bo
   // In a process of its own, for Node reads NODE_EXTRA_CA_CERTS when it starts.
   const script = `
     const { openWorkspace } = await import(${JSON.stringify(module.href)})
-    const clock = { now: Date.now, after: (ms, fn) => { const t = setTimeout(fn, ms); return () => clearTimeout(t) } }
+    const clock = { now: Date.now, monotonic: () => performance.now(), after: (ms, fn) => { const t = setTimeout(fn, ms); return () => clearTimeout(t) } }
     const quiet = { debug() {}, warn() {} }
     for (const host of ['${name}', 'wrong.example.invalid']) {
       const env = { DATABRICKS_HOST: host, DATABRICKS_TOKEN: 'x', HTTPS_PROXY: '${proxy.url}' }

@@ -1,11 +1,65 @@
 /**
- * Bounded waits. A signal goes down every path; what is shared by many waiters is never aborted
- * by one of them: a waiter only stops waiting.
+ * Bounded waits. Every path takes an AbortSignal; `withDeadline` adds a time limit to it, and
+ * `SingleFlight` shares one piece of work among many waiters, of which none can end it for the
+ * others: a waiter only stops waiting.
  */
 
 import { setMaxListeners } from 'node:events'
 
 import type { Clock } from './clock.js'
+
+export interface Deadline {
+  clock: Clock
+  ms: number
+  /** What the signal aborts with when the time is up. Called at that moment. */
+  reason: () => unknown
+  /** The work also ends with these: the caller's signal, the owner's closing. */
+  signals?: readonly AbortSignal[]
+}
+
+/**
+ * Runs `work` with a signal that aborts when the time is up, or with one of `signals`. It settles
+ * when the work does: the work follows its signal, and closes what it opened before it returns.
+ * A promise that knows no signal is awaited through `waitFor`.
+ */
+export async function withDeadline<T>(
+  deadline: Deadline,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = new LinkedAbort(...(deadline.signals ?? []))
+  limit.abortAfter(deadline.clock, deadline.ms, deadline.reason)
+  try {
+    return await work(limit.signal)
+  } finally {
+    limit.release()
+  }
+}
+
+/**
+ * Work that is under way at most once for each key. Whoever asks meanwhile joins it. Its result is
+ * not kept: the next call after the end starts it again.
+ */
+export class SingleFlight<T, Key = void> {
+  readonly #work: (key: Key) => Promise<T>
+  readonly #underWay = new Map<Key, Promise<T>>()
+
+  constructor(work: (key: Key) => Promise<T>) {
+    this.#work = work
+  }
+
+  isUnderWay(key: Key): boolean {
+    return this.#underWay.has(key)
+  }
+
+  /** Joins the work that is under way, or starts it. */
+  join(key: Key): Promise<T> {
+    const found = this.#underWay.get(key)
+    if (found !== undefined) return found
+    const started = this.#work(key).finally(() => this.#underWay.delete(key))
+    this.#underWay.set(key, started)
+    return started
+  }
+}
 
 /** Waits for `promise`, but no longer than until `signal` aborts: then rejects with its reason. */
 export function waitFor<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -27,9 +81,9 @@ export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promi
 }
 
 /**
- * A signal of its own that also aborts with its parents. Linked by hand, and unlinked by
- * `release()`: AbortSignal.any leaks on Node 20 when a parent outlives the child
- * (https://github.com/nodejs/node/issues/54614).
+ * A signal of its own that also aborts with its parents, for work whose end is not the end of one
+ * function. Linked by hand, and unlinked by `release()`: AbortSignal.any leaks on Node 20 when a
+ * parent outlives the child (https://github.com/nodejs/node/issues/54614).
  */
 export class LinkedAbort {
   readonly #controller = new AbortController()

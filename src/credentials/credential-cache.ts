@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from '../core/clock.js'
-import { waitFor } from '../core/deadline.js'
+import { SingleFlight, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { DatabaseCredential } from '../databricks/lakebase/workspace.js'
 
@@ -47,8 +47,9 @@ export class CredentialCache {
   readonly #random: () => number
   #held: Held | undefined
   #staleAt = 0
+  /** By the monotonic clock. */
   #renewAt = 0
-  #pending: Promise<DatabaseCredential> | undefined
+  readonly #refresh = new SingleFlight(() => this.#fetchAndHold())
   #cancelRefresh: () => void = () => {}
   #cancelDrop: () => void = () => {}
   #closed = false
@@ -73,7 +74,9 @@ export class CredentialCache {
 
   async get(signal: AbortSignal): Promise<DatabaseCredential> {
     const state = this.state
-    if (this.#held === undefined || state === 'expired') return waitFor(this.#refresh(), signal)
+    if (this.#held === undefined || state === 'expired') {
+      return waitFor(this.#refresh.join(), signal)
+    }
     if (state === 'stale') this.#refreshBehind()
     return this.#held.credential
   }
@@ -89,13 +92,12 @@ export class CredentialCache {
   ): Promise<DatabaseCredential | undefined> {
     const held = this.#held?.credential
     if (held !== undefined && held !== refused && this.state !== 'expired') return held
-    if (this.#pending === undefined) {
-      // Further away than it was ever set: the clock was set back since.
-      const waitMs = this.#renewAt - this.#clock.now()
-      if (waitMs > 0 && waitMs <= RENEW_MS) return undefined
-      this.#renewAt = this.#clock.now() + RENEW_MS
+    if (!this.#refresh.isUnderWay()) {
+      const now = this.#clock.monotonic()
+      if (now < this.#renewAt) return undefined
+      this.#renewAt = now + RENEW_MS
     }
-    return waitFor(this.#refresh(), signal)
+    return waitFor(this.#refresh.join(), signal)
   }
 
   close(): void {
@@ -105,21 +107,17 @@ export class CredentialCache {
     this.#held = undefined
   }
 
-  #refresh(): Promise<DatabaseCredential> {
-    this.#pending ??= this.#fetch()
-      .then((credential) => this.#hold(credential))
-      .catch((error: unknown) => {
-        this.#observer?.refreshFailed(error, this.state !== 'expired')
-        throw error
-      })
-      .finally(() => {
-        this.#pending = undefined
-      })
-    return this.#pending
+  async #fetchAndHold(): Promise<DatabaseCredential> {
+    try {
+      return this.#hold(await this.#fetch())
+    } catch (error) {
+      this.#observer?.refreshFailed(error, this.state !== 'expired')
+      throw error
+    }
   }
 
   #refreshBehind(): void {
-    this.#refresh().catch(() => {
+    this.#refresh.join().catch(() => {
       // Past expiry the timer stops: the next client asks.
       if (this.#held === undefined || this.state === 'expired') return
       const remainingMs = this.#held.unusableAt - this.#clock.now()

@@ -5,7 +5,7 @@
 
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
-import { LinkedAbort } from '../core/deadline.js'
+import { withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import { isGone, type LookUp } from '../databricks/lakebase/look-up.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
@@ -89,15 +89,15 @@ export class Endpoints {
     signal: AbortSignal,
   ): Promise<LakebaseDatabase> {
     this.#askAgain = false
-    const limit = new LinkedAbort(signal)
-    limit.abortAfter(this.#options.clock, PATIENCE_MS, () => new Error('timeout expired'))
+    const { clock } = this.#options
+    const reason = (): Error => new Error('timeout expired')
     try {
-      return await database.askAgain(limit.signal)
+      return await withDeadline({ clock, ms: PATIENCE_MS, reason, signals: [signal] }, (limit) =>
+        database.askAgain(limit),
+      )
     } catch (error) {
       if (signal.aborted || database.held === undefined || isGone(error)) throw error
       return database.held
-    } finally {
-      limit.release()
     }
   }
 

@@ -1,10 +1,10 @@
 /**
- * Starts a stopped Provisioned instance, once for all who wait, and tells them when it is
- * available; one that somebody else has started is waited for all the same.
+ * Starts a stopped Provisioned instance, once for all clients that wait, and tells them when it is
+ * available. An instance that another program has started is waited for as well.
  */
 
 import type { Clock } from '../core/clock.js'
-import { LinkedAbort, pause, waitFor } from '../core/deadline.js'
+import { pause, SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import type { LookUp } from '../databricks/lakebase/look-up.js'
@@ -24,7 +24,7 @@ const POLL_MS = 2_000
 
 export class Starter {
   readonly #options: StarterOptions
-  #pending: Promise<void> | undefined
+  readonly #starting = new SingleFlight(() => this.#start())
 
   constructor(options: StarterOptions) {
     this.#options = options
@@ -35,41 +35,33 @@ export class Starter {
    * `stopped` when it is in a state that it cannot be started from.
    */
   async start(signal: AbortSignal): Promise<void> {
-    this.#pending ??= this.#startOnce().finally(() => {
-      this.#pending = undefined
-    })
-    await waitFor(this.#pending, signal)
+    await waitFor(this.#starting.join(), signal)
   }
 
-  async #startOnce(): Promise<void> {
+  async #start(): Promise<void> {
     const { database, workspace, timeoutMs, clock, log, closing } = this.#options
-    const limit = new LinkedAbort(closing)
-    const startedAt = clock.now()
-    let last = await database.get(limit.signal)
-    limit.abortAfter(clock, timeoutMs, () => notInTime(last, timeoutMs))
-    try {
+    const startedAt = clock.monotonic()
+    let last = await database.get(closing)
+    const { name: target } = last
+    const reason = (): ProxyError => notInTime(last, timeoutMs)
+    await withDeadline({ clock, ms: timeoutMs, reason, signals: [closing] }, async (signal) => {
       checkStartable(last)
       if (last.state === 'stopped') {
-        log.info({ target: last.name }, 'starting database instance')
-        await workspace.startDatabase(last, limit.signal)
+        log.info({ target }, 'starting database instance')
+        await workspace.startDatabase(last, signal)
       }
       for (;;) {
-        last = await database.askAgain(limit.signal)
+        last = await database.askAgain(signal)
         checkStartable(last)
-        const seconds = Math.round((clock.now() - startedAt) / 1000)
+        const seconds = Math.round((clock.monotonic() - startedAt) / 1000)
         if (last.state === 'available' || last.state === 'idle') {
-          log.info({ target: last.name, seconds }, 'database instance is available')
+          log.info({ target, seconds }, 'database instance is available')
           return
         }
-        log.info(
-          { target: last.name, state: last.apiState, seconds },
-          'waiting for database instance',
-        )
-        await pause(clock, POLL_MS, limit.signal)
+        log.info({ target, state: last.apiState, seconds }, 'waiting for database instance')
+        await pause(clock, POLL_MS, signal)
       }
-    } finally {
-      limit.release()
-    }
+    })
   }
 }
 

@@ -66,6 +66,10 @@ export class SettableClock implements Clock {
     return systemClock.now() + this.aheadMs
   }
 
+  monotonic(): number {
+    return systemClock.monotonic()
+  }
+
   after(delayMs: number, fn: () => void): () => void {
     return systemClock.after(delayMs, fn)
   }

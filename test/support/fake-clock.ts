@@ -2,15 +2,21 @@ import type { Clock } from '../../src/core/clock.js'
 
 /** A clock that stands still until told to move, and runs what fell due on the way. */
 export class FakeClock implements Clock {
-  #now = 0
+  #elapsed = 0
+  /** Wall time minus elapsed time: only `set` and `sleep` change it. */
+  #wallAhead = 0
   #timers: { dueAt: number; fn: () => void }[] = []
 
   now(): number {
-    return this.#now
+    return this.#elapsed + this.#wallAhead
+  }
+
+  monotonic(): number {
+    return this.#elapsed
   }
 
   after(delayMs: number, fn: () => void): () => void {
-    const timer = { dueAt: this.#now + delayMs, fn }
+    const timer = { dueAt: this.#elapsed + delayMs, fn }
     this.#timers.push(timer)
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer)
@@ -23,29 +29,27 @@ export class FakeClock implements Clock {
   }
 
   async advance(ms: number): Promise<void> {
-    const until = this.#now + ms
+    const until = this.#elapsed + ms
     for (;;) {
       const due = this.#timers.filter((t) => t.dueAt <= until).sort((a, b) => a.dueAt - b.dueAt)[0]
       if (due === undefined) break
       this.#timers = this.#timers.filter((other) => other !== due)
-      this.#now = Math.max(this.#now, due.dueAt)
+      this.#elapsed = Math.max(this.#elapsed, due.dueAt)
       due.fn()
       await settle()
     }
-    this.#now = until
+    this.#elapsed = until
     await settle()
   }
 
-  /** Somebody sets the wall clock: it jumps by so much, and timers do not care. */
+  /** A user sets the wall clock: it jumps by so much. Timers and durations do not notice. */
   set(byMs: number): void {
-    this.#now += byMs
-    for (const timer of this.#timers) timer.dueAt += byMs
+    this.#wallAhead += byMs
   }
 
-  /** The machine sleeps: the wall clock goes on, and no timer runs, then or in between. */
+  /** The machine sleeps: the wall clock goes on. Timers and the monotonic clock stand still, as on Linux. */
   sleep(ms: number): void {
-    this.#now += ms
-    for (const timer of this.#timers) timer.dueAt += ms
+    this.#wallAhead += ms
   }
 }
 

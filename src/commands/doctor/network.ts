@@ -4,7 +4,7 @@ import net from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { TargetSettings } from '../../config/resolve/settings.js'
 import { systemClock } from '../../core/clock.js'
-import { LinkedAbort, waitFor } from '../../core/deadline.js'
+import { type Deadline, waitFor, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import type { LoginCredential } from '../../credentials/credentials.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
@@ -37,12 +37,12 @@ export async function resolveAddresses(
   }
   const resolver = new Resolver({ servers, clock: systemClock })
   const found = await report.step('DNS', async () => {
-    const limit = new LinkedAbort(signal)
-    limit.abortAfter(systemClock, DNS_LIMIT_MS, () => new Error('timeout expired'))
-    const [system, direct] = await Promise.allSettled([
-      waitFor(resolver.bySystem(host), limit.signal),
-      waitFor(resolver.byServers(host), limit.signal),
-    ]).finally(() => limit.release())
+    const [system, direct] = await withDeadline(within(DNS_LIMIT_MS, signal), (limit) =>
+      Promise.allSettled([
+        waitFor(resolver.bySystem(host), limit),
+        waitFor(resolver.byServers(host), limit),
+      ]),
+    )
     const said = (answer: typeof system): string =>
       answer.status === 'fulfilled'
         ? answer.value.addresses.join(', ')
@@ -139,9 +139,9 @@ async function checkLogin(
   if (ready === undefined) return report.skip('query', 'not logged in')
   await report.step('query', async () => {
     const version = await askServer(socket, 'select version()', signal)
-    const startedAt = systemClock.now()
+    const startedAt = systemClock.monotonic()
     for (let trip = 0; trip < ROUND_TRIPS; trip++) await askServer(socket, 'select 1', signal)
-    const ms = Math.round((systemClock.now() - startedAt) / ROUND_TRIPS)
+    const ms = Math.round((systemClock.monotonic() - startedAt) / ROUND_TRIPS)
     return { value: true, text: `${version?.split(' on ')[0]}, round trip ${ms} ms` }
   })
 }
@@ -181,19 +181,25 @@ async function connectOnce(
   address: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const limit = new LinkedAbort(signal)
-  limit.abortAfter(systemClock, TCP_LIMIT_MS, () => new Error('timeout expired'))
   const socket = net.connect({ host: address, port: endpoint.port })
+  const connected = new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve).once('error', reject)
+  })
   try {
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve).once('error', reject)
-      limit.signal.addEventListener('abort', () => reject(limit.signal.reason))
-    })
+    await withDeadline(within(TCP_LIMIT_MS, signal), (limit) => waitFor(connected, limit))
   } catch (error) {
     throw dialError(endpoint, address, error)
   } finally {
-    limit.release()
     socket.destroy()
+  }
+}
+
+function within(ms: number, signal: AbortSignal): Deadline {
+  return {
+    clock: systemClock,
+    ms,
+    reason: () => new Error('timeout expired'),
+    signals: [signal],
   }
 }
 

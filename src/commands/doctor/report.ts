@@ -32,17 +32,23 @@ export class DoctorReport {
 
   /** The step's value, or undefined when it failed: then the steps that need it are skipped. */
   async step<T>(step: string, look: () => Promise<Finding<T>>): Promise<T | undefined> {
-    const startedAt = systemClock.now()
+    const startedAt = systemClock.monotonic()
     try {
       const { value, text, outcome = 'ok', fix } = await look()
-      this.#add({ step, outcome, text, fix, ms: systemClock.now() - startedAt })
+      this.#add({ step, outcome, text, fix, ms: Math.round(systemClock.monotonic() - startedAt) })
       return value
     } catch (error) {
       const known = error instanceof ProxyError
       const detail = known && error.detail !== undefined ? ` (${error.detail})` : ''
       const text = known ? `${error.message}${detail}` : `internal error: ${String(error)}`
       const fix = known ? error.hint : 'This is a bug: please report it.'
-      this.#add({ step, outcome: 'failed', text, fix, ms: systemClock.now() - startedAt })
+      this.#add({
+        step,
+        outcome: 'failed',
+        text,
+        fix,
+        ms: Math.round(systemClock.monotonic() - startedAt),
+      })
       return undefined
     }
   }

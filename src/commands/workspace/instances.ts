@@ -115,19 +115,19 @@ interface Progress {
 }
 
 async function untilState({ database, use, reached, clock, stderr }: Progress): Promise<void> {
-  const startedAt = clock.now()
+  const startedAt = clock.monotonic()
   const target = targetOf(database)
   let shown = ''
   for (;;) {
     const now = await use.workspace.findDatabase(target, use.signal)
-    const seconds = Math.round((clock.now() - startedAt) / 1000)
+    const seconds = Math.round((clock.monotonic() - startedAt) / 1000)
     const done = reached(now)
     if (stderr.isTTY)
       stderr.write(`\r\x1b[K${now.name}: ${now.apiState}, ${seconds} s${done ? '\n' : ''}`)
     else if (now.apiState !== shown) stderr.write(`${now.name}: ${now.apiState}, ${seconds} s\n`)
     shown = now.apiState
     if (done) return
-    if (clock.now() - startedAt > START_LIMIT_MS) {
+    if (clock.monotonic() - startedAt > START_LIMIT_MS) {
       throw new ProxyError('starting', `${now.name} is still ${now.apiState} after ${seconds} s`, {
         hint: `It goes on without us; look again with: lakebase-proxy instances show ${now.name}`,
       })

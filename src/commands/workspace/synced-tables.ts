@@ -51,12 +51,12 @@ export async function createTable(invocation: Invocation): Promise<number> {
       )
       return 0
     }
-    const startedAt = systemClock.now()
+    const startedAt = systemClock.monotonic()
     const online = await waitForSyncedTable(client, created, {
       clock: systemClock,
       signal,
       onState({ apiState, message }) {
-        const seconds = Math.round((systemClock.now() - startedAt) / 1000)
+        const seconds = Math.round((systemClock.monotonic() - startedAt) / 1000)
         const more = message === undefined ? '' : `, ${message}`
         surroundings.stderr.write(`${request.name}: ${apiState}, ${seconds} s${more}\n`)
       },
