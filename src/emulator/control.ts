@@ -8,7 +8,8 @@ import type { ApiFault, ApiFaults } from './api-faults.js'
 import type { ApiBehaviour, ApiName } from './api-route.js'
 import { endpoints } from './destinations.js'
 import type { DnsRecord, DnsServer } from './dns.js'
-import type { CertificateKind, Front, FrontConnection } from './front.js'
+import type { CertificateKind, Front } from './front.js'
+import type { FrontConnection } from './front-connection.js'
 import type { FrontFault, FrontFaults } from './front-faults.js'
 import {
   type Branch,

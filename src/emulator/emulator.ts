@@ -59,7 +59,7 @@ export interface Emulator {
   close(): Promise<void>
 }
 
-export const defaultNativeRoles: readonly NativeRole[] = [
+const defaultNativeRoles: readonly NativeRole[] = [
   { name: 'app', password: 'app-password', method: 'scram-sha-256' },
   { name: 'legacy', password: 'legacy-password', method: 'password' },
 ]

@@ -1,10 +1,11 @@
 /**
- * Ways in which the front door can be told to misbehave, so that what stands before it can be
- * proved: at a phase it resets, closes, hangs or refuses; or it breaks a rule of the protocol.
+ * Ways in which the front door can be told to misbehave, so that its clients can be tested: at a
+ * phase it resets, closes, hangs or refuses; or it breaks a rule of the protocol.
  */
 
 import type { Socket } from 'node:net'
 
+import { untilEnd } from './byte-stream.js'
 import { type Refusal, Refused } from './front-messages.js'
 
 /**
@@ -27,7 +28,7 @@ export type FrontFault =
 export class FrontFaults {
   readonly #pending: { fault: FrontFault; left: number }[] = []
 
-  /** The next `times` connections to get to its phase meet it. */
+  /** It happens to the next `times` connections that reach its phase. */
   add(fault: FrontFault, times: number): void {
     this.#pending.push({ fault, left: times })
   }
@@ -44,7 +45,7 @@ export class FrontFaults {
 }
 
 /** Behaves as told at this phase, and returns a fault that the caller itself must act out. */
-export async function meet(
+export async function actOutFault(
   phase: FrontPhase,
   socket: Socket,
   { faults }: { readonly faults: FrontFaults },
@@ -55,19 +56,6 @@ export async function meet(
   if ('say' in fault) socket.write(fault.say)
   else if (!('how' in fault)) return fault
   if ('how' in fault && fault.how === 'reset') socket.resetAndDestroy()
-  if ('say' in fault || fault.how === 'hang') await untilGone(socket)
+  if ('say' in fault || fault.how === 'hang') await untilEnd(socket)
   throw new Error('told to misbehave')
-}
-
-/** Until the client hangs up, by whatever way, or until `signal`; what it says is thrown away. */
-export function untilGone(socket: Socket, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const aborted = (): void => reject(signal?.reason)
-    signal?.addEventListener('abort', aborted)
-    const gone = (): void => {
-      signal?.removeEventListener('abort', aborted)
-      resolve()
-    }
-    socket.once('end', gone).once('close', gone).resume()
-  })
 }

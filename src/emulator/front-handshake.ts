@@ -8,9 +8,9 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
-import { readExactly } from '../wire/byte-reader.js'
-import type { FrontConnection, FrontContext } from './front.js'
-import { meet, untilGone } from './front-faults.js'
+import { takeBytes, untilEnd } from './byte-stream.js'
+import type { FrontConnection, FrontContext } from './front-connection.js'
+import { actOutFault } from './front-faults.js'
 import { Refused, refusals } from './front-messages.js'
 
 const SSL_REQUEST = 80877103
@@ -30,14 +30,14 @@ export async function readSslRequest(
   context: FrontContext,
   signal: AbortSignal,
 ): Promise<'ssl' | 'cancelled'> {
-  const length = (await readExactly(socket, 4, signal)).readInt32BE(0)
+  const length = (await takeBytes(socket, 4, signal)).readInt32BE(0)
   if (length < 8) throw new Refused(refusals.startupLength)
   // A ClientHello reads as a huge length, and is waited for: why direct TLS hangs here.
   if (length > MAX_STARTUP_BYTES) {
-    await untilGone(socket, signal)
+    await untilEnd(socket, signal)
     throw new Error('client left')
   }
-  const body = await readExactly(socket, length - 4, signal)
+  const body = await takeBytes(socket, length - 4, signal)
   const code = body.readInt32BE(0)
   if (code === CANCEL_REQUEST && length === 16) {
     await forwardCancel(body, connection, context)
@@ -45,11 +45,11 @@ export async function readSslRequest(
   }
   if (code !== SSL_REQUEST || length !== 8) throw new Refused(refusals.notSsl(code))
   if (socket.readableLength > 0) throw new Refused(refusals.unencryptedData)
-  const fault = await meet('ssl-request', socket, context)
+  const fault = await actOutFault('ssl-request', socket, context)
   const answer = fault !== undefined && 'answer' in fault ? fault.answer : 'S'
   if (answer === 'E') throw new Refused(refusals.insecure)
   socket.write(answer === 'extra-bytes' ? 'Sstuffed bytes' : answer)
-  await meet('tls', socket, context)
+  await actOutFault('tls', socket, context)
   return 'ssl'
 }
 
@@ -94,10 +94,10 @@ export async function readStartup(
   const name = (client as TLSSocket & { servername?: string | false }).servername
   if (typeof name !== 'string') throw new Refused(refusals.noSni)
   connection.host = name
-  const head = await readExactly(client, 4, signal)
+  const head = await takeBytes(client, 4, signal)
   const length = head.readInt32BE(0)
   if (length < 8 || length >= MAX_STARTUP_BYTES) throw new Refused(refusals.startupLength)
-  const body = await readExactly(client, length - 4, signal)
+  const body = await takeBytes(client, length - 4, signal)
   const version = body.readInt32BE(0)
   if (version === CANCEL_REQUEST && length === 16) {
     await forwardCancel(body, connection, context)

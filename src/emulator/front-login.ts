@@ -8,10 +8,10 @@ import type { Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import type { TLSSocket } from 'node:tls'
 
-import { readExactly } from '../wire/byte-reader.js'
+import { takeBytes } from './byte-stream.js'
 import type { Destination } from './destinations.js'
-import type { FrontConnection, FrontContext } from './front.js'
-import { meet } from './front-faults.js'
+import type { FrontConnection, FrontContext } from './front-connection.js'
+import { actOutFault } from './front-faults.js'
 import type { Startup } from './front-handshake.js'
 import {
   authenticationRequest,
@@ -36,7 +36,7 @@ export async function logIn(
 ): Promise<void> {
   const destination = context.destinations.get(connection.host!)
   await authorizeExternally(destination, context)
-  const fault = await meet('startup', client, context)
+  const fault = await actOutFault('startup', client, context)
   const role = Buffer.from(startup.parameters.get('user') ?? '', 'latin1').toString('utf8')
   if (role === '') throw new Refused(refusals.noUser)
   const native = context.nativeRoles.has(role)
@@ -44,7 +44,7 @@ export async function logIn(
     const ask = fault !== undefined && 'ask' in fault ? fault.ask : undefined
     client.write(authenticationRequest(ask === 'sasl' ? 10 : ask === 'md5' ? 5 : 3))
     const password = await readPassword(client, context)
-    await meet('password', client, context)
+    await actOutFault('password', client, context)
     connection.tokenNumber = checkToken(password, role, destination!, context)
   }
   const server = context.postgres.connect()
@@ -54,7 +54,7 @@ export async function logIn(
     server.write(startup.packet)
     const greeting = native ? [] : await readGreeting(server, role, destination!, context)
     if (greeting[0] !== undefined) client.write(greeting[0])
-    await meet('greeting', client, context)
+    await actOutFault('greeting', client, context)
     if (greeting[1] !== undefined) client.write(greeting[1])
     connection.phase = 'relay'
     if (greeting[1]?.[0] !== ERROR_RESPONSE) context.onLogin(connection)
@@ -92,12 +92,12 @@ async function readPassword(client: TLSSocket, context: FrontContext): Promise<s
   const patience = new AbortController()
   const cancel = context.clock.after(60_000, () => patience.abort(new Error('no password')))
   try {
-    const head = await readExactly(client, 5, patience.signal)
+    const head = await takeBytes(client, 5, patience.signal)
     const length = head.readInt32BE(1)
     if (head[0] !== PASSWORD_MESSAGE || length < 4 || length > MAX_PASSWORD_BYTES) {
       throw new Refused(refusals.noPassword)
     }
-    const body = await readExactly(client, length - 4, patience.signal)
+    const body = await takeBytes(client, length - 4, patience.signal)
     // One zero byte, and that at the end.
     if (body.indexOf(0) !== body.length - 1) throw new Refused(refusals.noPassword)
     return body.toString('utf8', 0, body.length - 1)
@@ -147,9 +147,9 @@ async function readGreeting(
 }
 
 async function readMessage(server: Socket): Promise<Buffer> {
-  const never = new AbortController().signal // the client's end closes this socket, and ends the wait
-  const head = await readExactly(server, 5, never)
-  return Buffer.concat([head, await readExactly(server, head.readInt32BE(1) - 4, never)])
+  // Needs no signal: the client's end closes this socket, and so ends the wait.
+  const head = await takeBytes(server, 5)
+  return Buffer.concat([head, await takeBytes(server, head.readInt32BE(1) - 4)])
 }
 
 async function relay(client: TLSSocket, server: Socket): Promise<void> {

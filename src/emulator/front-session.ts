@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
-import type { FrontConnection, FrontContext } from './front.js'
-import { meet } from './front-faults.js'
+import type { FrontConnection, FrontContext } from './front-connection.js'
+import { actOutFault } from './front-faults.js'
 import { readSslRequest, readStartup, startTls } from './front-handshake.js'
 import { logIn } from './front-login.js'
 import { errorResponse, Refused, refusals } from './front-messages.js'
@@ -26,7 +26,7 @@ export async function serveConnection(
   )
   let client: Socket = socket
   try {
-    await meet('accept', socket, context)
+    await actOutFault('accept', socket, context)
     if ((await readSslRequest(socket, connection, context, timeout.signal)) === 'cancelled') return
     client = await startTls(socket, context, timeout.signal)
     const startup = await readStartup(client as TLSSocket, connection, context, timeout.signal)

@@ -8,45 +8,18 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 
-import type { Clock } from '../core/clock.js'
 import type { CertificateAuthority } from './certificates.js'
-import type { Destination } from './destinations.js'
-import type { FrontFaults } from './front-faults.js'
+import type { FrontConnection, FrontContext, TlsContexts } from './front-connection.js'
 import { serveConnection } from './front-session.js'
-import type { Postgres } from './postgres.js'
-import type { TokenOffice } from './tokens.js'
-
-/** One connection, as far as it has come. */
-export interface FrontConnection {
-  /** 1, 2, 3, … in the order of arrival. */
-  readonly id: number
-  /** The port it came from. */
-  readonly remotePort: number | undefined
-  phase: 'handshake' | 'login' | 'relay' | 'cancel'
-  host: string | undefined
-  /** As in the StartupMessage. */
-  parameters: ReadonlyMap<string, string>
-  /** Number of the database credential it logged in with. */
-  tokenNumber: number | undefined
-}
 
 /** Which certificate is shown: the right one, or one that must not be accepted. */
 export type CertificateKind = 'right' | 'wrong-name' | 'expired' | 'untrusted'
 
-export interface FrontOptions {
+export interface FrontOptions extends Omit<FrontContext, 'tls' | 'onLogin' | 'onCancel'> {
   authority: CertificateAuthority
-  /** Clients know nothing of it. */
+  /** Clients do not trust it. */
   untrustedAuthority: () => Promise<CertificateAuthority>
-  destinations: ReadonlyMap<string, Destination>
-  nativeRoles: ReadonlySet<string>
-  postgres: Pick<Postgres, 'connect' | 'identityPassword'>
-  tokens: Pick<TokenOffice, 'judge'>
-  faults: FrontFaults
-  clock: Clock
   port: number
-  handshakeTimeoutMs: number
-  /** How long an idle endpoint takes to wake. */
-  wakeMs: number
 }
 
 export interface Front {
@@ -63,19 +36,6 @@ export interface Front {
   /** Resets every connection that is open now. */
   resetConnections(): void
   close(): Promise<void>
-}
-
-/** What one connection needs of the front door. */
-export interface FrontContext extends Omit<FrontOptions, 'authority' | 'untrustedAuthority'> {
-  /** For a new TLS handshake: the certificate for a name, and the one for none. */
-  readonly tls: TlsContexts
-  onLogin(connection: FrontConnection): void
-  onCancel(): void
-}
-
-export interface TlsContexts {
-  readonly byDefault: SecureContext
-  forName(name: string): Promise<SecureContext>
 }
 
 const MAX_RECORDED_LOGINS = 100_000
@@ -139,8 +99,8 @@ export async function startFront(options: FrontOptions): Promise<Front> {
 }
 
 /**
- * All made anew for a kind, the default too: session tickets are sealed with the default's keys, and
- * a resumed session would not show the new certificate.
+ * Makes every certificate again for a kind, the default too: session tickets are sealed with the
+ * default's keys, and a resumed session would not show the new certificate.
  */
 async function tlsContexts(options: FrontOptions, kind: CertificateKind): Promise<TlsContexts> {
   const authority = kind === 'untrusted' ? await options.untrustedAuthority() : options.authority
@@ -154,7 +114,7 @@ async function tlsContexts(options: FrontOptions, kind: CertificateKind): Promis
   return {
     byDefault: await make('no-name.database.cloud.databricks.com'),
     forName(name) {
-      // Only names that are ours get one of their own, or a stranger could fill the memory.
+      // Only our own names get a certificate each, so that a client cannot fill the memory.
       const key = options.destinations.has(name) ? name : ''
       const context = made.get(key) ?? make(key || 'no-such-host.database.cloud.databricks.com')
       made.set(key, context)

@@ -1,14 +1,12 @@
 /**
- * A PostgreSQL client in one function: connects, asks, and leaves. For the emulator's own errands
- * and for `demo --once`, so that neither needs a driver; never on the path of anybody's bytes.
+ * A PostgreSQL client in one function: connects, asks, and leaves. The emulator and `demo --once`
+ * ask with it, so that neither needs a driver. No client's bytes pass through it.
  */
 
 import type { Socket } from 'node:net'
 
 import { parse, serialize } from 'pg-protocol'
 import type { BackendMessage, DatabaseError, DataRowMessage } from 'pg-protocol/dist/messages.js'
-
-import { startupMessage } from '../wire/frontend.js'
 
 export interface SimpleQueryOptions {
   /** Connected or connecting; this function closes it. */
@@ -32,7 +30,7 @@ export function simpleQuery(options: SimpleQueryOptions): Promise<(string | null
     socket.setTimeout(options.timeoutMs ?? 30_000, () => socket.destroy(new Error('timed out')))
     socket.once('error', reject)
     socket.once('close', () => reject(new Error('server closed the connection')))
-    socket.write(startupMessage(new Map(Object.entries({ user, database }))))
+    socket.write(serialize.startup({ user, database }))
     parse(socket, receive).catch(reject)
 
     function receive(message: BackendMessage): void {

@@ -32,7 +32,7 @@ export interface SourceTable {
   readonly outcome: 'online' | 'failed' | 'offline'
 }
 
-export const sourceTables: readonly SourceTable[] = [
+const sourceTables: readonly SourceTable[] = [
   source('main.sales.orders', { changeDataFeed: true }),
   source('main.sales.customers', { changeDataFeed: false }),
   source('main.sales.broken', { changeDataFeed: true, outcome: 'failed' }),

@@ -7,7 +7,7 @@ import { type ApiContext, ApiError, type ApiReply, type ApiRoute } from './api-r
 import type { Identity } from './inventory.js'
 
 /** The bearer that a GitHub Actions job would hold to ask for its ID token. */
-export const GITHUB_REQUEST_TOKEN = 'github-actions-request-token'
+const GITHUB_REQUEST_TOKEN = 'github-actions-request-token'
 
 export function oidcRoutes(context: ApiContext): ApiRoute[] {
   return [
@@ -81,7 +81,7 @@ const JWT = 'urn:ietf:params:oauth:token-type:jwt'
 const ID_TOKEN_SUBJECT = 'repo:example/app:ref:refs/heads/main'
 
 /** As a federated issuer would make it: what env-oidc, file-oidc and github-oidc hand in. */
-export function idToken(audience: string): string {
+function idToken(audience: string): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const claims = { iss: 'https://token.example.com', sub: ID_TOKEN_SUBJECT, aud: audience }
   return `${part({ alg: 'none', typ: 'JWT' })}.${part(claims)}.c2lnbmF0dXJl`

@@ -26,7 +26,7 @@ export async function showStatus(invocation: Invocation): Promise<number> {
 }
 
 /** Whole lines but for the last line's end. */
-export function statusText(status: Status, url: string): string {
+function statusText(status: Status, url: string): string {
   const { version, now, startedAt, targets } = status
   const lines = [
     `lakebase-proxy ${version}, ${stateWord(status)}, up for ${inWords(now - startedAt)}`,

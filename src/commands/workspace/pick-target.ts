@@ -67,7 +67,7 @@ function menu(host: string, databases: readonly LakebaseDatabase[]): string {
 }
 
 /** By number, by name, or by the only name that begins so. */
-export function pickFrom(
+function pickFrom(
   databases: readonly LakebaseDatabase[],
   answer: string,
 ): LakebaseDatabase | undefined {

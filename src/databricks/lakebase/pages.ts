@@ -18,10 +18,7 @@ const PAGE_SIZE = 100
 const MAX_PAGES = 1000
 
 /** Every item; a page is asked for only when the caller gets there. */
-export async function* listPages<T>(
-  client: WorkspaceClient,
-  request: ListRequest<T>,
-): AsyncGenerator<T> {
+async function* listPages<T>(client: WorkspaceClient, request: ListRequest<T>): AsyncGenerator<T> {
   // A field that is empty is left out of the reply.
   const schema = z.record(z.string(), z.unknown())
   const items = z.array(request.item)

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { ProxyError } from '../../core/errors.js'
 import { ApiError, apiPath, type WorkspaceClient } from './client.js'
 
-export const SYNC_POLICIES = ['snapshot', 'triggered', 'continuous'] as const
+const SYNC_POLICIES = ['snapshot', 'triggered', 'continuous'] as const
 export type SyncPolicy = (typeof SYNC_POLICIES)[number]
 
 export interface SyncedTableRequest {
