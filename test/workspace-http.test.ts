@@ -323,7 +323,7 @@ test('NODE_EXTRA_CA_CERTS and HTTPS_PROXY lead to a verified workspace behind bo
 })
 
 test('HTTPS_PROXY is used, by either spelling, and sees no token', async (t) => {
-  for (const variable of ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY']) {
+  for (const variable of ['HTTPS_PROXY', 'https_proxy']) {
     const proxy = await tunnelProxy(t)
     const env = { DATABRICKS_TOKEN: 'sesame', [variable]: proxy.url }
     await assert.rejects(untilGivenUp(t, 'https://dbc-1.example.invalid', env), {
@@ -351,7 +351,7 @@ test('an HTTPS_PROXY that is no address is refused, and its password not repeate
       connectTo(t, 'unused', { env: { ...env, HTTPS_PROXY } }),
       (error: Error & { kind?: string }) => {
         assert.equal(error.kind, 'config')
-        assert.match(error.message, /^HTTPS_PROXY or HTTP_PROXY is not the address of a proxy$/)
+        assert.match(error.message, /^HTTPS_PROXY is not the address of a proxy$/)
         assert.equal(error.cause, undefined)
         return true
       },
@@ -359,11 +359,109 @@ test('an HTTPS_PROXY that is no address is refused, and its password not repeate
   }
 })
 
+const NO_TUNNEL: readonly [what: string, act: (socket: net.Socket) => void, message: RegExp][] = [
+  [
+    'closes a CONNECT unanswered',
+    (socket) => socket.end(),
+    /did not open a connection: other side/,
+  ],
+  ['resets a CONNECT', (socket) => socket.resetAndDestroy(), /did not open a connection: .*RESET/],
+  ['answers no HTTP', (socket) => socket.end('SSH-2.0-x\r\n'), /did not open a connection: /],
+  ['refuses', (socket) => socket.end('HTTP/1.1 403 No\r\n\r\n'), /refused.*HTTP status 403/],
+  ['is overloaded', (socket) => socket.end('HTTP/1.1 503 No\r\n\r\n'), /refused.*status 503/],
+  [
+    'wants a password',
+    (socket) => socket.end('HTTP/1.1 407 Who\r\n\r\n'),
+    /asks for a user name and password/,
+  ],
+  ['closes after 200', (socket) => socket.end('HTTP/1.1 200 OK\r\n\r\n'), /could not reach dbc-1/],
+  [
+    'resets after 200',
+    (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n', () => socket.resetAndDestroy())
+    },
+    /could not reach dbc-1/,
+  ],
+]
+
+for (const [what, act, message] of NO_TUNNEL) {
+  test(`a proxy that ${what} gets one connection a try, and the error says so`, async (t) => {
+    const proxy = await rawProxy(t, act)
+    const env = { DATABRICKS_TOKEN: 'x', HTTPS_PROXY: proxy.url }
+    await assert.rejects(untilGivenUp(t, 'https://dbc-1.example.invalid', env), {
+      kind: 'credential',
+      message,
+    })
+    // Dialling again without a pause would happen in the next turns of the event loop.
+    for (let turn = 0; turn < 50; turn += 1) await settle()
+    assert.ok(proxy.connections.length <= 2, `${proxy.connections.length} connections`)
+  })
+}
+
+test('a proxy that does not answer a CONNECT is left when its time is over', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await rawProxy(t, () => {})
+  const workspace = await connectTo(t, 'unused', {
+    clock,
+    budgetMs: 1_500,
+    attemptMs: 1_000,
+    env: {
+      DATABRICKS_HOST: 'https://dbc-1.example.invalid',
+      DATABRICKS_TOKEN: 'x',
+      HTTPS_PROXY: proxy.url,
+    },
+  })
+  const asking = workspace.identity(patience)
+  asking.catch(() => {})
+  for (const connections of [1, 2]) {
+    while (proxy.asked < connections) await settle()
+    await clock.advance(900)
+  }
+  await assert.rejects(asking, { message: /the proxy .* did not open a connection: no answer/ })
+  while (proxy.connections.some((socket) => !socket.destroyed)) await settle()
+  assert.equal(proxy.connections.length, 2)
+})
+
+test('a workspace that closes TLS at once gets one connection a try', async (t) => {
+  const server = await rawProxy(t, (socket) => socket.destroy())
+  await assert.rejects(untilGivenUp(t, server.url.replace('http:', 'https:')), {
+    kind: 'credential',
+    message: /could not reach 127\.0\.0\.1/,
+  })
+  for (let turn = 0; turn < 50; turn += 1) await settle()
+  assert.ok(server.connections.length <= 2, `${server.connections.length} connections`)
+})
+
+test('a SOCKS proxy is refused by name, unless NO_PROXY exempts the workspace', async (t) => {
+  for (const scheme of ['socks', 'socks5', 'socks5h', 'socks4']) {
+    const HTTPS_PROXY = `${scheme}://me:sesame@127.0.0.1:1`
+    const env = { DATABRICKS_TOKEN: 'x', HTTPS_PROXY }
+    await assert.rejects(untilGivenUp(t, 'https://dbc-1.example.invalid', env), {
+      kind: 'config',
+      message: 'HTTPS_PROXY names a SOCKS proxy, which is not supported',
+      hint: /NO_PROXY/,
+    })
+    const past = { ...env, NO_PROXY: 'dbc-1.example.invalid' }
+    await assert.rejects(untilGivenUp(t, 'https://dbc-1.example.invalid', past), {
+      message: /could not find the host|could not reach/,
+    })
+  }
+})
+
+test('HTTP_PROXY and ALL_PROXY are not for HTTPS, as in the Databricks CLI', async (t) => {
+  const proxy = await tunnelProxy(t)
+  const env = { DATABRICKS_TOKEN: 'x', HTTP_PROXY: proxy.url, ALL_PROXY: 'socks5://127.0.0.1:1' }
+  await assert.rejects(untilGivenUp(t, 'https://dbc-1.example.invalid', env), {
+    kind: 'credential',
+  })
+  assert.equal(proxy.seen.length, 0)
+})
+
 test('NO_PROXY and hosts on this machine go past the proxy', async (t) => {
   const proxy = await tunnelProxy(t)
   const server = await ScriptedWorkspace.start(t, () => ME)
   const local = await connectTo(t, server.host, {
-    env: { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'x', HTTP_PROXY: proxy.url },
+    env: { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'x', HTTPS_PROXY: proxy.url },
   })
   assert.equal(await local.identity(patience), 'ada@example.com')
   const env = { DATABRICKS_TOKEN: 'x', HTTPS_PROXY: proxy.url, NO_PROXY: '.example.invalid' }
@@ -428,6 +526,30 @@ async function tunnelProxy(
     t.after(() => onward.destroy())
   })
   return { url: `http://127.0.0.1:${await listen(t, server)}`, seen }
+}
+
+/** A proxy that is sent a whole request, then does `act`. */
+async function rawProxy(
+  t: TestContext,
+  act: (socket: net.Socket) => void,
+): Promise<{ url: string; connections: net.Socket[]; asked: number }> {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const seen = { url: `http://127.0.0.1:${port}`, connections: [] as net.Socket[], asked: 0 }
+  server.on('connection', (socket) => {
+    seen.connections.push(socket)
+    socket.on('error', () => {})
+    socket.once('data', () => {
+      seen.asked += 1
+      act(socket)
+    })
+  })
+  t.after(() => {
+    for (const socket of seen.connections) socket.destroy()
+    server.close()
+  })
+  return seen
 }
 
 async function tlsServer(

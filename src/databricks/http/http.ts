@@ -8,11 +8,12 @@
 import { TLSSocket } from 'node:tls'
 
 import pRetry from 'p-retry'
-import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent, fetch } from 'undici'
+import { Agent, buildConnector, type Dispatcher, fetch } from 'undici'
 import type { Clock } from '../../core/clock.js'
 import { LinkedAbort, pause } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
+import { httpsProxyAgent } from './https-proxy.js'
 import { describeNetworkError } from './network-error.js'
 import { isLoopback } from './workspace-host.js'
 
@@ -35,7 +36,7 @@ export interface HttpReply {
 }
 
 export interface HttpOptions {
-  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read from it. */
+  /** HTTPS_PROXY and NO_PROXY are read from it. */
   readonly env: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
   readonly log: Log
@@ -78,7 +79,16 @@ export class Http {
     this.#options = options
     const { dispatcher, env } = options
     this.#direct = dispatcher ?? new Agent({ connect: this.#rememberingConnector() })
-    this.#proxied = dispatcher ?? proxyAgent(env, this.#rememberingConnector())
+    this.#proxied =
+      dispatcher ??
+      httpsProxyAgent({
+        env,
+        clock: options.clock,
+        connect: this.#rememberingConnector(),
+        // Less than one try, so that its end names the proxy.
+        tunnelMs: 0.9 * (options.attemptMs ?? ATTEMPT_MS),
+        closing: this.#closing.signal,
+      })
   }
 
   /** Any status is a reply; errors are ProxyErrors of kind `credential` or `config`, or the signal's reason. */
@@ -239,28 +249,6 @@ function refuseUnsendable({ headers = {}, url }: HttpRequest): void {
 }
 
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
-
-/** Errors: kind `config`; the address may hold a password, and is not repeated. */
-function proxyAgent(env: HttpOptions['env'], connect: buildConnector.connector): EnvHttpProxyAgent {
-  try {
-    return new EnvHttpProxyAgent({
-      connect,
-      // Empty rather than undefined: undici would then read process.env.
-      httpProxy: withScheme(env.http_proxy || env.HTTP_PROXY || ''),
-      httpsProxy: withScheme(env.https_proxy || env.HTTPS_PROXY || ''),
-      noProxy: env.no_proxy || env.NO_PROXY || '',
-    })
-  } catch {
-    throw new ProxyError('config', 'HTTPS_PROXY or HTTP_PROXY is not the address of a proxy', {
-      hint: 'Write it as http://user:password@host:port; a % in a password is %25, an @ is %40.',
-    })
-  }
-}
-
-/** A bare `host:port` is spoken to over HTTP, as curl and the Databricks CLI do. */
-function withScheme(proxy: string): string {
-  return proxy === '' || proxy.includes('://') ? proxy : `http://${proxy}`
-}
 
 /** A failure that may pass; `outcome` is what the caller gets when the budget ends first. */
 class TryAgain extends Error {

@@ -13,8 +13,19 @@ export interface NetworkFailure {
   readonly surelyNotDone: boolean
 }
 
+/** The HTTP proxy in front of the workspace opened no connection: nothing reached the workspace. */
+export class NoTunnel extends Error {
+  readonly failure: NetworkFailure
+
+  constructor(error: ProxyError, { temporary }: { readonly temporary: boolean }) {
+    super(error.message)
+    this.failure = { error, temporary, surelyNotDone: true }
+  }
+}
+
 export function describeNetworkError(error: unknown, url: URL): NetworkFailure {
   const cause = rootCause(error)
+  if (cause instanceof NoTunnel) return cause.failure
   const code = codeOf(cause)
   const failed = (message: string, hint: string): ProxyError =>
     new ProxyError('credential', message, { cause: error, hint })
@@ -66,6 +77,11 @@ function isCertificateCode(code: string | undefined): boolean {
       code === 'SELF_SIGNED_CERT_IN_CHAIN' ||
       code === 'ERR_TLS_INVALID_CONTEXT')
   )
+}
+
+/** The system's own words for the innermost cause. */
+export function reasonOf(error: unknown): string {
+  return messageOf(rootCause(error))
 }
 
 function rootCause(error: unknown): unknown {
