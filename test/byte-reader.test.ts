@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 
-import { readExactly, readSome } from '../src/wire/byte-reader.js'
+import { readExactly, readSome, StreamEnded } from '../src/wire/byte-reader.js'
 import { socketPair } from './support/sockets.js'
 
 const { signal } = new AbortController()
@@ -55,10 +55,10 @@ test('whatever has come is read at once', async () => {
   far.destroy()
 })
 
-test('a peer that hangs up in the middle of a message is a protocol error', async () => {
+test('a peer that hangs up in the middle of a message is told apart from a reset', async () => {
   const [near, far] = await socketPair()
   near.end('abc')
-  await assert.rejects(readExactly(far, 8, signal), { kind: 'protocol' })
+  await assert.rejects(readExactly(far, 8, signal), StreamEnded)
   far.destroy()
 })
 

@@ -16,7 +16,7 @@ import { ProxyError } from '../src/core/errors.js'
 import { Secret } from '../src/core/secret.js'
 import { ClientAuth } from '../src/session/client-auth.js'
 import { type LoginResult, login } from '../src/upstream/login.js'
-import { errorResponse, firstMessage, parseErrorResponse } from '../src/wire/backend.js'
+import { errorResponse, parseErrorResponse } from '../src/wire/backend.js'
 import { initialPacketLength, parseInitialPacket, startupMessage } from '../src/wire/frontend.js'
 import { ScramClient, ScramServer, type ScramVerifier, scramVerifier } from '../src/wire/scram.js'
 
@@ -157,11 +157,6 @@ test('fuzz: an ErrorResponse is read as far as it goes', () => {
   fc.assert(
     fc.property(fc.oneof(bytes(64), mangled(response)), (input) => {
       parseErrorResponse(input)
-      try {
-        firstMessage(input, 1000)
-      } catch (error) {
-        assert.ok(error instanceof RangeError)
-      }
     }),
     share(0.25),
   )

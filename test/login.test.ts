@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { Secret } from '../src/core/secret.js'
 import { login } from '../src/upstream/login.js'
 import { isDoorClosed, isTokenRefused, isWaking } from '../src/upstream/refusal.js'
-import { errorResponse, firstMessage } from '../src/wire/backend.js'
+import { errorResponse } from '../src/wire/backend.js'
 import { message } from './chaos/raw-client.js'
 import { emulatorForTests } from './support/emulator.js'
 import { patience } from './support/scripted-workspace.js'
@@ -84,8 +84,7 @@ for (const kilobytes of [1, 16, 60]) {
     const password = 'x'.repeat(kilobytes * 1024)
     const { told } = await loginBefore(t, [CLEARTEXT, OK, READY], { password })
     const startupBytes = told.readInt32BE(0)
-    const sent = firstMessage(told.subarray(startupBytes), 100_000)
-    assert.deepEqual(sent?.bytes, message('p', `${password}\0`))
+    assert.deepEqual(told.subarray(startupBytes), message('p', `${password}\0`))
   })
 }
 
@@ -102,6 +101,97 @@ test('a token is never given to SASL or MD5, nor a password to a server that ski
   await assert.rejects(loginBefore(t, cut, { method: 'password' }), {
     ...{ kind: 'upstream', message: /AuthenticationOk in the middle of SCRAM/ },
   })
+})
+
+const SASL = R(10, 'SCRAM-SHA-256\0\0')
+
+for (const [what, method, said, complaint] of [
+  [
+    'asks for the password again',
+    'token',
+    [CLEARTEXT, CLEARTEXT],
+    /AuthenticationCleartextPassword after the password/,
+  ],
+  ['asks for SCRAM after the password', 'password', [CLEARTEXT, SASL], /SASL after the password/],
+  ['asks for MD5 after the password', 'token', [CLEARTEXT, R(5, 'salt')], /request 5 after/],
+  [
+    'turns SCRAM into cleartext',
+    'password',
+    [SASL, CLEARTEXT],
+    /AuthenticationCleartextPassword in the middle of SCRAM/,
+  ],
+  ['begins SCRAM again', 'password', [SASL, SASL], /AuthenticationSASL in the middle of SCRAM/],
+  ['goes on with SCRAM that never began', 'password', [R(11, 'r=x')], /an unknown kind of/],
+  ['ends SCRAM that never began', 'token', [R(12, 'v=x')], /an unknown kind of/],
+  ['ends SCRAM too early', 'password', [SASL, R(12, 'v=x')], /SASLFinal in the middle of SCRAM/],
+] as const) {
+  test(`a server that ${what} is left after one answer at the most`, async (t) => {
+    const [near, far] = await socketPair()
+    t.after(() => [near, far].map((socket) => socket.destroy()))
+    let told = ''
+    far.on('data', (chunk: Buffer) => {
+      told += chunk.toString('latin1')
+    })
+    far.write(Buffer.concat(said))
+    const credential = { password: new Secret('the-token'), method }
+    await assert.rejects(login(near, new Map([['user', 'ada']]), credential, patience), {
+      message: complaint,
+    })
+    near.end()
+    await new Promise((resolve) => far.once('end', resolve))
+    const isCleartextFirst = said[0] === CLEARTEXT
+    assert.equal(told.split('the-token').length - 1, isCleartextFirst ? 1 : 0)
+  })
+}
+
+/** A server that repeats one message for as long as the client listens. */
+async function loginBeforeFlood(t: TestContext, first: readonly Buffer[], repeated: Buffer) {
+  const [near, far] = await socketPair()
+  t.after(() => [near, far].map((socket) => socket.destroy()))
+  let toldBytes = 0
+  far.on('data', (chunk: Buffer) => {
+    toldBytes += chunk.length
+  })
+  far.write(Buffer.concat(first))
+  const chunk = Buffer.concat(Array(Math.ceil(32_768 / repeated.length)).fill(repeated))
+  const flood = (): void => {
+    while (!far.destroyed && far.write(chunk));
+  }
+  far.on('drain', flood)
+  flood()
+  const credential = { password: new Secret('the-token'), method: 'password' } as const
+  const going = login(near, new Map([['user', 'ada']]), credential, patience)
+  return { going, toldBytes: () => toldBytes, read: () => near.bytesRead }
+}
+
+for (const [what, first, repeated] of [
+  ['notices in front of its first question', [], NOTICE],
+  ['notices after the password', [CLEARTEXT], NOTICE],
+  ['questions for the password', [], CLEARTEXT],
+  ['SASL questions', [], SASL],
+  ['SASLContinue', [SASL], R(11, 'r=x,s=x,i=1')],
+  ['notices behind AuthenticationOk', [CLEARTEXT, OK], NOTICE],
+  ['parameter statuses', [CLEARTEXT, OK], STATUS],
+] as const) {
+  test(`a server that floods with ${what} is left after a bounded number of messages`, async (t) => {
+    const { going, toldBytes, read } = await loginBeforeFlood(t, first, repeated)
+    await assert.rejects(going, { kind: 'upstream' })
+    assert.ok(read() < 4 * 1024 * 1024, `${read()} bytes were read`)
+    assert.ok(toldBytes() < 1_000, `it was told ${toldBytes()} bytes`)
+  })
+}
+
+test('a login whose time is up ends at the next message, however many are at hand', async (t) => {
+  const [near, far] = await socketPair()
+  t.after(() => [near, far].map((socket) => socket.destroy()))
+  const deadline = new AbortController()
+  far.write(Buffer.concat([...Array<Buffer>(1_000).fill(NOTICE), CLEARTEXT]))
+  far.once('data', () => deadline.abort(new Error('time is up')))
+  const told: Buffer[] = []
+  far.on('data', (chunk: Buffer) => told.push(chunk))
+  const credential = { password: new Secret('the-token'), method: 'token' } as const
+  const going = login(near, new Map([['user', 'ada']]), credential, deadline.signal)
+  await assert.rejects(going, /time is up/)
 })
 
 test('a refusal knows how far the login had come', async (t) => {

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import {
-  errorResponse,
-  firstMessage,
-  negotiateProtocolVersion,
-  parseErrorResponse,
-} from '../src/wire/backend.js'
+import { errorResponse, negotiateProtocolVersion, parseErrorResponse } from '../src/wire/backend.js'
 import {
   fromWireText,
   initialPacketLength,
@@ -131,22 +126,6 @@ test('an ErrorResponse cut at any byte is read as far as it goes, and ends', () 
   for (let end = 5; end <= whole.length; end++) {
     const { sqlState } = parseErrorResponse(whole.subarray(0, end))
     assert.ok(sqlState === '57P03' || sqlState === 'XX000')
-  }
-})
-
-test('messages are cut one by one, and impossible lengths are refused', () => {
-  const bytes = Buffer.concat([
-    errorResponse({ sqlState: 'XX000', message: 'x' }),
-    Buffer.from('Z'),
-  ])
-  for (let end = 0; end < bytes.length - 1; end++) {
-    assert.equal(firstMessage(bytes.subarray(0, end), 1000), undefined)
-  }
-  assert.equal(firstMessage(bytes, 1000)?.bytes.length, bytes.length - 1)
-  for (const length of [-1, 0, 3, 1000, 0x7fffffff]) {
-    const head = Buffer.alloc(5, 'R')
-    head.writeInt32BE(length, 1)
-    assert.throws(() => firstMessage(head, 1000), RangeError)
   }
 })
 

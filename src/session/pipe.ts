@@ -7,6 +7,7 @@
 import type { Socket } from 'node:net'
 
 import type { Clock } from '../core/clock.js'
+import { TERMINATE } from '../wire/frontend.js'
 import { Flow } from './flow.js'
 import type { ReadBuffers } from './read-buffers.js'
 
@@ -34,7 +35,6 @@ const LINGER_MS = 30_000
 const READY_IDLE = 0x5a0000000549
 const READY_BYTES = 6
 const SILENCE_MS = 1_000
-const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])
 
 export class Pipe {
   /** Resolves when both sockets are closed; never rejects. */

@@ -1,6 +1,6 @@
 /**
- * One question to a server that is logged in, in the simple query protocol, for `doctor`; never on
- * the path of anybody's bytes.
+ * One question to a server that is logged in, in the simple query protocol. Only `doctor` asks;
+ * nothing here is on the path of a client's bytes.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY
  */
 
@@ -9,34 +9,36 @@ import type { Duplex } from 'node:stream'
 import { serialize } from 'pg-protocol'
 
 import { ProxyError } from '../core/errors.js'
-import { firstMessage, parseErrorResponse } from '../wire/backend.js'
-import { readSome } from '../wire/byte-reader.js'
+import { parseErrorResponse } from '../wire/backend.js'
+import { LimitExceeded, type MessageLimits, MessageReader } from '../wire/message-reader.js'
 
-const MAX_MESSAGE_BYTES = 64 * 1024
+const LIMITS: MessageLimits = { messageBytes: 64 * 1024, totalBytes: 1024 * 1024, messages: 1_000 }
 
-/** The first column of the first row. Errors: kind `upstream`, with the server's words. */
+/** The first column of the first row. Errors: kind `upstream`, with the server's words if it refused. */
 export async function askServer(
   socket: Duplex,
   sql: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   socket.write(serialize.query(sql))
-  let received = Buffer.alloc(0)
+  const reader = new MessageReader(socket, LIMITS, signal)
   let answer: string | undefined
   let failure: ProxyError | undefined
   for (;;) {
-    const message = firstMessage(received, MAX_MESSAGE_BYTES)
-    if (message === undefined) {
-      received = Buffer.concat([received, await readSome(socket, signal)])
-      continue
-    }
-    received = received.subarray(message.bytes.length)
-    if (message.type === 'D') answer ??= firstColumn(message.bytes)
-    if (message.type === 'E') failure = refused(message.bytes)
-    if (message.type !== 'Z') continue
+    const { type, bytes } = await reader.next().catch((error: unknown) => noAnswer(error, signal))
+    if (type === 'D') answer ??= firstColumn(bytes)
+    if (type === 'E') failure = refused(bytes)
+    if (type !== 'Z') continue
     if (failure !== undefined) throw failure
     return answer
   }
+}
+
+function noAnswer(cause: unknown, signal: AbortSignal): never {
+  if (signal.aborted) throw signal.reason
+  const what =
+    cause instanceof LimitExceeded ? 'sent too much for' : 'closed the connection without'
+  throw new ProxyError('upstream', `server ${what} an answer`, { cause })
 }
 
 /** DataRow: Int16 count, then for each column its Int32 length (-1: null) and its bytes. */

@@ -10,7 +10,7 @@ import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Endpoint } from '../endpoints/endpoints.js'
-import { readExactly } from '../wire/byte-reader.js'
+import { readExactly, StreamEnded } from '../wire/byte-reader.js'
 import { sslRequest } from '../wire/frontend.js'
 import type { UpstreamTls } from './tls-context.js'
 
@@ -157,7 +157,9 @@ function event(
 }
 
 function closedIsReset(error: unknown): never {
-  throw error instanceof ProxyError ? new Error('server closed the connection unexpectedly') : error
+  throw error instanceof StreamEnded
+    ? new Error('server closed the connection unexpectedly')
+    : error
 }
 
 // OpenSSL's and Node's names for a certificate that does not convince; others are a broken connection.

@@ -1,23 +1,26 @@
 /**
  * Logs in to a server over TLS, from StartupMessage to ReadyForQuery, in protocol 3.0 exactly, and
- * gives the server's own greeting to be relayed as it came. After this, nothing is parsed.
+ * gives the server's own greeting to be relayed as it came. Each step of an authentication comes
+ * once and in order: the password is sent at the most once, and a SCRAM exchange that has begun
+ * ends as SCRAM. Messages and bytes are bounded, and the signal is checked at each message.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
  */
 
 import type { Duplex } from 'node:stream'
 
 import { serialize } from 'pg-protocol'
+import { waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { LoginCredential } from '../credentials/credentials.js'
 import {
-  firstMessage,
+  AUTHENTICATION,
+  type Authentication,
   parseAuthentication,
   parseErrorResponse,
   type ServerError,
-  type WireMessage,
 } from '../wire/backend.js'
-import { readSome } from '../wire/byte-reader.js'
 import { startupMessage } from '../wire/frontend.js'
+import { LimitExceeded, type MessageLimits, MessageReader } from '../wire/message-reader.js'
 import { SCRAM_SHA_256, ScramClient } from '../wire/scram.js'
 
 /** How far a login had come when the server refused it: a token can be at fault only in the middle one. */
@@ -26,15 +29,15 @@ export type LoginStage = 'before password' | 'after password' | 'authenticated'
 export type LoginResult =
   | {
       readonly outcome: 'ready'
-      /** AuthenticationOk to ReadyForQuery, and anything behind it. */
+      /** AuthenticationOk to ReadyForQuery, and the bytes behind it that have come. */
       readonly greeting: Buffer
       /** Process id and secret key of BackendKeyData, as hex. */
       readonly key: string | undefined
     }
   | { readonly outcome: 'refused'; readonly stage: LoginStage; readonly error: ServerError }
 
-const MAX_MESSAGE_BYTES = 64 * 1024
-const MAX_GREETING_BYTES = 1024 * 1024
+// A PostgreSQL server sends about 20 messages. A login trigger may add notices.
+const LIMITS: MessageLimits = { messageBytes: 64 * 1024, totalBytes: 1024 * 1024, messages: 2_000 }
 
 /**
  * Errors: kind `dial` when the server hangs up before AuthenticationOk (worth another try), kind
@@ -46,87 +49,154 @@ export async function login(
   credential: Pick<LoginCredential, 'password' | 'method'>,
   signal: AbortSignal,
 ): Promise<LoginResult> {
-  let stage: LoginStage = 'before password'
-  let received = Buffer.alloc(0)
-  socket.write(startupMessage(parameters))
-
-  async function nextMessage(): Promise<WireMessage> {
-    for (;;) {
-      const message = cut(received)
-      if (message !== undefined) {
-        received = received.subarray(message.bytes.length)
-        return message
-      }
-      received = Buffer.concat([received, await readSome(socket, signal).catch(hungUp)])
+  const exchange = new LoginExchange(socket, signal)
+  try {
+    socket.write(startupMessage(parameters))
+    await authenticate(exchange, credential)
+    return await readGreeting(exchange)
+  } catch (error) {
+    if (error instanceof Refused) {
+      return { outcome: 'refused', stage: exchange.stage, error: error.serverError }
     }
+    if (signal.aborted) throw signal.reason
+    throw error
   }
+}
 
-  function hungUp(error: unknown): never {
-    if (signal.aborted) throw error
-    const kind = stage === 'authenticated' ? 'upstream' : 'dial'
-    throw new ProxyError(kind, 'server closed the connection unexpectedly during login', {
-      cause: error,
-      hint: 'Try again; if it stays so, run "lakebase-proxy doctor".',
-    })
+/** Returns at AuthenticationOk. */
+async function authenticate(
+  exchange: LoginExchange,
+  { password, method }: Pick<LoginCredential, 'password' | 'method'>,
+): Promise<void> {
+  const { code, data } = await exchange.authenticationRequest()
+  switch (code) {
+    case AUTHENTICATION.ok:
+      return
+    case AUTHENTICATION.cleartextPassword:
+      exchange.sendSecret(serialize.password(password.reveal()))
+      await exchange.expect(AUTHENTICATION.ok, 'after the password')
+      return
+    case AUTHENTICATION.sasl:
+      if (method === 'token') throw wantsSasl()
+      if (!data.toString('latin1').split('\0').includes(SCRAM_SHA_256)) throw unknownMethod(code)
+      return authenticateByScram(exchange, new ScramClient(password.reveal()))
+    default:
+      throw unknownMethod(code)
   }
+}
 
-  let scram: ScramClient | undefined
-  const greeting: Buffer[] = []
-  let greetingBytes = 0
+async function authenticateByScram(exchange: LoginExchange, scram: ScramClient): Promise<void> {
+  const where = 'in the middle of SCRAM'
+  exchange.sendSecret(serialize.sendSASLInitialResponseMessage(SCRAM_SHA_256, scram.first()))
+  const serverFirst = await exchange.expect(AUTHENTICATION.saslContinue, where)
+  const deriving = scram.final(serverFirst.toString())
+  const final = await waitFor(deriving, exchange.signal).catch(scramBroken)
+  exchange.sendSecret(serialize.sendSCRAMClientFinalMessage(final))
+  const serverFinal = await exchange.expect(AUTHENTICATION.saslFinal, where)
+  try {
+    scram.verify(serverFinal.toString())
+  } catch (error) {
+    scramBroken(error)
+  }
+  await exchange.expect(AUTHENTICATION.ok, 'after SCRAM')
+}
+
+async function readGreeting(exchange: LoginExchange): Promise<LoginResult> {
+  const greeting = [exchange.lastBytes]
   let key: string | undefined
   for (;;) {
-    const { type, bytes } = await nextMessage()
-    if (type === 'E') return { outcome: 'refused', stage, error: parseErrorResponse(bytes) }
-    if (stage === 'authenticated') {
-      greeting.push(bytes)
-      greetingBytes += bytes.length
-      if (greetingBytes > MAX_GREETING_BYTES) throw protocolBroken('a greeting of more than 1 MB')
-      if (type === 'K') key = bytes.toString('hex', 5)
-      if (type !== 'Z') continue
-      greeting.push(received)
-      return { outcome: 'ready', greeting: Buffer.concat(greeting), key }
-    }
-    if (type === 'N') continue // drivers that take a notice before AuthenticationOk are rare
-    if (type !== 'R') throw protocolBroken(`message "${type}" before AuthenticationOk`)
+    const { type, bytes } = await exchange.next()
+    greeting.push(bytes)
+    if (type === 'K') key = bytes.toString('hex', 5)
+    if (type !== 'Z') continue
+    greeting.push(exchange.takeRest())
+    return { outcome: 'ready', greeting: Buffer.concat(greeting), key }
+  }
+}
 
-    const { code, data } = authentication(bytes)
-    if (code === 0) {
-      if (scram !== undefined) throw protocolBroken('AuthenticationOk in the middle of SCRAM')
-      stage = 'authenticated'
-      greeting.push(bytes)
-    } else if (code === 3) {
-      stage = 'after password'
-      socket.write(serialize.password(credential.password.reveal()))
-    } else if (code === 10 && credential.method === 'password') {
-      if (!data.toString('latin1').split('\0').includes(SCRAM_SHA_256)) throw unknownMethod(code)
-      stage = 'after password'
-      scram = new ScramClient(credential.password.reveal())
-      socket.write(serialize.sendSASLInitialResponseMessage(SCRAM_SHA_256, scram.first()))
-    } else if (code === 11 && scram !== undefined) {
-      const final = await scram.final(data.toString()).catch(scramBroken)
-      socket.write(serialize.sendSCRAMClientFinalMessage(final))
-    } else if (code === 12 && scram !== undefined) {
-      try {
-        scram.verify(data.toString())
-      } catch (error) {
-        scramBroken(error)
+/** The server sent an ErrorResponse. */
+class Refused extends Error {
+  readonly serverError: ServerError
+
+  constructor(serverError: ServerError) {
+    super(serverError.message)
+    this.serverError = serverError
+  }
+}
+
+/** What is read from the server, and how far the login has come. */
+class LoginExchange {
+  stage: LoginStage = 'before password'
+  /** Of the message that was read last. */
+  lastBytes: Buffer = Buffer.alloc(0)
+  readonly signal: AbortSignal
+  readonly #socket: Duplex
+  readonly #reader: MessageReader
+
+  constructor(socket: Duplex, signal: AbortSignal) {
+    this.signal = signal
+    this.#socket = socket
+    this.#reader = new MessageReader(socket, LIMITS, signal)
+  }
+
+  /** Errors: Refused, kind `dial` or `upstream` when the server hangs up or sends too much. */
+  async next(): Promise<{ type: string; bytes: Buffer }> {
+    const message = await this.#reader.next().catch((error: unknown) => this.#failed(error))
+    this.lastBytes = message.bytes
+    if (message.type === 'E') throw new Refused(parseErrorResponse(message.bytes))
+    return message
+  }
+
+  /** The next authentication request. Notices in front of it are dropped: few drivers accept one there. */
+  async authenticationRequest(): Promise<Authentication> {
+    for (;;) {
+      const { type, bytes } = await this.next()
+      if (type === 'N') continue
+      if (type !== 'R') throw protocolBroken(`message "${type}" before AuthenticationOk`)
+      const request = parse(bytes)
+      if (request.code === AUTHENTICATION.ok) this.stage = 'authenticated'
+      return request
+    }
+  }
+
+  /** The next authentication request, which can only be this one. Returns its data. */
+  async expect(code: number, where: string): Promise<Buffer> {
+    const request = await this.authenticationRequest()
+    if (request.code === code) return request.data
+    throw protocolBroken(`${requestName(request.code)} ${where}`)
+  }
+
+  sendSecret(bytes: Buffer): void {
+    this.stage = 'after password'
+    this.#socket.write(bytes)
+  }
+
+  takeRest(): Buffer {
+    return this.#reader.takeRest()
+  }
+
+  #failed(error: unknown): never {
+    if (this.signal.aborted) throw error
+    const isAuthenticated = this.stage === 'authenticated'
+    if (error instanceof LimitExceeded) {
+      switch (error.limit) {
+        case 'messageBytes':
+          throw protocolBroken('a message of impossible length')
+        case 'totalBytes':
+          throw protocolBroken(`${isAuthenticated ? 'a greeting' : 'messages'} of more than 1 MB`)
+        case 'messages':
+          throw protocolBroken(`more than ${LIMITS.messages} messages`)
       }
-      scram = undefined
-    } else {
-      throw code === 10 ? wantsSasl() : unknownMethod(code)
     }
+    throw new ProxyError(
+      isAuthenticated ? 'upstream' : 'dial',
+      'server closed the connection unexpectedly during login',
+      { cause: error, hint: 'Try again; if it stays so, run "lakebase-proxy doctor".' },
+    )
   }
 }
 
-function cut(received: Buffer): WireMessage | undefined {
-  try {
-    return firstMessage(received, MAX_MESSAGE_BYTES)
-  } catch {
-    throw protocolBroken('a message of impossible length')
-  }
-}
-
-function authentication(bytes: Buffer): { code: number; data: Buffer } {
+function parse(bytes: Buffer): Authentication {
   try {
     return parseAuthentication(bytes)
   } catch {
@@ -146,11 +216,27 @@ function scramBroken(cause: unknown): never {
 
 /** A token cannot answer SASL: the role has a native password, or does not exist. */
 function wantsSasl(): ProxyError {
-  return new ProxyError('identity', 'server asks for SASL where a token was to do', {
-    hint:
-      'The role is a native Postgres role, or none: create it for the Databricks identity, or ' +
-      'use a postgresql:// URL with its password as the target.',
-  })
+  return new ProxyError(
+    'identity',
+    'server asks for SASL, but tokens are sent as cleartext passwords',
+    {
+      hint:
+        'Most likely the role is a native Postgres role, or does not exist: create it for the ' +
+        'Databricks identity, or use a postgresql:// URL with its password as the target.',
+    },
+  )
+}
+
+const REQUEST_NAMES: Record<number, string> = {
+  [AUTHENTICATION.ok]: 'AuthenticationOk',
+  [AUTHENTICATION.cleartextPassword]: 'AuthenticationCleartextPassword',
+  [AUTHENTICATION.sasl]: 'AuthenticationSASL',
+  [AUTHENTICATION.saslContinue]: 'AuthenticationSASLContinue',
+  [AUTHENTICATION.saslFinal]: 'AuthenticationSASLFinal',
+}
+
+function requestName(code: number): string {
+  return REQUEST_NAMES[code] ?? `authentication request ${code}`
 }
 
 // https://www.postgresql.org/docs/current/protocol-message-formats.html

@@ -12,7 +12,8 @@ import type { Log } from '../core/log.js'
 import type { Secret } from '../core/secret.js'
 import type { Credentials, LoginCredential } from '../credentials/credentials.js'
 import type { Endpoints } from '../endpoints/endpoints.js'
-import { startupMessage, toWireText } from '../wire/frontend.js'
+import { READY_IDLE } from '../wire/backend.js'
+import { startupMessage, TERMINATE, toWireText } from '../wire/frontend.js'
 import { ADDRESS_PATIENCE_MS } from './dial.js'
 import { type Connected, type OpenRequest, openUpstream } from './open.js'
 import { refusalError } from './refusal.js'
@@ -229,10 +230,6 @@ function checkRole(parameters: ReadonlyMap<string, string>, { user }: LoginCrede
   if (user === undefined || toWireText(user) === parameters.get('user')) return
   throw new ProxyError('identity', 'somebody else is signed in by now')
 }
-
-// https://www.postgresql.org/docs/current/protocol-message-formats.html: Terminate, ReadyForQuery (idle)
-const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])
-const READY_IDLE = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
 
 /** One connection that waits for its client, and whatever befalls it meanwhile. */
 class Spare {

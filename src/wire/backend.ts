@@ -1,6 +1,6 @@
 /**
- * What a server says: written, when this proxy speaks for itself; and cut into messages, when the
- * upstream speaks during login.
+ * The messages of a server: written, when this proxy speaks for itself, and parsed, when the
+ * upstream speaks during a login.
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 
@@ -15,7 +15,7 @@ export function errorResponse(error: ClientError): Buffer {
   return message('E', Buffer.from(`${fields}\0`))
 }
 
-/** A zero byte would end the field early, and the rest be read as another. */
+/** A zero byte would end the field early, and its rest would be read as another field. */
 function field(text: string): string {
   return text.replaceAll('\0', '')
 }
@@ -30,15 +30,15 @@ export function negotiateProtocolVersion(unknownOptions: readonly string[]): Buf
 }
 
 export function authenticationSasl(mechanism: string): Buffer {
-  return authentication(10, `${mechanism}\0\0`)
+  return authentication(AUTHENTICATION.sasl, `${mechanism}\0\0`)
 }
 
 export function authenticationSaslContinue(data: string): Buffer {
-  return authentication(11, data)
+  return authentication(AUTHENTICATION.saslContinue, data)
 }
 
 export function authenticationSaslFinal(data: string): Buffer {
-  return authentication(12, data)
+  return authentication(AUTHENTICATION.saslFinal, data)
 }
 
 function authentication(code: number, data: string): Buffer {
@@ -54,27 +54,20 @@ function message(type: string, body: Buffer): Buffer {
   return Buffer.concat([head, body])
 }
 
-export interface WireMessage {
-  /** One letter. */
-  readonly type: string
-  /** Type and length included. */
-  readonly bytes: Buffer
-}
+/** ReadyForQuery outside a transaction. */
+export const READY_IDLE: Buffer = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
 
-/**
- * The first message in `bytes`, or undefined while it is not whole. Only for logging in: after it,
- * nothing is parsed. Errors: RangeError when its length cannot be, or is above `maxBytes`.
- */
-export function firstMessage(bytes: Buffer, maxBytes: number): WireMessage | undefined {
-  if (bytes.length < 5) return undefined
-  const byteCount = 1 + bytes.readInt32BE(1)
-  if (byteCount < 5 || byteCount > maxBytes) throw new RangeError('impossible message length')
-  if (bytes.length < byteCount) return undefined
-  return { type: String.fromCharCode(bytes[0]!), bytes: bytes.subarray(0, byteCount) }
-}
+/** Codes of authentication requests: the message type is `R` for all of them. */
+export const AUTHENTICATION = {
+  ok: 0,
+  cleartextPassword: 3,
+  sasl: 10,
+  saslContinue: 11,
+  saslFinal: 12,
+} as const
 
 export interface Authentication {
-  /** 0 Ok, 3 CleartextPassword, 5 MD5Password, 10 SASL, 11 SASLContinue, 12 SASLFinal, … */
+  /** One of AUTHENTICATION, or a method that is not supported. */
   readonly code: number
   readonly data: Buffer
 }

@@ -1,13 +1,19 @@
 /**
  * Reads from a paused socket what is asked for and leaves every other byte in it, so that a TLS
- * upgrade or the pipe can take the stream over with nothing to hand back.
+ * upgrade or the pipe can take over the stream with nothing to hand back. It does not know which
+ * side it reads from: an end in the middle is a `StreamEnded`, which each caller puts in its words.
  */
 
 import type { Duplex } from 'node:stream'
 
-import { ProxyError } from '../core/errors.js'
+/** The peer hung up in front of the bytes that were asked for. */
+export class StreamEnded extends Error {
+  constructor() {
+    super('connection closed in the middle of a message')
+  }
+}
 
-/** Exactly `byteCount` bytes. Rejects with kind `protocol` when the peer hangs up before. */
+/** Exactly `byteCount` bytes. Rejects with StreamEnded, with the socket's error, or as `signal` says. */
 export function readExactly(
   socket: Duplex,
   byteCount: number,
@@ -16,21 +22,21 @@ export function readExactly(
   return read(socket, signal, () => {
     const bytes: Buffer | null = socket.read(byteCount)
     // At the end of a stream, read(n) gives what is left, however little.
-    if (bytes !== null && bytes.length < byteCount) throw hungUp()
+    if (bytes !== null && bytes.length < byteCount) throw new StreamEnded()
     return bytes
   })
 }
 
-/** Whatever has come, at least one byte. Rejects with kind `protocol` when the peer hangs up before. */
+/** The bytes that have come, at least one. Rejects as `readExactly` does. */
 export function readSome(socket: Duplex, signal: AbortSignal): Promise<Buffer> {
   return read(socket, signal, () => socket.read() as Buffer | null)
 }
 
 function read(socket: Duplex, signal: AbortSignal, take: () => Buffer | null): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    // One 'readable' listener for the whole wait: adding it anew while part of the message is
-    // buffered makes Node announce that part again at once, and a loop over
-    // once(socket, 'readable') then never lets the socket be read.
+    // One 'readable' listener for the whole wait. If it were added again while part of the message
+    // is buffered, Node would announce that part again at once, and a loop over
+    // once(socket, 'readable') would never let the socket be read.
     socket.on('readable', attempt).on('end', over).on('close', over).on('error', failed)
     signal.addEventListener('abort', aborted)
     if (signal.aborted) aborted()
@@ -47,7 +53,7 @@ function read(socket: Duplex, signal: AbortSignal, take: () => Buffer | null): P
     }
 
     function over(): void {
-      failed(socket.errored ?? hungUp())
+      failed(socket.errored ?? new StreamEnded())
     }
 
     function aborted(): void {
@@ -64,8 +70,4 @@ function read(socket: Duplex, signal: AbortSignal, take: () => Buffer | null): P
       settle()
     }
   })
-}
-
-function hungUp(): ProxyError {
-  return new ProxyError('protocol', 'connection closed in the middle of a message')
 }

@@ -111,6 +111,9 @@ function invalid(message: string): ProxyError {
   })
 }
 
+/** Ends a session: a client sends it in front of its FIN. */
+export const TERMINATE: Buffer = Buffer.from([0x58, 0, 0, 0, 4])
+
 export const sslRequest: Buffer = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
 
 /** Our own, because pg-protocol's always adds a client_encoding, even where the client sent one. */

@@ -1,0 +1,91 @@
+/**
+ * Cuts what a server says into whole messages. The cost is linear in the bytes, however they
+ * dribble in, and messages and bytes are counted against a limit, so that no server can keep its
+ * reader busy or fill the memory. Used for the login and for `doctor`, never on a client's session.
+ */
+
+import type { Duplex } from 'node:stream'
+
+import { readSome } from './byte-reader.js'
+
+export interface WireMessage {
+  /** One letter. */
+  readonly type: string
+  /** Type and length included. */
+  readonly bytes: Buffer
+}
+
+export interface MessageLimits {
+  /** Of one message. */
+  readonly messageBytes: number
+  /** Of all messages together. */
+  readonly totalBytes: number
+  readonly messages: number
+}
+
+/** A length that cannot be, or more than the limits allow. */
+export class LimitExceeded extends Error {
+  readonly limit: keyof MessageLimits
+
+  constructor(limit: keyof MessageLimits) {
+    super(`limit of ${limit} exceeded`)
+    this.limit = limit
+  }
+}
+
+const HEADER_BYTES = 5
+
+export class MessageReader {
+  readonly #socket: Duplex
+  readonly #limits: MessageLimits
+  readonly #signal: AbortSignal
+  /** Read from the socket and not yet cut. */
+  #held: Buffer = Buffer.alloc(0)
+  #messages = 0
+  #bytes = 0
+
+  constructor(socket: Duplex, limits: MessageLimits, signal: AbortSignal) {
+    this.#socket = socket
+    this.#limits = limits
+    this.#signal = signal
+  }
+
+  /** Errors: LimitExceeded, those of `readSome`, and the signal's reason. */
+  async next(): Promise<WireMessage> {
+    const { messageBytes, totalBytes, messages } = this.#limits
+    this.#signal.throwIfAborted() // with messages at hand, the socket is not waited for
+    await this.#fill(HEADER_BYTES)
+    const byteCount = 1 + this.#held.readInt32BE(1)
+    if (byteCount < HEADER_BYTES || byteCount > messageBytes) {
+      throw new LimitExceeded('messageBytes')
+    }
+    this.#bytes += byteCount
+    if (this.#bytes > totalBytes) throw new LimitExceeded('totalBytes')
+    if (++this.#messages > messages) throw new LimitExceeded('messages')
+    await this.#fill(byteCount)
+    return { type: String.fromCharCode(this.#held[0]!), bytes: this.#take(byteCount) }
+  }
+
+  /** What was read behind the last message. */
+  takeRest(): Buffer {
+    return this.#take(this.#held.length)
+  }
+
+  #take(byteCount: number): Buffer {
+    const bytes = this.#held.subarray(0, byteCount)
+    this.#held = this.#held.subarray(byteCount)
+    return bytes
+  }
+
+  /** Reads until `byteCount` bytes are held, and joins them once. */
+  async #fill(byteCount: number): Promise<void> {
+    if (this.#held.length >= byteCount) return
+    const chunks = [this.#held]
+    for (let length = this.#held.length; length < byteCount; ) {
+      const chunk = await readSome(this.#socket, this.#signal)
+      chunks.push(chunk)
+      length += chunk.length
+    }
+    this.#held = Buffer.concat(chunks)
+  }
+}
