@@ -102,7 +102,7 @@ test('direct TLS is waited for as a very long packet, until the time-out', async
 test('silence ends at the time-out with 08006', async () => {
   const fields = errorFields(await said(Buffer.from([0, 0])))
   assert.equal(fields.C, '08006')
-  assert.match(fields.M!, /^Insecure connection/)
+  assert.equal(fields.M, 'Client handshake timeout.')
 })
 
 test('TLS without SNI is 08006', async () => {
@@ -208,12 +208,12 @@ function message(type: string, body: Buffer | string): Buffer {
   return Buffer.concat([head, bytes])
 }
 
-test('a client that ends its side at once still gets the whole answer', async () => {
+test('a client that ends its side ends the connection, and loses the answer on its way', async () => {
   const client = await session()
-  client.end(message('Q', "select repeat('x', 1000) from generate_series(1, 5000)\0"))
+  client.end(message('Q', 'select pg_sleep(60)\0'))
   const bytes = await readAll(client)
-  assert.ok(bytes.length > 5_000_000)
-  assert.match(bytes.toString('latin1', bytes.length - 30), /SELECT 5000\0Z/)
+  assert.doesNotMatch(bytes.toString('latin1'), /SELECT 1/)
+  while (control.connections().length > 0) await delay(5)
 })
 
 test('a client that does not read holds the server back, and nothing piles up between', async () => {

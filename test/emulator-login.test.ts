@@ -123,10 +123,12 @@ test('an identity without a role is refused by name', async () => {
   })
 })
 
-test('a pooled host takes no tokens', async () => {
+test('a pooled host asks for SCRAM, which a token cannot pass', async () => {
   const { pooledHost } = control.endpoint('projects/demo/branches/production/endpoints/primary')
   const { text } = control.mintToken(demoUser)
-  await assert.rejects(login(pooledHost, demoUser.userName, text), /authentication failed/)
+  await assert.rejects(login(pooledHost, demoUser.userName, text), {
+    ...{ code: '08P01', severity: 'FATAL', message: 'SASL authentication failed' },
+  })
 })
 
 test('a stopped instance and a disabled endpoint are refused before any password', async () => {
@@ -170,14 +172,33 @@ test('a CancelRequest over TLS, and one in plaintext, ends the query it names', 
     const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
     const running = `select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'`
     while ((await control.query(running)).length === 0);
-    await cancel(client, ssl)
+    await cancel(client, ssl, 'waits')
     await cancelled
     await client.end()
   }
 })
 
+test('a CancelRequest of a client that ends its side before its session is found cancels nothing', async (t) => {
+  control.behaviour.cancelLookupMs = 100
+  t.after(() => {
+    control.behaviour.cancelLookupMs = 0
+  })
+  const client = frontClient(emulator, {
+    ...{ host: provisioned, user: demoUser.userName, password: control.mintToken(demoUser).text },
+  })
+  await client.connect()
+  const { cancelCount } = control
+  const cancelled = assert.rejects(client.query('select pg_sleep(61)'), { code: '57014' })
+  await cancel(client, true, 'leaves')
+  assert.equal(control.cancelCount, cancelCount)
+  await cancel(client, true, 'waits')
+  await cancelled
+  assert.equal(control.cancelCount, cancelCount + 1)
+  await client.end()
+})
+
 /** `pg` keeps what BackendKeyData said; its own cancel would not reach a port behind a name. */
-async function cancel(client: pg.Client, ssl: boolean): Promise<void> {
+async function cancel(client: pg.Client, ssl: boolean, then: 'waits' | 'leaves'): Promise<void> {
   const { processID, secretKey } = client as pg.Client & { processID: number; secretKey: number }
   const request = Buffer.alloc(16)
   request.writeInt32BE(16, 0)
@@ -191,6 +212,7 @@ async function cancel(client: pg.Client, ssl: boolean): Promise<void> {
     socket.pause()
     socket = tls.connect({ socket, ca: emulator.caPem, servername: provisioned })
   }
-  socket.end(request)
+  if (then === 'leaves') socket.end(request)
+  else socket.write(request)
   assert.equal((await readAll(socket)).length, 0)
 }

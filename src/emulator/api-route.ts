@@ -4,6 +4,7 @@
  */
 
 import type { Clock } from '../core/clock.js'
+import type { Behaviour } from './behaviour.js'
 import type { Identity, Inventory } from './inventory.js'
 import type { TokenOffice } from './tokens.js'
 
@@ -66,22 +67,7 @@ export interface ApiContext {
   readonly inventory: Inventory
   readonly tokens: TokenOffice
   readonly clock: Clock
-  readonly behaviour: ApiBehaviour
-}
-
-/** Set by whoever controls the emulator; read at each call. */
-export interface ApiBehaviour {
-  /** Life of database credentials where the request names none. */
-  tokenTtlMs: number
-  workspaceTokenTtlMs: number
-  /** How far the API's clock (its Date and the times in its replies) is ahead of ours. */
-  clockSkewMs: number
-  /** Leave expiration_time and expire_time out. */
-  omitExpiry: boolean
-  /** How long a state change takes. */
-  transitionMs: number
-  /** Pages are never longer. */
-  maxPageSize: number
+  readonly behaviour: Behaviour
 }
 
 export class ApiError extends Error {
@@ -104,7 +90,7 @@ export function badRequest(message: string): ApiError {
 }
 
 /** A time in a reply, by the API's clock. */
-export function timestamp(at: number, behaviour: ApiBehaviour): string {
+export function timestamp(at: number, behaviour: Behaviour): string {
   return new Date(at + behaviour.clockSkewMs).toISOString()
 }
 
@@ -112,7 +98,7 @@ export function timestamp(at: number, behaviour: ApiBehaviour): string {
 export function page<Item>(
   items: readonly Item[],
   query: URLSearchParams,
-  behaviour: ApiBehaviour,
+  behaviour: Behaviour,
 ): { items: readonly Item[]; next: { next_page_token?: string } } {
   const asked = Number(query.get('page_size') ?? 100)
   if (!Number.isInteger(asked) || asked < 0 || asked > 100) {

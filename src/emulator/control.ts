@@ -5,7 +5,8 @@
 
 import type { Clock } from '../core/clock.js'
 import type { ApiFault, ApiFaults } from './api-faults.js'
-import type { ApiBehaviour, ApiName } from './api-route.js'
+import type { ApiName } from './api-route.js'
+import type { Behaviour } from './behaviour.js'
 import { endpoints } from './destinations.js'
 import type { DnsRecord, DnsServer } from './dns.js'
 import type { CertificateKind, Front } from './front.js'
@@ -28,7 +29,7 @@ export interface ControlParts {
   inventory: Inventory
   clock: Clock
   tokens: TokenOffice
-  behaviour: ApiBehaviour
+  behaviour: Behaviour
   apiFaults: ApiFaults
   frontFaults: FrontFaults
   dns: DnsServer
@@ -46,8 +47,8 @@ export class EmulatorControl {
 
   // The workspace
 
-  /** Lives, skew, transition times and page size: assign to change. */
-  get behaviour(): ApiBehaviour {
+  /** Assign to change. */
+  get behaviour(): Behaviour {
     return this.#parts.behaviour
   }
 

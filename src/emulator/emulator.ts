@@ -10,7 +10,7 @@ import { join } from 'node:path'
 
 import { type Clock, systemClock } from '../core/clock.js'
 import { ApiFaults } from './api-faults.js'
-import type { ApiBehaviour } from './api-route.js'
+import { defaultBehaviour } from './behaviour.js'
 import { createCertificateAuthority } from './certificates.js'
 import { EmulatorControl } from './control.js'
 import { destinations } from './destinations.js'
@@ -69,14 +69,11 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const clock = options.clock ?? systemClock
   const inventory = options.inventory ?? demoInventory(clock.now())
   const nativeRoles = options.nativeRoles ?? defaultNativeRoles
-  const behaviour: ApiBehaviour = {
-    tokenTtlMs: options.tokenTtlMs ?? 3_600_000,
-    workspaceTokenTtlMs: 3_600_000,
-    clockSkewMs: 0,
-    omitExpiry: false,
-    transitionMs: options.transitionMs ?? 1_000,
-    maxPageSize: 100,
-  }
+  const { tokenTtlMs, transitionMs } = options
+  const behaviour = defaultBehaviour({
+    ...(tokenTtlMs !== undefined && { tokenTtlMs }),
+    ...(transitionMs !== undefined && { transitionMs }),
+  })
   const tokens = new TokenOffice(clock, inventory.workspaceId)
   const apiFaults = new ApiFaults()
   const frontFaults = new FrontFaults()
@@ -102,13 +99,12 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     })
     closers.push(() => postgres.close())
     const front = await startFront({
-      ...{ authority, postgres, tokens, clock, faults: frontFaults },
-      untrustedAuthority: () => createCertificateAuthority('Somebody else'),
+      ...{ authority, postgres, tokens, clock, behaviour, faults: frontFaults },
+      untrustedAuthority: () => createCertificateAuthority('Another authority'),
       destinations: new Map(hosts.map((each) => [each.host, each])),
       nativeRoles: new Set(nativeRoles.map((role) => role.name)),
       port: options.frontPort ?? 0,
       handshakeTimeoutMs: options.handshakeTimeoutMs ?? 15_000,
-      wakeMs: 200,
     })
     closers.push(() => front.close())
     const dns = await startDns(

@@ -3,6 +3,7 @@
 import type { SecureContext } from 'node:tls'
 
 import type { Clock } from '../core/clock.js'
+import type { Behaviour } from './behaviour.js'
 import type { Destination } from './destinations.js'
 import type { FrontFaults } from './front-faults.js'
 import type { Postgres } from './postgres.js'
@@ -30,8 +31,7 @@ export interface FrontContext {
   readonly faults: FrontFaults
   readonly clock: Clock
   readonly handshakeTimeoutMs: number
-  /** How long an idle endpoint takes to wake. */
-  readonly wakeMs: number
+  readonly behaviour: Behaviour
   readonly tls: TlsContexts
   onLogin(connection: FrontConnection): void
   onCancel(): void

@@ -1,7 +1,6 @@
 /**
- * The first half of a connection to the front door: SSLRequest, TLS with SNI, and a StartupMessage
- * of protocol 3.0, as strictly as the real one has it. A CancelRequest goes to PostgreSQL as it
- * came, over TLS or without.
+ * The handshake at the front door: SSLRequest, TLS with SNI, and a StartupMessage of protocol 3.0,
+ * as strict as at the real one. A CancelRequest goes to PostgreSQL as it came, over TLS or without.
  */
 
 import { once } from 'node:events'
@@ -40,7 +39,7 @@ export async function readSslRequest(
   const body = await takeBytes(socket, length - 4, signal)
   const code = body.readInt32BE(0)
   if (code === CANCEL_REQUEST && length === 16) {
-    await forwardCancel(body, connection, context)
+    await forwardCancel(socket, body, connection, context)
     return 'cancelled'
   }
   if (code !== SSL_REQUEST || length !== 8) throw new Refused(refusals.notSsl(code))
@@ -100,7 +99,7 @@ export async function readStartup(
   const body = await takeBytes(client, length - 4, signal)
   const version = body.readInt32BE(0)
   if (version === CANCEL_REQUEST && length === 16) {
-    await forwardCancel(body, connection, context)
+    await forwardCancel(client, body, connection, context)
     return 'cancelled'
   }
   if (version !== PROTOCOL_3_0) throw new Refused(refusals.protocol(version))
@@ -116,12 +115,15 @@ export async function readStartup(
   return { parameters, packet: Buffer.concat([head, body]) }
 }
 
+/** Looks for the session first, and stops when the client ends its side: it gets no answer to wait for. */
 async function forwardCancel(
+  client: Socket,
   body: Buffer,
   connection: FrontConnection,
   context: FrontContext,
 ): Promise<void> {
   connection.phase = 'cancel'
+  if (await endsWithin(context.behaviour.cancelLookupMs, client, context)) return
   const length = Buffer.from([0, 0, 0, body.length + 4])
   const server = context.postgres.connect()
   server.on('error', () => {})
@@ -129,4 +131,22 @@ async function forwardCancel(
   server.end(Buffer.concat([length, body]))
   await once(server, 'close')
   context.onCancel()
+}
+
+async function endsWithin(
+  delayMs: number,
+  client: Socket,
+  context: FrontContext,
+): Promise<boolean> {
+  if (delayMs === 0) return false
+  const found = new AbortController()
+  const cancelTimer = context.clock.after(delayMs, () => found.abort())
+  try {
+    await untilEnd(client, found.signal)
+    return true
+  } catch {
+    return false
+  } finally {
+    cancelTimer()
+  }
 }

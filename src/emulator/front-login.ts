@@ -1,11 +1,11 @@
 /**
- * The second half of a connection to the front door: is the host up, is the token good for the
- * role; then PostgreSQL speaks for itself, and bytes pass unchanged both ways. A native role is
- * asked by PostgreSQL alone.
+ * Login at the front door: whether the host is up, then whether the token is good for the role. From
+ * there on PostgreSQL speaks for itself, and bytes pass unchanged both ways, until either side ends
+ * its own: that ends both. PostgreSQL alone asks a native role for its password.
  */
 
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { pipeline } from 'node:stream/promises'
 import type { TLSSocket } from 'node:tls'
 
 import { takeBytes } from './byte-stream.js'
@@ -25,7 +25,7 @@ const AUTHENTICATION = 0x52 // R
 const ERROR_RESPONSE = 0x45 // E
 const PASSWORD_MESSAGE = 0x70 // p
 const MAX_PASSWORD_BYTES = 65_535
-/** How long a client may take to close after the server has. */
+/** How long what was already sent may take to arrive once either side has ended. */
 const LINGER_MS = 1_000
 
 export async function logIn(
@@ -39,6 +39,9 @@ export async function logIn(
   const fault = await actOutFault('startup', client, context)
   const role = Buffer.from(startup.parameters.get('user') ?? '', 'latin1').toString('utf8')
   if (role === '') throw new Refused(refusals.noUser)
+  if (destination!.kind === 'autoscaling' && destination!.pooled) {
+    return refuseAsPooler(client, context)
+  }
   const native = context.nativeRoles.has(role)
   if (!native) {
     const ask = fault !== undefined && 'ask' in fault ? fault.ask : undefined
@@ -80,7 +83,7 @@ async function authorizeExternally(
   if (endpoint.disabled) throw denied('Endpoint is disabled.')
   if (endpoint.state !== 'IDLE') return
   // A connection wakes it, and is held meanwhile.
-  await new Promise<void>((resolve) => context.clock.after(context.wakeMs, resolve))
+  await new Promise<void>((resolve) => context.clock.after(context.behaviour.wakeMs, resolve))
   endpoint.state = 'ACTIVE'
 }
 
@@ -89,18 +92,30 @@ function denied(reason: string): Refused {
 }
 
 async function readPassword(client: TLSSocket, context: FrontContext): Promise<string> {
-  const patience = new AbortController()
-  const cancel = context.clock.after(60_000, () => patience.abort(new Error('no password')))
+  const body = await readPasswordMessage(client, context)
+  // One zero byte, and that at the end.
+  if (body.indexOf(0) !== body.length - 1) throw new Refused(refusals.noPassword)
+  return body.toString('utf8', 0, body.length - 1)
+}
+
+/** A pooled host asks every role for SCRAM, which a token cannot pass. */
+async function refuseAsPooler(client: TLSSocket, context: FrontContext): Promise<never> {
+  client.write(authenticationRequest(10))
+  await readPasswordMessage(client, context)
+  throw new Refused(refusals.sasl)
+}
+
+/** The body of one message of type p: a password, or what SASL says first. */
+async function readPasswordMessage(client: TLSSocket, context: FrontContext): Promise<Buffer> {
+  const limit = new AbortController()
+  const cancel = context.clock.after(60_000, () => limit.abort(new Error('no password')))
   try {
-    const head = await takeBytes(client, 5, patience.signal)
+    const head = await takeBytes(client, 5, limit.signal)
     const length = head.readInt32BE(1)
     if (head[0] !== PASSWORD_MESSAGE || length < 4 || length > MAX_PASSWORD_BYTES) {
       throw new Refused(refusals.noPassword)
     }
-    const body = await takeBytes(client, length - 4, patience.signal)
-    // One zero byte, and that at the end.
-    if (body.indexOf(0) !== body.length - 1) throw new Refused(refusals.noPassword)
-    return body.toString('utf8', 0, body.length - 1)
+    return await takeBytes(client, length - 4, limit.signal)
   } finally {
     cancel()
   }
@@ -115,9 +130,8 @@ function checkToken(
 ): number {
   const say = passwordRefusals[destination.kind]
   const verdict = context.tokens.judge(password, role)
-  const pooled = destination.kind === 'autoscaling' && destination.pooled
   if (verdict.is === 'not a JWT') throw new Refused(say.notAToken(role))
-  if (verdict.is === 'refused' || pooled) throw new Refused(say.refused(role))
+  if (verdict.is === 'refused') throw new Refused(say.refused(role))
   if (verdict.is === 'expired') throw new Refused(say.expired(role, verdict.token.expiresAt))
   return verdict.token.number
 }
@@ -152,12 +166,27 @@ async function readMessage(server: Socket): Promise<Buffer> {
   return Buffer.concat([head, await takeBytes(server, head.readInt32BE(1) - 4)])
 }
 
+/**
+ * Bytes pass both ways until either side ends, which ends both. An answer that is still on its way
+ * when the client ends its side is lost, as at the real front door.
+ */
 async function relay(client: TLSSocket, server: Socket): Promise<void> {
-  const up = pipeline(client, server)
-  const down = pipeline(server, client)
-  up.catch(() => {})
-  down.catch(() => {})
-  // PostgreSQL closes both directions at once: there is nothing to wait for but the client's FIN.
-  await down
-  await Promise.race([up, new Promise((resolve) => setTimeout(resolve, LINGER_MS).unref())])
+  client.pipe(server)
+  server.pipe(client)
+  await Promise.race([over(client), over(server)])
+  server.unpipe(client).resume()
+  client.unpipe(server).resume()
+  server.end()
+  client.end()
+  const limit = new AbortController()
+  const timer = setTimeout(() => limit.abort(), LINGER_MS).unref()
+  await once(client, 'close', { signal: limit.signal }).catch(() => {})
+  clearTimeout(timer)
+}
+
+function over(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('end', resolve).once('close', resolve)
+    if (socket.readableEnded || socket.closed) resolve()
+  })
 }

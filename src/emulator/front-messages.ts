@@ -1,7 +1,7 @@
 /**
- * What the front door says in its own name, word for word as far as it is known. The first layer
- * speaks PostgreSQL's FATAL; the authentication proxy before Autoscaling says ERROR with three
- * fields and always XX000. Written by hand, not with `wire/`: the proxy must not agree with itself.
+ * What the front door says itself, word for word as far as that is known. The first layer says
+ * FATAL, as PostgreSQL does; the authentication proxy in front of Autoscaling says ERROR with three
+ * fields and always XX000.
  */
 
 export interface Refusal {
@@ -54,6 +54,7 @@ export const refusals = {
     ),
   unencryptedData: fatal('08P01', 'Received unencrypted data after SSL request.'),
   insecure: fatal('08006', 'Insecure connection. Please use SSL to connect.'),
+  handshakeTimeout: fatal('08006', 'Client handshake timeout.'),
   noSni: fatal(
     '08006',
     'Connection does not have SNI.',
@@ -73,6 +74,8 @@ export const refusals = {
       `This could be due to paused instances, disabling readable secondaries, IP ACLs or private link configuration. ${reason}`,
     ),
   noUser: fatal('28000', 'no PostgreSQL user name specified in startup packet'),
+  /** PgBouncer's answer to a client that cannot pass SCRAM. */
+  sasl: fatal('08P01', 'SASL authentication failed'),
   noPassword: fatal('08P01', 'expected password response'),
   cannotConnectNow: fatal('57P03', 'the database system is starting up'),
 }
@@ -103,7 +106,7 @@ function provisionedRefusal(role: string): Refusal {
   )
 }
 
-/** Thrown by whoever refuses; said to the client where the connection ends. */
+/** Thrown where a connection is refused; the client gets it where the connection ends. */
 export class Refused extends Error {
   readonly refusal: Refusal
 

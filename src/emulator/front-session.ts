@@ -13,7 +13,7 @@ import { errorResponse, Refused, refusals } from './front-messages.js'
 /** How long a client may take to close after it was refused. */
 const LINGER_MS = 1_000
 
-/** Ends when the connection has; never rejects, because the client has been told whatever there was to tell. */
+/** Ends when the connection has. Never rejects: the client has already been told why. */
 export async function serveConnection(
   socket: Socket,
   connection: FrontConnection,
@@ -22,7 +22,7 @@ export async function serveConnection(
   const timeout = new AbortController()
   // At the real front door the clock runs from connect to the end of the StartupMessage.
   const cancelTimeout = context.clock.after(context.handshakeTimeoutMs, () =>
-    timeout.abort(new Refused(refusals.insecure)),
+    timeout.abort(new Refused(refusals.handshakeTimeout)),
   )
   let client: Socket = socket
   try {

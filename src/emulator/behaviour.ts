@@ -1,0 +1,36 @@
+/** How the emulated workspace behaves: set by `control.behaviour`, read at each call and connection. */
+
+export interface Behaviour {
+  /** Life of database credentials where the request names none. */
+  tokenTtlMs: number
+  workspaceTokenTtlMs: number
+  /** How far the API's clock (its Date and the times in its replies) is ahead of ours. */
+  clockSkewMs: number
+  /** Leave expiration_time and expire_time out. */
+  omitExpiry: boolean
+  /** How long a state change takes. */
+  transitionMs: number
+  /** Pages are never longer. */
+  maxPageSize: number
+  /** How long an idle endpoint takes to wake. */
+  wakeMs: number
+  /**
+   * How long the front door looks for the session of a CancelRequest. A client that ends its side
+   * meanwhile cancels nothing. At 0 the request is forwarded at once.
+   */
+  cancelLookupMs: number
+}
+
+export function defaultBehaviour(changes: Partial<Behaviour>): Behaviour {
+  return {
+    tokenTtlMs: 3_600_000,
+    workspaceTokenTtlMs: 3_600_000,
+    clockSkewMs: 0,
+    omitExpiry: false,
+    transitionMs: 1_000,
+    maxPageSize: 100,
+    wakeMs: 200,
+    cancelLookupMs: 0,
+    ...changes,
+  }
+}
