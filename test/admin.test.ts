@@ -30,7 +30,13 @@ test('starting: the admin port answers, and says so, until all is set up', async
   const adminUrl = `http://127.0.0.1:${adminPort}`
   const log = silentLog
   const homeDir = await temporaryFolder(t)
-  const open = workspaceOpener({ env: emulator.env, homeDir, clock: systemClock, log })
+  const open = workspaceOpener({
+    env: emulator.env,
+    programEnv: {},
+    homeDir,
+    clock: systemClock,
+    log,
+  })
   const gate = new EventEmitter()
   const asked = once(gate, 'asked')
   const starting = Daemon.start({

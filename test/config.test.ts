@@ -4,58 +4,17 @@ import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { inspect } from 'node:util'
 
-import { type Config, type ConfigInputs, loadConfig } from '../src/config/resolve/config.js'
+import { type Config, loadConfig } from '../src/config/resolve/config.js'
 import {
   SETTING_NAMES,
   SETTINGS,
   type SettingName,
   variableOf,
 } from '../src/config/schema/table.js'
-import { ProxyError } from '../src/core/errors.js'
-
-interface Given {
-  targets?: string[]
-  flags?: Partial<Record<SettingName, string>>
-  env?: Record<string, string>
-  /** Files of the working folder. */
-  files?: Record<string, string>
-  pickTarget?: ConfigInputs['pickTarget']
-  isTerminal?: boolean
-}
-
-function load(t: TestContext, given: Given): Promise<Config> {
-  const cwd = mkdtempSync(join(tmpdir(), 'lakebase-config-'))
-  t.after(() => rmSync(cwd, { recursive: true, force: true }))
-  for (const [name, text] of Object.entries(given.files ?? {})) {
-    writeFileSync(join(cwd, name), text, { mode: 0o600 })
-  }
-  return loadConfig({
-    targets: given.targets ?? [],
-    flags: new Map(Object.entries(given.flags ?? {}) as [SettingName, string][]),
-    env: given.env ?? {},
-    machine: {
-      cwd,
-      homeDir: cwd,
-      hostname: 'laptop.example.com',
-      platform: 'linux',
-      isTerminal: given.isTerminal ?? false,
-    },
-    pickTarget: given.pickTarget,
-  })
-}
-
-async function refusal(t: TestContext, given: Given): Promise<string> {
-  try {
-    await load(t, given)
-  } catch (error) {
-    assert.ok(error instanceof ProxyError && error.kind === 'config', inspect(error))
-    return `${error.message}\n${error.hint ?? ''}`
-  }
-  assert.fail('the settings were taken')
-}
+import { type Given, load, refusal, uid } from './support/load-config.js'
 
 test('a flag wins over the environment, that over .env, that over the file, that over the default', async (t) => {
   const file = { 'c.yaml': 'drain-timeout: 4s\n' }
@@ -182,7 +141,7 @@ test('a file that was named must be there; a folder called .env is somebody else
   t.after(() => rmSync(cwd, { recursive: true, force: true }))
   mkdirSync(join(cwd, '.env'))
   const machine = { cwd, homeDir: cwd, hostname: '', platform: 'linux', isTerminal: false }
-  await loadConfig({ targets: ['a'], flags: new Map(), env: {}, machine })
+  await loadConfig({ targets: ['a'], flags: new Map(), env: {}, uid, machine })
 })
 
 test('with no TARGET the targets come from the first place that names one', async (t) => {
@@ -230,18 +189,34 @@ test('a LAKEBASE_PG_URL of this machine is the application’s, and never a targ
   assert.equal(settings.targets[0]!.name, 'inst')
 })
 
-test('a setting of one target wins over that of all within a source, and not over a stronger source', async (t) => {
+test('what a target says of itself wins over flags, environment and file, wherever it was named', async (t) => {
   const files = {
     'c.yaml':
-      'database: all\nuser: someone\ntargets:\n  - target: a\n    database: own\n  - b?database=query\n  - c\n',
+      'database: all\nport: 7000\nuser: someone\ntargets:\n  - target: a\n    database: own\n    port: 6000\n  - b?database=query\n  - c\n',
   }
-  const database = async (given: Given): Promise<string[]> =>
-    (await load(t, { files, ...given })).settings.targets.map((target) => target.database)
+  const of = async (given: Given): Promise<string[]> =>
+    (await load(t, { files, ...given })).settings.targets.map(
+      ({ database, port }) => `${database} ${port}`,
+    )
   const config = 'c.yaml'
-  assert.deepEqual(await database({ flags: { config } }), ['own', 'query', 'all'])
-  const flags = { config, database: 'flag' }
-  assert.deepEqual(await database({ flags }), ['flag', 'flag', 'flag'])
-  assert.deepEqual(await database({ targets: ['a?database=mine', 'b'], flags }), ['mine', 'flag'])
+  assert.deepEqual(await of({ flags: { config } }), ['own 6000', 'query 7000', 'all 7001'])
+  const flags = { config, database: 'flag', port: '8000' }
+  const flagged = ['own 6000', 'query 8000', 'flag 8001']
+  assert.deepEqual(await of({ flags }), flagged)
+  const env = { LAKEBASE_PROXY_DATABASE: 'flag', LAKEBASE_PROXY_PORT: '8000' }
+  assert.deepEqual(await of({ flags: { config }, env }), flagged)
+  const named = { LAKEBASE_PROXY_TARGETS: 'a?port=6000 b' }
+  assert.deepEqual(await of({ flags: { port: '8000' }, env: named }), [
+    'databricks_postgres 6000',
+    'databricks_postgres 8000',
+  ])
+  assert.deepEqual(await of({ targets: ['a?database=mine', 'b'], flags }), [
+    'mine 8000',
+    'flag 8001',
+  ])
+  const url = { LAKEBASE_PG_URL: 'postgresql://u:p@h/d' }
+  const { settings } = await load(t, { env: url, flags: { user: 'other', database: 'e' } })
+  assert.deepEqual([settings.targets[0]!.user, settings.targets[0]!.database], ['u', 'd'])
 })
 
 test('each further target gets the next port, those that were asked for by number left out', async (t) => {
@@ -309,6 +284,7 @@ test('a secret that others can read is refused', async (t) => {
       targets: ['a'],
       flags: new Map(Object.entries(flags) as [SettingName, string][]),
       env: {},
+      uid,
       machine,
     })
   write('secret', 'hunter2', 0o644)
@@ -369,7 +345,7 @@ test('paths start from the folder of what names them', async (t) => {
   const socketOf = async (yaml: string, names: (keyof typeof flags)[]): Promise<unknown> => {
     writeFileSync(join(cwd, 'sub', 'c.yaml'), yaml)
     const given = new Map(names.map((name) => [name, flags[name]] as [SettingName, string]))
-    const config = await loadConfig({ targets: ['a'], flags: given, env: {}, machine })
+    const config = await loadConfig({ targets: ['a'], flags: given, env: {}, uid, machine })
     return config.settings.targets[0]!.unixSocket
   }
   assert.equal(await socketOf('unix-socket: s', ['config']), join(cwd, 'sub', 's'))

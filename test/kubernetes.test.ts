@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { dirname, extname, join } from 'node:path'
 import { test } from 'node:test'
 
@@ -199,6 +199,7 @@ test('the proxy takes the settings of every manifest', async (context) => {
         targets: container.args ?? [],
         flags: new Map(),
         env,
+        uid: userInfo().uid,
         machine: {
           cwd: folder,
           homeDir: folder,

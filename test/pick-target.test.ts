@@ -19,7 +19,12 @@ interface Asked {
 function ask(): Asked {
   const [stdin, stderr] = [new PassThrough(), new PassThrough()]
   const machine = { cwd: '/', homeDir: '/', hostname: '', platform: 'linux', isTerminal: true }
-  const known = { databricksEnv: emulator.env, databricksHost: undefined, profile: undefined }
+  const known = {
+    databricksEnv: emulator.env,
+    programEnv: {},
+    databricksHost: undefined,
+    profile: undefined,
+  }
   const picked = pickTarget(known, { stdin, stderr, machine })
   let shown = ''
   const shows = (text: string): Promise<string> =>

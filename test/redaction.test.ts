@@ -96,7 +96,13 @@ async function loudProxy(
   const stream = collector(lines)
   const log = createLog({ level: 'trace', format, stream })
   const homeDir = await temporaryFolder(t)
-  const open = workspaceOpener({ env: emulator.env, homeDir, clock: systemClock, log })
+  const open = workspaceOpener({
+    env: emulator.env,
+    programEnv: {},
+    homeDir,
+    clock: systemClock,
+    log,
+  })
   const options: ProxyOptions = {
     targets: ['demo-instance', `postgresql://app:app-password@db.example/x`],
     ...{ port: 0, adminPort: 0, localAuth: 'password', localPassword: 'open-sesame' },

@@ -226,6 +226,7 @@ async function setUp(t: TestContext, row: Row) {
   const open = async (): Promise<{ type: string | undefined; user: string }> => {
     const workspace = await openWorkspace({
       env,
+      programEnv: env,
       homeDir: programs.folder,
       version: '0',
       clock: systemClock,

@@ -304,7 +304,7 @@ test('NODE_EXTRA_CA_CERTS and HTTPS_PROXY lead to a verified workspace behind bo
     const quiet = { debug() {}, warn() {} }
     for (const host of ['${name}', 'wrong.example.invalid']) {
       const env = { DATABRICKS_HOST: host, DATABRICKS_TOKEN: 'x', HTTPS_PROXY: '${proxy.url}' }
-      const workspace = await openWorkspace({ env, homeDir: '/', version: '0', clock, log: quiet })
+      const workspace = await openWorkspace({ env, programEnv: env, homeDir: '/', version: '0', clock, log: quiet })
       console.log(await workspace.identity(new AbortController().signal).catch((error) => error.message))
       await workspace.close()
     }`

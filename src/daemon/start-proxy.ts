@@ -52,7 +52,13 @@ export async function startProxy(options: StartProxyOptions): Promise<RunningPro
   const { env = process.env, log = silentLog, ...settings } = options
   const daemon = await Daemon.start({
     settings: settingsFromOptions(settings, env),
-    openWorkspace: workspaceOpener({ env, homeDir: homedir(), clock: systemClock, log }),
+    openWorkspace: workspaceOpener({
+      env,
+      programEnv: env,
+      homeDir: homedir(),
+      clock: systemClock,
+      log,
+    }),
     stateDir: stateDir(env, homedir()),
     log,
   })

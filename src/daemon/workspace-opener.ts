@@ -9,6 +9,8 @@ import type { ConnectedWorkspace } from '../databricks/lakebase/connect-workspac
 export interface WorkspaceOpenerOptions {
   /** Variables of the process and of `.env`, already merged. */
   env: Readonly<Record<string, string | undefined>>
+  /** For the programs that signing in starts: the process's own, without `.env`. */
+  programEnv: Readonly<Record<string, string | undefined>>
   homeDir: string
   clock: Clock
   log: Log

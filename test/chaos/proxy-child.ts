@@ -20,7 +20,13 @@ const bugs: string[] = []
 const log = countingLog()
 const daemon = await Daemon.start({
   settings: settingsFromOptions(config.options, config.env),
-  openWorkspace: workspaceOpener({ env: config.env, homeDir: tmpdir(), clock, log }),
+  openWorkspace: workspaceOpener({
+    env: config.env,
+    programEnv: {},
+    homeDir: tmpdir(),
+    clock,
+    log,
+  }),
   stateDir: config.stateDir,
   log,
   clock,

@@ -4,6 +4,7 @@
  */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { userInfo } from 'node:os'
 import { PassThrough } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -18,13 +19,17 @@ export const MAIN: string = fileURLToPath(new URL('../../bundle/main.js', import
 const LIMIT_MS = 60_000
 
 /** Never rejects. Nothing of our environment but PATH gets in, and HOME is an empty folder. */
-export function cli(args: readonly string[], env: Record<string, string> = {}): Promise<Ran> {
+export function cli(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  cwd?: string,
+): Promise<Ran> {
   const settings = { PATH: process.env.PATH, HOME: '/nonexistent', ...env }
   return new Promise((resolve) => {
     execFile(
       process.execPath,
       [MAIN, ...args],
-      { env: settings, timeout: LIMIT_MS },
+      { env: settings, cwd, timeout: LIMIT_MS },
       (error, stdout, stderr) => {
         const code = typeof error?.code === 'number' ? error.code : error === null ? 0 : -1
         resolve({ code, stdout, stderr })
@@ -53,7 +58,7 @@ export async function cliHere(
       platform: 'linux',
       isTerminal: false,
     },
-    uid: 1000,
+    uid: userInfo().uid,
     command: [process.execPath, MAIN],
     onSignal: () => () => {},
     onCrash: () => {},

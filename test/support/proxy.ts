@@ -45,7 +45,13 @@ export async function proxyBefore(
     settingsFromOptions({ targets: ['demo-instance'], port: 0, ...options, ...more }, emulator.env)
   const daemon = await Daemon.start({
     settings: settings(),
-    openWorkspace: workspaceOpener({ env: emulator.env, homeDir: folder, clock, log }),
+    openWorkspace: workspaceOpener({
+      env: emulator.env,
+      programEnv: {},
+      homeDir: folder,
+      clock,
+      log,
+    }),
     stateDir: folder,
     log,
     clock,

@@ -130,6 +130,7 @@ export async function connectTo(
 ): Promise<ConnectedWorkspace> {
   const workspace = await openWorkspace({
     env: { DATABRICKS_HOST: host, DATABRICKS_TOKEN: 'dapi-secret' },
+    programEnv: {},
     homeDir: tmpdir(),
     version: '9.9.9',
     clock: systemClock,

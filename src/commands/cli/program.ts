@@ -99,8 +99,8 @@ function invocationOf(
     if (value !== undefined) options.set(name, String(value))
   }
   const loadForThis = async (wanted: ConfigRequest = {}): Promise<Config> => {
-    const { env, machine, stderr } = surroundings
-    const config = await loadConfig({ targets: parsed.args, flags, env, machine, ...wanted })
+    const { env, machine, uid, stderr } = surroundings
+    const config = await loadConfig({ targets: parsed.args, flags, env, uid, machine, ...wanted })
     const notice = wanted.notice ?? ((text: string) => void stderr.write(`Notice: ${text}\n`))
     for (const each of config.notices) notice(each)
     return config

@@ -76,13 +76,13 @@ function settingsText({ given }: Config): string {
 
 async function openWorkspace(
   report: DoctorReport,
-  { databricksEnv }: Config,
+  { databricksEnv: env, programEnv }: Config,
   target: TargetSettings,
   { surroundings }: Invocation,
 ): Promise<ConnectedWorkspace | undefined> {
   const { homeDir } = surroundings.machine
   const log = noticeLog(surroundings.stderr)
-  const open = workspaceOpener({ env: databricksEnv, homeDir, clock: systemClock, log })
+  const open = workspaceOpener({ env, programEnv, homeDir, clock: systemClock, log })
   return report.step('sign-in', async () => {
     const workspace = await open(target)
     const { host, profile, settings } = workspace.describeSignIn()

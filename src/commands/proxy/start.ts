@@ -77,14 +77,24 @@ const BANNER_WAIT_MS = 2_000
 
 /** Also for `exec` and `demo`. */
 export function startDaemon(
-  { settings, databricksEnv }: Pick<Config, 'settings' | 'databricksEnv'>,
+  {
+    settings,
+    databricksEnv,
+    programEnv,
+  }: Pick<Config, 'settings' | 'databricksEnv' | 'programEnv'>,
   { env, machine }: Pick<Surroundings, 'env' | 'machine'>,
   log: Log,
 ): Promise<Daemon> {
   const { homeDir } = machine
   return Daemon.start({
     settings,
-    openWorkspace: workspaceOpener({ env: databricksEnv, homeDir, clock: systemClock, log }),
+    openWorkspace: workspaceOpener({
+      env: databricksEnv,
+      programEnv,
+      homeDir,
+      clock: systemClock,
+      log,
+    }),
     stateDir: stateDir(env, homeDir),
     log,
   })

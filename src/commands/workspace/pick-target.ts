@@ -12,11 +12,12 @@ import type { Surroundings } from '../cli/command.js'
 
 /** Resolves to a TARGET. Errors: kind `config` when there is nothing to pick, or nobody picks. */
 export async function pickTarget(
-  { databricksEnv, databricksHost, profile }: Unpicked,
+  { databricksEnv, programEnv, databricksHost, profile }: Unpicked,
   { stdin, stderr, machine }: Pick<Surroundings, 'stdin' | 'stderr' | 'machine'>,
 ): Promise<string> {
   const openWorkspace = workspaceOpener({
     env: databricksEnv,
+    programEnv,
     homeDir: machine.homeDir,
     clock: systemClock,
     log: silentLog,

@@ -16,7 +16,7 @@ export interface WorkspaceUse {
 
 /** Errors: kind `config` when nothing says how to sign in, and those of `use`. */
 export async function withWorkspace<T>(
-  config: Pick<Config, 'databricksEnv'>,
+  config: Pick<Config, 'databricksEnv' | 'programEnv'>,
   named: Pick<TargetSettings, 'databricksHost' | 'profile'>,
   surroundings: Pick<Surroundings, 'machine' | 'stderr' | 'onSignal'>,
   use: (given: WorkspaceUse) => Promise<T>,
@@ -27,6 +27,7 @@ export async function withWorkspace<T>(
   })
   const open = workspaceOpener({
     env: config.databricksEnv,
+    programEnv: config.programEnv,
     homeDir: surroundings.machine.homeDir,
     clock: systemClock,
     log: noticeLog(surroundings.stderr),

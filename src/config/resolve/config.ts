@@ -20,6 +20,8 @@ import {
   type Variables,
   type Written,
 } from '../sources/sources.js'
+import { checkHost, usableVariables } from './implicit.js'
+import type { KnownTarget } from './known-target.js'
 import { Lookup } from './lookup.js'
 import { type Machine, resolveSettings } from './resolve.js'
 import { selectTargets } from './selection.js'
@@ -31,6 +33,8 @@ export interface ConfigInputs {
   /** Flags of the command line, by the setting's name. */
   readonly flags: ReadonlyMap<SettingName, string>
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Whom this process runs as. */
+  readonly uid: number
   readonly machine: Machine
   /** Asks the user for a TARGET, where none is named and somebody is there to be asked. */
   readonly pickTarget?: ((known: Unpicked) => Promise<string>) | undefined
@@ -38,17 +42,22 @@ export interface ConfigInputs {
   readonly targetOptional?: boolean
 }
 
-/** What is known before there is a target. */
-export interface Unpicked {
+/** What signing in reads, and what the programs that it starts get. */
+export interface Environments {
+  /** The environment over `.env`; nothing of ours is in it. */
   readonly databricksEnv: Readonly<Record<string, string>>
+  /** The environment alone: `.env` is not for other programs. */
+  readonly programEnv: Readonly<Record<string, string | undefined>>
+}
+
+/** What is known before there is a target. */
+export interface Unpicked extends Environments {
   readonly databricksHost: string | undefined
   readonly profile: string | undefined
 }
 
-export interface Config {
+export interface Config extends Environments {
   readonly settings: ProxySettings
-  /** The environment over `.env`, for signing in to the workspace; nothing of ours is in it. */
-  readonly databricksEnv: Readonly<Record<string, string>>
   /** What was said of the workspace, for commands that have no target. */
   readonly signIn: Pick<Unpicked, 'databricksHost' | 'profile'>
   /** What was set and where, secrets left out. */
@@ -76,13 +85,26 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const above = [flags, ...variables.map(({ source }) => source)]
 
   const named = first(above, 'config')
-  const configFile = named && resolve(named.folder, named.text)
+  const configFile = named && !named.isImplicit ? resolve(named.folder, named.text) : undefined
   const file =
     named && configFile
       ? await readConfigFile(configFile, named.text, machine.platform, problems)
       : undefined
   const sources = [...above, ...(file === undefined ? [] : [file.source])]
-  const databricksEnv = mergeEnvironment(envFile?.values ?? {}, env)
+  const lookup = new Lookup(sources, machine.homeDir, problems)
+  const all = lookup.values()
+  const signIn = { databricksHost: all['databricks-host'], profile: all.profile }
+  const usable = envFile === undefined ? {} : usableVariables(envFile, env, problems)
+  const databricksEnv = mergeEnvironment(usable, env)
+  const programEnv = mergeEnvironment({}, env)
+  const checkHosts = (): void => {
+    if (envFile === undefined) return
+    const known = targets
+      .map((target) => lookup.target(target))
+      .filter((each) => each !== undefined)
+    const hostOf = (target: KnownTarget | undefined) => lookup.find('databricks-host', target)
+    checkHost(known, hostOf, { file: envFile, environment: env, problems })
+  }
 
   let targets = selectTargets({
     typed: inputs.targets,
@@ -93,22 +115,18 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     hostname: machine.hostname,
   })
   if (targets.length === 0 && !inputs.targetOptional) {
+    checkHosts()
     problems.throwIfAny()
-    const unpicked = {
-      databricksEnv,
-      databricksHost: first(sources, 'databricks-host')?.text,
-      profile: first(sources, 'profile')?.text,
-    }
+    const unpicked = { databricksEnv, programEnv, ...signIn }
     const text = await (inputs.pickTarget?.(unpicked) ?? Promise.reject(noTarget()))
-    targets = [{ text, where: 'TARGET', folder: machine.cwd, source: flags, options: new Map() }]
+    targets = [{ text, where: 'TARGET', folder: machine.cwd, options: new Map() }]
   }
+  checkHosts()
   const localPassword = variables.map(({ from }) => passwordOf(from)).find(Boolean)
   const settings = resolveSettings({ sources, targets, localPassword, machine }, problems)
   problems.throwIfAny()
   const given = givenSettings({ sources, targets, variables: variables.map(({ from }) => from) })
-  const all = new Lookup(sources, machine.homeDir, problems).values()
-  const signIn = { databricksHost: all['databricks-host'], profile: all.profile }
-  return { settings, databricksEnv, signIn, given, notices, configFile }
+  return { settings, databricksEnv, programEnv, signIn, given, notices, configFile }
 }
 
 /** `--env-file`, or its variable, or `.env`. */
@@ -116,13 +134,14 @@ async function findEnvFile(
   flags: Source,
   environment: Variables,
   problems: Problems,
-  { machine }: ConfigInputs,
+  { machine, uid }: ConfigInputs,
 ): Promise<EnvFile | undefined> {
   const variable = variableOf('env-file')
   const flag = flags.settings.get('env-file')
   const named = flag?.text ?? environment.values[variable] ?? ''
   try {
-    return await readEnvFile(named === '' ? undefined : named, machine.cwd)
+    const { cwd, platform } = machine
+    return await readEnvFile({ named: named === '' ? undefined : named, cwd, uid, platform })
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error
     problems.add(flag?.where ?? (named === '' ? '.env' : variable), error.message, error.hint)

@@ -12,7 +12,8 @@ import { readSecretFile, readWhole } from '../../core/secret-file.js'
 import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import { LOCAL_PASSWORD, type Written } from '../sources/sources.js'
-import type { KnownTarget, Lookup } from './lookup.js'
+import type { KnownTarget } from './known-target.js'
+import type { Lookup } from './lookup.js'
 import type { ProxySettings, TargetSettings } from './settings.js'
 
 /** The password of clients, from its file or its variable. */

@@ -1,27 +1,16 @@
 /**
- * What a setting is, when several places may say it: the stronger source first, and within one
- * source what is said of one target before what is said of all.
+ * What a setting is, when several places may say it: what a target says of itself, else the
+ * strongest of the sources.
  */
 
 import { resolve } from 'node:path'
 import { SETTING_NAMES, SETTINGS, type SettingName, type Values } from '../schema/table.js'
-import { parseTarget, type Target } from '../schema/targets.js'
+import { parseTarget } from '../schema/targets.js'
 import { ValueError } from '../schema/values.js'
 import type { Problems } from '../sources/problems.js'
 import type { Source, Written, WrittenTarget } from '../sources/sources.js'
-
-/** A target whose text has been read; its options are still texts. */
-export interface KnownTarget {
-  readonly name: string
-  readonly target: Target
-  readonly written: WrittenTarget
-  readonly options: ReadonlyMap<SettingName, Written>
-}
-
-export interface Found extends Written {
-  /** 0 is the strongest. */
-  readonly rank: number
-}
+import { checkImplicit } from './implicit.js'
+import type { Found, KnownTarget } from './known-target.js'
 
 export class Lookup {
   readonly #sources: readonly Source[]
@@ -48,33 +37,41 @@ export class Lookup {
 
   /** What was written for a setting, or undefined when nobody wrote anything. */
   find(name: SettingName, target?: KnownTarget): Found | undefined {
+    const own = target?.options.get(name)
+    if (own !== undefined) return { ...own, rank: 0, isOwn: true }
     for (const [index, source] of this.#sources.entries()) {
-      const own = target?.written.source === source ? target.options.get(name) : undefined
-      if (own !== undefined) return { ...own, rank: 2 * index }
       const shared = source.settings.get(name)
-      if (shared !== undefined) return { ...shared, rank: 2 * index + 1 }
+      if (shared !== undefined) return { ...shared, rank: index + 1, isOwn: false }
     }
     return undefined
   }
 
   /** Every setting, of one target or of the process. A wrong one is noted, and has its default. */
   values(target?: KnownTarget): Values {
-    const entries = SETTING_NAMES.map((name) => [name, this.#value(name, this.find(name, target))])
+    const entries = SETTING_NAMES.map((name) => [name, this.#value(name, target)])
     return Object.fromEntries(entries) as Values
   }
 
-  #value(name: SettingName, found: Written | undefined): unknown {
+  #value(name: SettingName, target: KnownTarget | undefined): unknown {
     const { kind, default: byDefault } = SETTINGS[name]
+    const found = this.find(name, target)
     if (found !== undefined) {
       try {
-        if (!kind.isPath) return kind.parse(found.text)
-        const path = found.text.replace(/^~(?=\/|$)/, this.#homeDir)
-        return resolve(found.folder, String(kind.parse(path)))
+        const value = this.#parse(name, found)
+        checkImplicit(name, value, found, target, this.#problems)
+        return value
       } catch (error) {
         if (!(error instanceof ValueError)) throw error
         this.#problems.add(found.where, `${name} ${error.message}`)
       }
     }
     return byDefault === undefined ? undefined : kind.parse(byDefault)
+  }
+
+  #parse(name: SettingName, { text, folder }: Written): unknown {
+    const { kind } = SETTINGS[name]
+    if (!kind.isPath) return kind.parse(text)
+    const path = text.replace(/^~(?=\/|$)/, this.#homeDir)
+    return resolve(folder, String(kind.parse(path)))
   }
 }

@@ -4,10 +4,10 @@ import { homedir, hostname, platform } from 'node:os'
 import { resolve } from 'node:path'
 
 import { didYouMean } from '../../core/nearest.js'
+import type { Setting } from '../schema/setting.js'
 import {
   isSettingName,
   SETTINGS,
-  type Setting,
   type SettingName,
   type TargetSettingName,
 } from '../schema/table.js'
@@ -67,7 +67,7 @@ export function settingsFromOptions(
   const settings = resolveSettings(
     {
       sources: [source, variables],
-      targets: targets.map((target) => readTarget(target, source, folder, problems)),
+      targets: targets.map((target) => readTarget(target, folder, problems)),
       localPassword: passwordFrom(localPassword, env, folder),
       machine,
     },
@@ -99,12 +99,11 @@ function readOptions(options: object, folder: string, problems: Problems): Sourc
 
 function readTarget(
   target: string | TargetOptions,
-  source: Source,
   folder: string,
   problems: Problems,
 ): WrittenTarget {
   const options = new Map<TargetSettingName, Written>()
-  if (typeof target === 'string') return { text: target, where: 'targets', folder, source, options }
+  if (typeof target === 'string') return { text: target, where: 'targets', folder, options }
   const { target: text, ...rest } = target
   for (const [key, value] of Object.entries(rest)) {
     if (value === undefined) continue
@@ -112,7 +111,7 @@ function readTarget(
     const name = problems.catch(where, () => targetOption(kebabCase(key), 'a target'))
     if (name !== undefined) options.set(name, { text: write(name, value), where, folder })
   }
-  return { text: String(text), where: 'targets', folder, source, options }
+  return { text: String(text), where: 'targets', folder, options }
 }
 
 function passwordFrom(

@@ -8,13 +8,14 @@ import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import type { Source, Written, WrittenTarget } from '../sources/sources.js'
 import { checkTarget } from './checks.js'
+import type { KnownTarget } from './known-target.js'
 import {
   checkListening,
   checkLocalPassword,
   readLocalPassword,
   readLocalTls,
 } from './local-access.js'
-import { type KnownTarget, Lookup } from './lookup.js'
+import { Lookup } from './lookup.js'
 import { assignPorts, meet } from './ports.js'
 import type { ProxySettings, TargetSettings } from './settings.js'
 
@@ -83,13 +84,11 @@ function portsOf(
 ): readonly number[] {
   const requests = halves.map(({ known, values: own }) => {
     const found = lookup.find('port', known)
-    // An even rank is of this target alone.
-    const isOwn = found !== undefined && found.rank % 2 === 0
     return {
       name: known.name,
       where: found?.where ?? known.written.where,
       address: own.address,
-      own: isOwn ? own.port : undefined,
+      own: found?.isOwn ? own.port : undefined,
     }
   })
   const ports = assignPorts(requests, values.port, problems)

@@ -25,29 +25,30 @@ const NAMED_BY_OTHERS = ['LAKEBASE_ENDPOINT', 'LAKEBASE_INSTANCE', 'LAKEBASE_PG_
 export function selectTargets(places: Places): readonly WrittenTarget[] {
   const { typed, flags, variables, fileTargets, cwd } = places
   if (typed.length > 0) {
-    return typed.map((text) => plain({ text, where: 'TARGET', folder: cwd }, flags))
+    return typed.map((text) => plain({ text, where: 'TARGET', folder: cwd }))
   }
   for (const source of [flags, ...variables.map((each) => each.source)]) {
     const written = source.settings.get('targets')
     if (written !== undefined) {
-      return written.text.split(/\s+/).map((text) => plain({ ...written, text }, source))
+      return written.text.split(/\s+/).map((text) => plain({ ...written, text }))
     }
   }
   if (fileTargets.length > 0) return fileTargets
   for (const name of NAMED_BY_OTHERS) {
-    for (const { source, from } of variables) {
+    for (const { from } of variables) {
       const text = from.values[name]?.trim()
       if (text === undefined || text === '') continue
       // What `url --format dotenv` printed for the application: the proxy must not dial itself.
       if (name === 'LAKEBASE_PG_URL' && namesThisMachine(text, places.hostname)) continue
-      return [plain({ text, where: from.where(name), folder: from.folder }, source)]
+      const { folder, isImplicit = false } = from
+      return [plain({ text, where: from.where(name), folder, isImplicit })]
     }
   }
   return []
 }
 
-function plain(written: Written, source: Source): WrittenTarget {
-  return { ...written, source, options: new Map() }
+function plain(written: Written): WrittenTarget {
+  return { ...written, options: new Map() }
 }
 
 function namesThisMachine(url: string, hostname: string): boolean {

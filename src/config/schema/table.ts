@@ -4,12 +4,24 @@
  */
 
 import {
+  DEFAULT_PORT_ONLY,
+  DIALS,
+  FILE,
+  FREE,
+  LOOPBACK_ONLY,
+  once,
+  only,
+  PROTECTION,
+  perTarget,
+  type Setting,
+  TRUST,
+} from './setting.js'
+import {
   choice,
   dnsServers,
   duration,
   ipAddress,
   ipAddresses,
-  type Kind,
   switched,
   targetTexts,
   text,
@@ -17,197 +29,264 @@ import {
   workspaceUrl,
 } from './values.js'
 
-export interface Setting<
-  T,
-  Option,
-  Default extends string | undefined = string | undefined,
-  PerTarget extends boolean = boolean,
-> {
-  readonly kind: Kind<T, Option>
-  /** As a user would write it. */
-  readonly default: Default
-  /** May stand in a TARGET's query, and in a map of the file's `targets`. */
-  readonly perTarget: PerTarget
-  readonly help: string
-}
-
 const MAX_PORT = 65_535
 
 /** By section, as the help text shows them. */
 export const SECTIONS = {
   'Where clients connect': {
-    address: perTarget(
-      ipAddresses,
-      'localhost',
-      'addresses to listen at; localhost is 127.0.0.1 and ::1',
-    ),
-    port: perTarget(
-      wholeNumber('port', MAX_PORT),
-      '5432',
-      'port to listen at, +1 for each further target; 0 picks a free one and prints it',
-    ),
-    'unix-socket': perTarget(
-      text('folder', true),
-      undefined,
-      'a folder: also listen at .s.PGSQL.<port> in it, for this user only',
-    ),
-    'local-auth': perTarget(
-      choice('how', 'trust', 'password'),
-      'trust',
-      'trust: clients show nothing; password: they show one (SCRAM-SHA-256)',
-    ),
-    'local-password-file': once(
-      text('file', true),
-      undefined,
-      'file with that password; else LAKEBASE_PROXY_LOCAL_PASSWORD',
-    ),
-    'local-tls': once(
-      choice('how', 'off', 'auto'),
-      'off',
-      'off, or auto: offer clients TLS with a certificate of our own, whose CA is printed',
-    ),
-    'local-tls-cert': once(
-      text('file', true),
-      undefined,
-      'offer clients TLS with this certificate (PEM)',
-    ),
-    'local-tls-key': once(text('file', true), undefined, 'key of that certificate (PEM)'),
-    'unsafe-listen': once(
-      switched,
-      'false',
-      'listen beyond this machine without local-auth=password and local-tls',
-    ),
+    address: perTarget({
+      kind: ipAddresses,
+      default: 'localhost',
+      help: 'addresses to listen at; localhost is 127.0.0.1 and ::1',
+      dotenv: LOOPBACK_ONLY,
+    }),
+    port: perTarget({
+      kind: wholeNumber('port', MAX_PORT),
+      default: '5432',
+      help: 'port to listen at, +1 for each further target; 0 picks a free one and prints it',
+      dotenv: FREE,
+    }),
+    'unix-socket': perTarget({
+      kind: text('folder', true),
+      default: undefined,
+      help: 'a folder: also listen at .s.PGSQL.<port> in it, for this user only',
+      dotenv: FREE,
+    }),
+    'local-auth': perTarget({
+      kind: choice('how', 'trust', 'password'),
+      default: 'trust',
+      help: 'trust: clients show nothing; password: they show one (SCRAM-SHA-256)',
+      dotenv: only('password'),
+    }),
+    'local-password-file': once({
+      kind: text('file', true),
+      default: undefined,
+      help: 'file with that password; else LAKEBASE_PROXY_LOCAL_PASSWORD',
+      dotenv: PROTECTION,
+    }),
+    'local-tls': once({
+      kind: choice('how', 'off', 'auto'),
+      default: 'off',
+      help: 'off, or auto: offer clients TLS with a certificate of our own, whose CA is printed',
+      dotenv: only('auto'),
+    }),
+    'local-tls-cert': once({
+      kind: text('file', true),
+      default: undefined,
+      help: 'offer clients TLS with this certificate (PEM)',
+      dotenv: PROTECTION,
+    }),
+    'local-tls-key': once({
+      kind: text('file', true),
+      default: undefined,
+      help: 'key of that certificate (PEM)',
+      dotenv: PROTECTION,
+    }),
+    'unsafe-listen': once({
+      kind: switched,
+      default: 'false',
+      help: 'listen beyond this machine without local-auth=password and local-tls',
+      dotenv: PROTECTION,
+    }),
   },
   Lakebase: {
-    database: perTarget(
-      text('name'),
-      'databricks_postgres',
-      "the database when the client names none, or one that is its user's name and does not exist",
-    ),
-    user: perTarget(
-      text('role'),
-      'identity',
-      'role to log in as: identity (of the workspace), client (what the client typed), or a name',
-    ),
-    'read-only': perTarget(switched, 'false', 'use the read-only host'),
-    group: perTarget(
-      text('name'),
-      undefined,
-      "log in as this workspace group's role (Autoscaling)",
-    ),
-    'token-ttl': perTarget(
-      duration(5 * 60_000, 60 * 60_000),
-      undefined,
-      'life to ask for a token, 5m to 1h (Autoscaling); else the server decides',
-    ),
-    'databricks-host': perTarget(
-      workspaceUrl,
-      undefined,
-      "the workspace; else DATABRICKS_HOST or the profile's",
-    ),
-    profile: perTarget(
-      text('name'),
-      undefined,
-      'profile of ~/.databrickscfg; else DATABRICKS_CONFIG_PROFILE',
-    ),
-    sslmode: perTarget(
-      choice('mode', 'verify-full', 'verify-ca', 'require'),
-      'verify-full',
-      'verify-full, verify-ca (not the name) or require (nothing: needs unsafe-sslmode-require)',
-    ),
-    'unsafe-sslmode-require': once(
-      switched,
-      'false',
-      'allow sslmode=require, which anybody on the way can read',
-    ),
-    sslrootcert: perTarget(
-      text('file', true),
-      undefined,
-      "CA certificates (PEM); else Node's, NODE_EXTRA_CA_CERTS and the system's",
-    ),
-    hostaddr: perTarget(
-      ipAddress,
-      undefined,
-      'address to dial; the host stays the name that is verified',
-    ),
-    'upstream-port': perTarget(wholeNumber('port', MAX_PORT, 1), '5432', 'port to dial'),
-    resolver: once(
-      dnsServers,
-      undefined,
-      "DNS servers to ask when the system's lookup fails or takes 1 s; else the system's, directly",
-    ),
-    'auto-start': perTarget(
-      switched,
-      'false',
-      'start a stopped Provisioned instance when a client connects',
-    ),
-    warm: perTarget(
-      wholeNumber('count', 100),
-      '0',
-      'spare logged-in connections held ready for the next clients',
-    ),
-    'warm-ttl': perTarget(duration(1000), '30s', 'how long after the last use they are held'),
+    database: perTarget({
+      kind: text('name'),
+      default: 'databricks_postgres',
+      help: "the database when the client names none, or one that is its user's name and does not exist",
+      dotenv: FREE,
+    }),
+    user: perTarget({
+      kind: text('role'),
+      default: 'identity',
+      help: 'role to log in as: identity (of the workspace), client (what the client typed), or a name',
+      dotenv: FREE,
+    }),
+    'read-only': perTarget({
+      kind: switched,
+      default: 'false',
+      help: 'use the read-only host',
+      dotenv: only(true),
+    }),
+    group: perTarget({
+      kind: text('name'),
+      default: undefined,
+      help: "log in as this workspace group's role (Autoscaling)",
+      dotenv: FREE,
+    }),
+    'token-ttl': perTarget({
+      kind: duration(5 * 60_000, 60 * 60_000),
+      default: undefined,
+      help: 'life to ask for a token, 5m to 1h (Autoscaling); else the server decides',
+      dotenv: FREE,
+    }),
+    'databricks-host': perTarget({
+      kind: workspaceUrl,
+      default: undefined,
+      help: "the workspace; else DATABRICKS_HOST or the profile's",
+      dotenv: FREE,
+    }),
+    profile: perTarget({
+      kind: text('name'),
+      default: undefined,
+      help: 'profile of ~/.databrickscfg; else DATABRICKS_CONFIG_PROFILE',
+      dotenv: FREE,
+    }),
+    sslmode: perTarget({
+      kind: choice('mode', 'verify-full', 'verify-ca', 'require'),
+      default: 'verify-full',
+      help: 'verify-full, verify-ca (not the name) or require (nothing: needs unsafe-sslmode-require)',
+      dotenv: only('verify-full'),
+    }),
+    'unsafe-sslmode-require': once({
+      kind: switched,
+      default: 'false',
+      help: 'allow sslmode=require, which anybody on the way can read',
+      dotenv: PROTECTION,
+    }),
+    sslrootcert: perTarget({
+      kind: text('file', true),
+      default: undefined,
+      help: "CA certificates (PEM); else Node's, NODE_EXTRA_CA_CERTS and the system's",
+      dotenv: TRUST,
+    }),
+    hostaddr: perTarget({
+      kind: ipAddress,
+      default: undefined,
+      help: 'address to dial; the host stays the name that is verified',
+      dotenv: DIALS,
+    }),
+    'upstream-port': perTarget({
+      kind: wholeNumber('port', MAX_PORT, 1),
+      default: '5432',
+      help: 'port to dial',
+      dotenv: DEFAULT_PORT_ONLY,
+    }),
+    resolver: once({
+      kind: dnsServers,
+      default: undefined,
+      help: "DNS servers to ask when the system's lookup fails or takes 1 s; else the system's, directly",
+      dotenv: DIALS,
+    }),
+    'auto-start': perTarget({
+      kind: switched,
+      default: 'false',
+      help: 'start a stopped Provisioned instance when a client connects',
+      dotenv: FREE,
+    }),
+    warm: perTarget({
+      kind: wholeNumber('count', 100),
+      default: '0',
+      help: 'spare logged-in connections held ready for the next clients',
+      dotenv: FREE,
+    }),
+    'warm-ttl': perTarget({
+      kind: duration(1000),
+      default: '30s',
+      help: 'how long after the last use they are held',
+      dotenv: FREE,
+    }),
   },
   'Limits and time-outs': {
-    'connect-timeout': once(
-      duration(100),
-      '10s',
-      "from a client's StartupMessage to its login at the server",
-    ),
-    'handshake-timeout': once(
-      duration(100),
-      '10s',
-      'from accept until a client has said who it is, local password included',
-    ),
-    'start-timeout': perTarget(
-      duration(1000),
-      '10m',
-      'with auto-start: how long clients are held while the instance starts',
-    ),
-    'max-connections': perTarget(
-      wholeNumber('count', 1_000_000),
-      '0',
-      'clients at a time; above it they get 53300; 0: no limit',
-    ),
-    'idle-timeout': perTarget(
-      duration(),
-      '0s',
-      'close a session with no bytes either way for so long; 0s: never',
-    ),
-    'drain-timeout': once(duration(), '30s', 'how long running sessions get on SIGTERM and SIGINT'),
-    'drain-delay': once(
-      duration(),
-      '0s',
-      'go on serving for so long first, with readiness already red',
-    ),
+    'connect-timeout': once({
+      kind: duration(100),
+      default: '10s',
+      help: "from a client's StartupMessage to its login at the server",
+      dotenv: FREE,
+    }),
+    'handshake-timeout': once({
+      kind: duration(100),
+      default: '10s',
+      help: 'from accept until a client has said who it is, local password included',
+      dotenv: FREE,
+    }),
+    'start-timeout': perTarget({
+      kind: duration(1000),
+      default: '10m',
+      help: 'with auto-start: how long clients are held while the instance starts',
+      dotenv: FREE,
+    }),
+    'max-connections': perTarget({
+      kind: wholeNumber('count', 1_000_000),
+      default: '0',
+      help: 'clients at a time; above it they get 53300; 0: no limit',
+      dotenv: FREE,
+    }),
+    'idle-timeout': perTarget({
+      kind: duration(),
+      default: '0s',
+      help: 'close a session with no bytes either way for so long; 0s: never',
+      dotenv: FREE,
+    }),
+    'drain-timeout': once({
+      kind: duration(),
+      default: '30s',
+      help: 'how long running sessions get on SIGTERM and SIGINT',
+      dotenv: FREE,
+    }),
+    'drain-delay': once({
+      kind: duration(),
+      default: '0s',
+      help: 'go on serving for so long first, with readiness already red',
+      dotenv: FREE,
+    }),
   },
   'The process': {
-    config: once(text('file', true), undefined, 'YAML file of settings'),
-    'env-file': once(
-      text('file', true),
-      undefined,
-      'file of variables; else .env of the working folder',
-    ),
-    'admin-address': once(ipAddress, '127.0.0.1', 'address of the status page and metrics'),
-    'admin-port': once(
-      wholeNumber('port', MAX_PORT),
-      '9090',
-      'their port; 0 picks a free one; the default moves to a free one when taken',
-    ),
-    'admin-host': once(text('name'), undefined, 'a further Host name to accept there'),
-    'no-admin': once(switched, 'false', 'no admin port'),
-    'log-level': once(
-      choice('level', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
-      'info',
-      'trace, debug, info, warn, error, fatal or silent; the log goes to stderr',
-    ),
-    'log-format': once(
-      choice('form', 'pretty', 'json'),
-      undefined,
-      'pretty or json; else pretty on a terminal and json elsewhere',
-    ),
-    quiet: once(switched, 'false', 'no banner, and no line for each session'),
-    targets: once(targetTexts, undefined, 'the targets, where the command line names none'),
+    config: once({
+      kind: text('file', true),
+      default: undefined,
+      help: 'YAML file of settings',
+      dotenv: FILE,
+    }),
+    'env-file': once({
+      kind: text('file', true),
+      default: undefined,
+      help: 'file of variables; else .env of the working folder',
+      dotenv: FILE,
+    }),
+    'admin-address': once({
+      kind: ipAddress,
+      default: '127.0.0.1',
+      help: 'address of the status page and metrics',
+      dotenv: LOOPBACK_ONLY,
+    }),
+    'admin-port': once({
+      kind: wholeNumber('port', MAX_PORT),
+      default: '9090',
+      help: 'their port; 0 picks a free one; the default moves to a free one when taken',
+      dotenv: FREE,
+    }),
+    'admin-host': once({
+      kind: text('name'),
+      default: undefined,
+      help: 'a further Host name to accept there',
+      dotenv: PROTECTION,
+    }),
+    'no-admin': once({ kind: switched, default: 'false', help: 'no admin port', dotenv: FREE }),
+    'log-level': once({
+      kind: choice('level', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+      default: 'info',
+      help: 'trace, debug, info, warn, error, fatal or silent; the log goes to stderr',
+      dotenv: FREE,
+    }),
+    'log-format': once({
+      kind: choice('form', 'pretty', 'json'),
+      default: undefined,
+      help: 'pretty or json; else pretty on a terminal and json elsewhere',
+      dotenv: FREE,
+    }),
+    quiet: once({
+      kind: switched,
+      default: 'false',
+      help: 'no banner, and no line for each session',
+      dotenv: FREE,
+    }),
+    targets: once({
+      kind: targetTexts,
+      default: undefined,
+      help: 'the targets, where the command line names none',
+      dotenv: FREE,
+    }),
   },
 }
 
@@ -245,21 +324,4 @@ export function isSettingName(name: string): name is SettingName {
 /** `drain-timeout` is `LAKEBASE_PROXY_DRAIN_TIMEOUT`. */
 export function variableOf(name: string): string {
   return `LAKEBASE_PROXY_${name.replaceAll('-', '_').toUpperCase()}`
-}
-
-function perTarget<T, Option, const Default extends string | undefined>(
-  kind: Kind<T, Option>,
-  byDefault: Default,
-  help: string,
-): Setting<T, Option, Default, true> {
-  return { kind, default: byDefault, perTarget: true, help }
-}
-
-/** A setting of the whole process. */
-function once<T, Option, const Default extends string | undefined>(
-  kind: Kind<T, Option>,
-  byDefault: Default,
-  help: string,
-): Setting<T, Option, Default, false> {
-  return { kind, default: byDefault, perTarget: false, help }
 }

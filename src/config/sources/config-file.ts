@@ -54,7 +54,7 @@ export async function readConfigFile(
   for (const [key, value, where] of at.entries(document.contents)) {
     if (key === 'targets') {
       for (const item of at.items(value, where)) {
-        const target = readTarget(item, source, at, problems)
+        const target = readTarget(item, at, problems)
         if (target !== undefined) targets.push(target)
       }
     } else if (isSettingName(key) && FILE_KEYS.includes(key)) {
@@ -73,16 +73,11 @@ export function holdsPassword(text: string): boolean {
 }
 
 /** A text, or a map with a `target` and settings of it. */
-function readTarget(
-  item: Node,
-  source: Source,
-  at: Reader,
-  problems: Problems,
-): WrittenTarget | undefined {
+function readTarget(item: Node, at: Reader, problems: Problems): WrittenTarget | undefined {
   const options = new Map<TargetSettingName, Written>()
   if (!at.isMap(item)) {
     const written = at.written(item, at.where(item), 'a target')
-    return written && { ...written, source, options }
+    return written && { ...written, options }
   }
   let target: Written | undefined
   for (const [key, value, where] of at.entries(item)) {
@@ -100,7 +95,7 @@ function readTarget(
     problems.add(at.where(item), 'a target has no "target:"', `Its keys are ${known}.`)
     return undefined
   }
-  return { ...target, source, options }
+  return { ...target, options }
 }
 
 interface Reader {

@@ -1,8 +1,13 @@
-/** `.env`: variables for this process alone. Nothing is written to the environment. */
+/**
+ * `.env`: variables for this process alone. Nothing is written to the environment, or to that of a
+ * program that is started. A file that the user did not name is taken only when nobody else can
+ * have written it.
+ */
 
-import { statSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
+import { ProxyError } from '../../core/errors.js'
 import { readWhole } from '../../core/secret-file.js'
 import type { Variables } from './sources.js'
 
@@ -11,19 +16,27 @@ export interface EnvFile extends Variables {
   readonly values: Readonly<Record<string, string>>
 }
 
-/** The file that was named, which must exist, or the working folder's `.env`, which may. */
-export async function readEnvFile(
-  named: string | undefined,
-  cwd: string,
-): Promise<EnvFile | undefined> {
+export interface EnvFilePlace {
+  /** By `--env-file` or its variable. Undefined: `.env` of the working folder, where there is one. */
+  readonly named: string | undefined
+  readonly cwd: string
+  /** Whom this process runs as. */
+  readonly uid: number
+  readonly platform: string
+}
+
+/** Errors: kind `config`, for a named file that cannot be read and for one that is not the user's. */
+export async function readEnvFile(place: EnvFilePlace): Promise<EnvFile | undefined> {
+  const { named, cwd } = place
   const path = resolve(cwd, named ?? '.env')
   // A folder of that name is a Python environment.
   if (named === undefined && !statSync(path, { throwIfNoEntry: false })?.isFile()) return undefined
-  const text = readWhole(path)
+  const text = named === undefined ? readOwn(path, place) : readWhole(path)
   const { default: dotenv } = await import('dotenv')
   const lines = text.split('\n')
   return {
     path,
+    isImplicit: named === undefined,
     folder: dirname(path),
     values: dotenv.parse(text),
     where(variable) {
@@ -31,5 +44,29 @@ export async function readEnvFile(
       const line = lines.findLastIndex((each) => assigns.test(each)) + 1
       return `${variable} (${named ?? '.env'}${line === 0 ? '' : `:${line}`})`
     },
+  }
+}
+
+/** The file is checked as it was opened, so that it cannot be exchanged in between. */
+function readOwn(path: string, { uid, platform }: EnvFilePlace): string {
+  let file: number
+  try {
+    file = openSync(path, 'r')
+  } catch {
+    return readWhole(path)
+  }
+  try {
+    const found = fstatSync(file)
+    const foreign = found.uid !== uid && found.uid !== 0
+    const writable = (found.mode & 0o022) !== 0
+    // Windows keeps neither.
+    if (platform === 'win32' || (!foreign && !writable)) return readFileSync(file, 'utf8')
+    throw new ProxyError(
+      'config',
+      foreign ? `${path} belongs to another user` : `${path} can be written by other users`,
+      { hint: foreign ? `To use it all the same: --env-file ${path}` : `Type: chmod go-w ${path}` },
+    )
+  } finally {
+    closeSync(file)
   }
 }

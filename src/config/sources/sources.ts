@@ -17,16 +17,17 @@ export interface Written {
   readonly where: string
   /** The folder that a relative path in it starts from. */
   readonly folder: string
+  /** It stands in a `.env` that the user did not name. */
+  readonly isImplicit?: boolean
 }
 
-/** Settings from one place. The earlier of two sources wins. */
+/** Settings from one place. */
 export interface Source {
   readonly settings: ReadonlyMap<SettingName, Written>
 }
 
-/** A TARGET as it was found, and the settings written beside it. */
+/** A TARGET as it was found, and the settings written beside it in a map. */
 export interface WrittenTarget extends Written {
-  readonly source: Source
   readonly options: ReadonlyMap<TargetSettingName, Written>
 }
 
@@ -42,11 +43,13 @@ export interface Variables {
   /** Says where a variable stands. */
   readonly where: (name: string) => string
   readonly folder: string
+  /** A `.env` that the user did not name. */
+  readonly isImplicit?: boolean
 }
 
 /** Of the environment or of `.env`. An empty variable counts as not set, as compose files leave them. */
 export function fromVariables(variables: Variables, notices: string[]): Source {
-  const { values, where, folder } = variables
+  const { values, where, folder, isImplicit = false } = variables
   const settings = new Map<SettingName, Written>()
   const names = new Map<string, SettingName>(SETTING_NAMES.map((name) => [variableOf(name), name]))
   for (const [variable, text] of Object.entries(values)) {
@@ -59,7 +62,7 @@ export function fromVariables(variables: Variables, notices: string[]): Source {
       const hint = didYouMean(variable, [...names.keys(), LOCAL_PASSWORD])
       notices.push(`${where(variable)} is not a setting${hint === undefined ? '' : `. ${hint}`}`)
     } else {
-      settings.set(name, { text: text.trim(), where: where(variable), folder })
+      settings.set(name, { text: text.trim(), where: where(variable), folder, isImplicit })
     }
   }
   return { settings }

@@ -27,6 +27,8 @@ export interface OpenWorkspaceOptions
   extends Pick<HttpOptions, 'budgetMs' | 'attemptMs' | 'backoffMs' | 'dispatcher'> {
   /** Variables of the process and of `.env`, already merged. */
   readonly env: Readonly<Record<string, string | undefined>>
+  /** For the CLIs: the process's own, without `.env`. */
+  readonly programEnv: Readonly<Record<string, string | undefined>>
   readonly homeDir: string
   /** Of lakebase-proxy, for the User-Agent. */
   readonly version: string
@@ -67,7 +69,7 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
   for (const sentence of config.overridden) log.warn(sentence)
   const http = new Http({ ...options, userAgent: `lakebase-proxy/${options.version}` })
   try {
-    const run = options.run ?? commandRunner(env)
+    const run = options.run ?? commandRunner(options.programEnv)
     const tokens = createTokenSource(config, { http, clock, log, env, run })
     return new ConnectedWorkspace({ config, http, tokens, clock, log })
   } catch (error) {

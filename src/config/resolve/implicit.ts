@@ -1,0 +1,86 @@
+/**
+ * What a `.env` that the user did not name may not do: it came with the folder, and may be the
+ * work of whoever wrote the repository in it. The rules stand in the tables of `schema/`.
+ */
+
+import type { Restricted } from '../schema/setting.js'
+import { SETTINGS, type SettingName, variableOf } from '../schema/table.js'
+import { VARIABLES } from '../schema/variables.js'
+import type { EnvFile } from '../sources/env-file.js'
+import type { Problems } from '../sources/problems.js'
+import type { Found, KnownTarget } from './known-target.js'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Notes a problem when the value of a setting is not one that an implicit `.env` may choose. */
+export function checkImplicit(
+  name: SettingName,
+  value: unknown,
+  found: Found,
+  target: KnownTarget | undefined,
+  problems: Problems,
+): void {
+  const rule = SETTINGS[name].dotenv
+  if (!found.isImplicit || rule === 'free' || rule.allows(value)) return
+  // A URL that holds its own password may say where that password goes.
+  if (found.isOwn && target?.target.kind === 'static') return
+  refuse(name, found.where, rule, `--${name} or ${variableOf(name)} in the environment`, problems)
+}
+
+/** The variables of `.env` that count, and a problem for each that may not stand there. */
+export function usableVariables(
+  file: EnvFile,
+  environment: Environment,
+  problems: Problems,
+): Readonly<Record<string, string>> {
+  if (!file.isImplicit) return file.values
+  const usable: Record<string, string> = {}
+  for (const [name, value] of Object.entries(file.values)) {
+    const rule = VARIABLES.get(name)?.dotenv
+    if (rule === undefined || value === '') continue
+    if (rule === 'free') usable[name] = value
+    else if ((environment[name] ?? '') === '') {
+      refuse(name, file.where(name), rule, `${name} in the environment`, problems)
+    }
+  }
+  return usable
+}
+
+/** A secret of the environment must not be sent to a host that only an implicit `.env` names. */
+export function checkHost(
+  targets: readonly KnownTarget[],
+  hostOf: (target: KnownTarget | undefined) => Found | undefined,
+  { file, environment, problems }: { file: EnvFile; environment: Environment; problems: Problems },
+): void {
+  const credential = [...VARIABLES].find(
+    ([name, { isCredential }]) => isCredential && (environment[name] ?? '') !== '',
+  )
+  if (!file.isImplicit || credential === undefined) return
+  const asking = targets.filter(({ target }) => target.kind !== 'static')
+  for (const target of targets.length === 0 ? [undefined] : asking) {
+    const set = hostOf(target)
+    const named =
+      (environment.DATABRICKS_HOST ?? '') === '' && (file.values.DATABRICKS_HOST ?? '') !== ''
+    const where = set === undefined ? named && file.where('DATABRICKS_HOST') : set.where
+    if (where === false || (set !== undefined && !set.isImplicit)) continue
+    problems.add(
+      where,
+      `${credential[0]} of the environment would be sent to a host that only .env names`,
+      'Set DATABRICKS_HOST in the environment too, or name the file: --env-file .env',
+    )
+  }
+}
+
+function refuse(
+  name: string,
+  where: string,
+  { reason }: Restricted,
+  instead: string,
+  problems: Problems,
+): void {
+  problems.add(
+    where,
+    `${name} may not stand in a .env that --env-file does not name: ${reason}`,
+    `Set ${instead}, or name the file: --env-file .env`,
+  )
+}
