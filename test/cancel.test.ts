@@ -5,11 +5,13 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
+import { type CancelRoute, CancelRoutes } from '../src/upstream/cancel.js'
 import { cancelRequest, RawClient, SSL_REQUEST, serverSaid } from './chaos/raw-client.js'
 import { Relay } from './chaos/relay.js'
 import { eventually, type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
-import { proxyBefore, temporaryFolder } from './support/proxy.js'
+import { FakeClock } from './support/fake-clock.js'
+import { proxyBefore, type TestProxyOptions, temporaryFolder } from './support/proxy.js'
 import { authority, type TlsServerOptions, tlsServer } from './support/tls-server.js'
 
 const emulator = await emulatorForTests()
@@ -121,7 +123,11 @@ test('a hundred cancels at once are carried a few at a time, and keep nobody out
 })
 
 /** A proxy of a static target at a server that says nothing, to which only cancels come. */
-async function beforeServer(t: TestContext, serve: TlsServerOptions['serve']) {
+async function beforeServer(
+  t: TestContext,
+  serve: TlsServerOptions['serve'],
+  options: TestProxyOptions = {},
+) {
   const signer = await authority()
   const certified = { hosts: ['db.example.com'], addresses: [] }
   const server = await tlsServer(t, { authority: signer, certified, serve })
@@ -129,17 +135,18 @@ async function beforeServer(t: TestContext, serve: TlsServerOptions['serve']) {
   await writeFile(sslrootcert, signer.cert)
   return proxyBefore(t, emulator, {
     targets: ['postgresql://app:secret@db.example.com/app'],
-    ...{ hostaddr: '127.0.0.1', upstreamPort: server.port, sslrootcert },
+    ...{ hostaddr: '127.0.0.1', upstreamPort: server.port, sslrootcert, ...options },
   })
 }
 
 test('keys of 4 to 256 bytes arrive as they came', async (t) => {
   const arrived: Buffer[] = []
   const { port } = await beforeServer(t, ({ secured }) => {
-    const chunks: Buffer[] = []
-    secured.on('data', (chunk: Buffer) => chunks.push(chunk))
-    secured.on('end', () => {
-      arrived.push(Buffer.concat(chunks))
+    let packet = Buffer.alloc(0)
+    secured.on('data', (chunk: Buffer) => {
+      packet = Buffer.concat([packet, chunk])
+      if (packet.length < 4 || packet.length < packet.readInt32BE()) return
+      arrived.push(packet)
       secured.end()
     })
   })
@@ -152,6 +159,103 @@ test('keys of 4 to 256 bytes arrive as they came', async (t) => {
     assert.equal((await within(5_000, canceller.rest())).length, 0)
     assert.deepEqual(arrived.at(-1), packet)
   }
+})
+
+test('a front door that looks something up first, and drops a request whose sender has gone, delivers it', async (t) => {
+  let delivered = 0
+  const { port } = await beforeServer(t, ({ secured }) => {
+    let isGone = false
+    secured.on('end', () => {
+      isGone = true
+    })
+    secured.once('data', () => {
+      setTimeout(() => {
+        if (!isGone) delivered++
+        secured.end()
+      }, 30)
+    })
+  })
+  const canceller = await RawClient.connect(port)
+  canceller.send(cancelRequest(Buffer.alloc(8)))
+  await within(5_000, canceller.rest())
+  assert.equal(delivered, 1)
+})
+
+test('a client is let go once the signal was delivered, at a front door that closes both ways on a FIN', async (t) => {
+  let delivered = 0
+  const { port } = await beforeServer(t, ({ secured }) => {
+    secured.on('end', () => secured.end())
+    secured.once('data', () => {
+      setTimeout(() => {
+        delivered++
+        secured.end()
+      }, 30)
+    })
+  })
+  for (let n = 1; n <= 5; n++) {
+    const canceller = await RawClient.connect(port)
+    canceller.send(cancelRequest(Buffer.alloc(8)))
+    await within(5_000, canceller.rest())
+    assert.equal(delivered, n)
+  }
+})
+
+test('a server that takes the request and never hangs up is left after 10 s', async (t) => {
+  const clock = new FakeClock()
+  let took = (): void => {}
+  let left = (): void => {}
+  const taken = new Promise<void>((resolve) => {
+    took = resolve
+  })
+  const hasLeft = new Promise<void>((resolve) => {
+    left = resolve
+  })
+  const serve: TlsServerOptions['serve'] = ({ secured }) => {
+    secured.once('data', took).once('end', left)
+  }
+  const { port, log } = await beforeServer(t, serve, { clock })
+  const canceller = await RawClient.connect(port)
+  canceller.send(cancelRequest(Buffer.alloc(8)))
+  await taken
+  await clock.advance(10_000)
+  assert.equal((await within(5_000, canceller.rest())).length, 0)
+  await within(5_000, hasLeft)
+  const { facts } = await log.seen(({ message }) => message === 'cancel request not delivered')
+  assert.match(String(facts.reason), /timeout expired/)
+})
+
+test('a flood of made-up keys does not delay the cancel of a real session', async (t) => {
+  const world = await worldBefore(t, emulator)
+  const { key, ended } = await sleeper(world)
+  const session = world.relay.connections.length
+  // The made-up ones reach the server and stay there: those behind them wait for their turn.
+  world.relay.plan = () => [{ how: 'delay', direction: 'down', ms: 60_000 }]
+  const flood = await Promise.all(Array.from({ length: 50 }, () => RawClient.connect(world.port)))
+  for (const each of flood) each.send(cancelRequest(Buffer.from('00000001ffffffff', 'hex')))
+  await eventually(() => world.relay.connections.length >= session + 4, 'they are dialled')
+  world.relay.plan = () => []
+  const canceller = await RawClient.connect(world.port)
+  canceller.send(cancelRequest(key))
+  assert.equal(await within(5_000, ended()), '57014')
+  assert.equal(world.relay.connections.length, session + 5, 'four of the flood, and the real one')
+  for (const each of flood) each.socket.destroy()
+})
+
+test('a key that two targets have given is looked for at the target whose port was asked', () => {
+  const routes = new CancelRoutes()
+  const route = (host: string): CancelRoute => ({
+    endpoint: { host, port: 5432, addresses: [host], database: undefined },
+    dialOptions: {} as CancelRoute['dialOptions'],
+  })
+  const [a, b] = [route('a'), route('b')]
+  const forgetA = routes.add('target-a', '0102', a)
+  const forgetB = routes.add('target-b', '0102', b)
+  assert.equal(routes.find('target-a', '0102'), a)
+  assert.equal(routes.find('target-b', '0102'), b)
+  forgetB()
+  assert.equal(routes.find('target-b', '0102'), a, 'after a reload, another target has its port')
+  forgetA()
+  assert.equal(routes.find('target-a', '0102'), undefined)
 })
 
 test('a server that hangs up the hard way once it has the request has been told', async (t) => {

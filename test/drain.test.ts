@@ -12,7 +12,7 @@ import { ProxyError } from '../src/core/errors.js'
 import { Pipe } from '../src/session/pipe.js'
 import { Session } from '../src/session/session.js'
 import type { SessionObserver } from '../src/session/session-view.js'
-import { Cancels } from '../src/upstream/cancel.js'
+import { CancelRoutes, Cancels } from '../src/upstream/cancel.js'
 import type { UpstreamTls } from '../src/upstream/tls-context.js'
 import { startupMessage } from '../src/wire/frontend.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
@@ -370,7 +370,7 @@ test('a session that is ended in the moment of its login ends', async () => {
     door: { check() {}, enter() {}, leave() {} },
     cancels: new Cancels({
       ...{ dialOptions: { tls: {} as UpstreamTls, clock, dialled() {} }, clock },
-      ...{ resolve: async () => endpoint, routes: new Map() },
+      ...{ target: 't', resolve: async () => endpoint, routes: new CancelRoutes() },
     }),
     connector: {
       async connect() {

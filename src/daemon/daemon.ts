@@ -13,7 +13,7 @@ import type { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
 import type { ProxyPhase, ProxyStatus } from '../observe/status.js'
 import { ReadBuffers } from '../session/read-buffers.js'
-import type { CancelRoutes } from '../upstream/cancel.js'
+import { CancelRoutes } from '../upstream/cancel.js'
 import { isSameSetting, planReload } from './reload-plan.js'
 import { RunningTarget, type RunningTargetOptions } from './running-target.js'
 import { Watch } from './watch.js'
@@ -46,7 +46,7 @@ export class Daemon {
   #targets: RunningTarget[] = []
   /** Changed or removed by a reload: they take no clients, and go with their last one. */
   readonly #retired = new Set<RunningTarget>()
-  readonly #cancelRoutes: CancelRoutes = new Map()
+  readonly #cancelRoutes = new CancelRoutes()
   readonly #buffers = new ReadBuffers()
   readonly #closing = new AbortController()
   readonly #watch: Watch

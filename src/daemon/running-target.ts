@@ -32,7 +32,7 @@ export interface RunningTargetOptions {
   signedIn: SignedIn | undefined
   resolver: Resolver
   localTls: LocalTls | undefined
-  /** Of all targets: the session of one that a reload has ended is cancelled at its successor's door. */
+  /** Of all targets: a session that a reload has left behind is cancelled at its successor's port. */
   cancelRoutes: CancelRoutes
   /** Loaded for a target that is to be kept warm. */
   Spares: typeof Spares | undefined
@@ -85,6 +85,7 @@ export class RunningTarget {
     })
     this.#connector = connector
     const cancels = new Cancels({
+      target: target.name,
       dialOptions: { tls, clock, dialled: () => {} },
       resolve: (signal) => endpoints.resolve(signal),
       routes: options.cancelRoutes,
