@@ -3,6 +3,9 @@
  * and decides the SQLSTATE a client reads and the exit code of a command.
  */
 
+import { printable } from './plain-text.js'
+import { redact } from './redact.js'
+
 export type ErrorKind =
   | 'config'
   | 'credential'
@@ -57,12 +60,15 @@ export class ProxyError extends Error {
   readonly detail: string | undefined
   readonly sqlState: string
 
-  /** `message` follows the PostgreSQL error style guide and never holds a secret. */
+  /**
+   * `message` follows the PostgreSQL error style guide. Texts of others come in through
+   * `plainText`; one that does not is still redacted here, and cannot move the cursor.
+   */
   constructor(kind: ErrorKind, message: string, options: ProxyErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(readable(message), options.cause === undefined ? undefined : { cause: options.cause })
     this.kind = kind
-    this.hint = options.hint
-    this.detail = options.detail
+    this.hint = options.hint === undefined ? undefined : readable(options.hint)
+    this.detail = options.detail === undefined ? undefined : readable(options.detail)
     this.sqlState = options.sqlState ?? SQL_STATE[kind]
   }
 
@@ -72,6 +78,13 @@ export class ProxyError extends Error {
   }
 }
 
+const MAX_LENGTH = 8_000
+
+/** Line breaks stay only in a list of ours, whose lines are indented. */
+function readable(text: string): string {
+  return redact(printable(text.slice(0, MAX_LENGTH)).replace(/\n(?! {2})/g, ' '))
+}
+
 export interface ClientError {
   sqlState: string
   message: string
@@ -79,7 +92,10 @@ export interface ClientError {
   detail?: string | undefined
 }
 
-/** What a client may read. An error nobody raised on purpose is a bug, and says only that. */
+/**
+ * What a client may read: texts that their error has redacted. An error that was not raised on
+ * purpose is a bug, and says only that.
+ */
 export function toClientError(error: unknown): ClientError {
   if (error instanceof ProxyError) {
     const { sqlState, message, hint, detail } = error

@@ -1,12 +1,15 @@
-/** Logging, set up once: JSON lines or pretty ones, to standard error, redacted on the way out. */
+/**
+ * Logging, set up once: JSON lines or pretty ones, to standard error. Every text in a line is
+ * redacted and made printable on the way out, and no line ever waits for its reader.
+ */
 
-import { writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import type { Writable } from 'node:stream'
 
-import type { DestinationStream, LogFn, Logger } from 'pino'
+import type { LogFn, Logger } from 'pino'
 
+import { oneLine, printable } from './plain-text.js'
 import { redact } from './redact.js'
+import { StandardError } from './standard-error.js'
 
 /** The levels are pino's. */
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
@@ -21,7 +24,7 @@ export interface LogOptions {
   level: string
   format: 'pretty' | 'json'
   /** Standard error when left out: stdout holds only what was asked for. */
-  stream?: Writable
+  stream?: { write(line: string): unknown }
 }
 
 export function createLog(options: LogOptions): LateLog {
@@ -50,64 +53,33 @@ function eachLevel(write: (level: keyof Log, line: Parameters<LogFn>) => void): 
   }
 }
 
-function openLog({ level, format, stream }: LogOptions): Logger {
+function openLog({ level, format, stream = new StandardError() }: LogOptions): Logger {
   const require = createRequire(import.meta.url)
   const { pino } = require('pino') as typeof import('pino')
-  const settings = { name: 'lakebase-proxy', base: null, level, hooks: { streamWrite: redact } }
-  if (format === 'json') return pino(settings, stream ?? new StandardError())
-  const pretty = require('pino-pretty') as typeof import('pino-pretty')
-  const look = {
-    sync: true,
-    singleLine: true,
-    ignore: 'pid,hostname,name',
-    destination: stream ?? 2,
+  const settings = { name: 'lakebase-proxy', base: null, level }
+  if (format === 'json') {
+    return pino(settings, { write: (line) => stream.write(`${cleaned(line, cleanText)}\n`) })
   }
-  return pino(settings, pretty(look))
+  const { prettyFactory } = require('pino-pretty') as typeof import('pino-pretty')
+  const pretty = prettyFactory({ singleLine: true, ignore: 'pid,hostname,name' })
+  return pino(settings, { write: (line) => stream.write(pretty(cleaned(line, cleanLine))) })
 }
 
-const STDERR = 2
-const MAX_WAITING_BYTES = 1024 * 1024
-const RETRY_MS = 10
+/** Text by text, so that JSON stays JSON. */
+function cleaned(line: string, clean: (key: string, text: string) => string): string {
+  return JSON.stringify(
+    JSON.parse(line, (key, value: unknown) =>
+      typeof value === 'string' ? clean(key, value) : value,
+    ),
+  )
+}
 
-/**
- * What cannot be written, for the disk is full or the terminal is gone, is lost, and nothing else is:
- * pino's own stream ends the process then, or stops it until there is room. A reader that is slow
- * gets its lines later, and beyond a megabyte not at all.
- */
-class StandardError implements DestinationStream {
-  #waiting: Buffer[] = []
-  #waitingBytes = 0
-  #retry: NodeJS.Timeout | undefined
+function cleanText(_key: string, text: string): string {
+  return redact(printable(text))
+}
 
-  write(line: string): void {
-    if (this.#waitingBytes > MAX_WAITING_BYTES) return
-    const bytes = Buffer.from(line)
-    this.#waiting.push(bytes)
-    this.#waitingBytes += bytes.length
-    if (this.#retry === undefined) this.#flush()
-  }
-
-  #flush(): void {
-    this.#retry = undefined
-    let done = 0
-    try {
-      for (; done < this.#waiting.length; done++) {
-        let rest = this.#waiting[done]!
-        while (rest.length > 0) {
-          const written = writeSync(STDERR, rest)
-          this.#waitingBytes -= written
-          rest = rest.subarray(written)
-          this.#waiting[done] = rest
-        }
-      }
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') {
-        this.#retry = setTimeout(() => this.#flush(), RETRY_MS)
-      } else {
-        done = this.#waiting.length
-        this.#waitingBytes = 0
-      }
-    }
-    this.#waiting = this.#waiting.slice(done)
-  }
+/** A line break in somebody's message would begin a line that looks like ours. A stack keeps its own. */
+function cleanLine(key: string, text: string): string {
+  if (key !== 'stack') return redact(oneLine(text))
+  return redact(printable(text).replace(/\n(?! {4}at )/g, ' '))
 }

@@ -1,15 +1,51 @@
-/** Other people's words, made fit for one line of ours. */
+/**
+ * Text of others (a client, a server, a workspace, a program) made fit to be logged and shown: it
+ * holds no secret, and cannot move the cursor, hide a part of itself or pass for a line of ours.
+ */
 
-const MAX_LENGTH = 500
+import { redact } from './redact.js'
+import { hideKnown } from './secret.js'
 
-/** One line, no control characters, nothing that looks like a token, and not endless. */
-export function plainText(text: string): string {
-  const line = text
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours of a terminal
-    .replace(/\u001b\[[0-9;]*m/g, '')
-    .replace(/[\s\p{Cc}]+/gu, ' ')
-    .replace(/\beyJ[\w-]+\.[\w.-]+/g, '[redacted]')
-    .replace(/\bdapi[0-9a-f]{16,}(-\d+)?/g, '[redacted]')
-    .trim()
-  return line.length > MAX_LENGTH ? `${line.slice(0, MAX_LENGTH)}…` : line
+const MAX_LENGTH = 400
+
+/** One line without a secret, cut to a few hundred characters. For every text that we did not write. */
+export function plainText(text: string, maxLength: number = MAX_LENGTH): string {
+  // The first cut bounds the work; it is far behind the second one.
+  const raw = hideKnown(text.slice(0, 10 * maxLength), 'words')
+  const line = printable(raw).replace(/\s+/g, ' ').trim()
+  // Once more: what stood between its characters is gone.
+  return cut(hideKnown(redact(line), 'words'), maxLength)
+}
+
+/** One line for a terminal, spaces as they are. For a line of ours that may quote others. */
+export function oneLine(text: string): string {
+  return printable(text).replace(/[\n\t]/g, ' ')
+}
+
+/**
+ * The text without escape sequences, control characters (of both kinds), and characters that show
+ * nothing but change what is seen: directions, zero widths, tags. Line breaks and tabs stay, and so
+ * do the joiners that Persian, Hindi and emoji are written with.
+ */
+export function printable(text: string): string {
+  return text
+    .replaceAll('\r\n', '\n')
+    .replace(SEQUENCES, '')
+    .replace(CONTROLS, ' ')
+    .replace(INVISIBLE, '')
+    .replace(/\p{Surrogate}/gu, '\ufffd')
+}
+
+// https://www.ecma-international.org/publications-and-standards/standards/ecma-48/
+// In order: a control sequence, as of a colour; a string, as of a window's title; any other.
+const SEQUENCES =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]?|(?:\u001b[P\]X^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c\n]*(?:\u0007|\u001b\\|\u009c)?|\u001b[ -/]*[0-~]?/g
+const CONTROLS = /(?![\n\t])[\p{Cc}\u2028\u2029]/gu
+const INVISIBLE =
+  /[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
+
+function cut(line: string, maxLength: number): string {
+  if (line.length <= maxLength) return line
+  return `${line.slice(0, maxLength).replace(/[\ud800-\udbff]$/, '')}…`
 }

@@ -1,20 +1,47 @@
-/** Takes out of text what looks like a secret: a token typed as a user name, one quoted in a server's error. */
+/**
+ * Takes secrets out of text: those this process holds itself, and what has the form of one (a token
+ * typed as a user name, a password that a server quotes). Time grows with the text and no faster:
+ * a text may come from a client that has not proved anything.
+ */
 
-// A JWT or its beginning, Databricks' own tokens and secrets, and what is named as a secret.
-const SECRETS: readonly [RegExp, string][] = [
-  [/\beyJ[\w-]{10,}(?:\.[\w-]*){0,2}/g, '[redacted]'],
-  [/\bd(?:api|ose|kea|sapi)[0-9a-f]{32}(?:-\d+)?/g, '[redacted]'],
-  [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:@/"]*):[^\s@"]+@/gi, '$1:[redacted]@'],
-  [/\b(Bearer|Basic) [\w.~+/-]{8,}=*/gi, '$1 [redacted]'],
+import { HIDDEN, hideKnown } from './secret.js'
+
+// A repeated class never overlaps what follows it, so that no pattern goes back over its steps.
+const PATTERNS: readonly [RegExp, string | ((...match: string[]) => string)][] = [
+  // A JWT, or the beginning of one.
+  [/(?<![A-Za-z0-9])eyJ(?:[\w-]{10,}|[\w-]{1,9}(?=\.[\w-]))(?:\.[\w-]*){0,4}/g, HIDDEN],
+  // Databricks' own tokens and secrets.
+  [/(?<![a-z0-9])d(?:api|ose|kea|sapi)[0-9a-f]{16,}(?:-\d{1,4})?/gi, HIDDEN],
+  [/:\/\/[^\s"]+/g, hidePasswordOfUrl],
+  [/\b(Bearer|Basic) [\w.~+/-]{8,}=*/gi, `$1 ${HIDDEN}`],
+  // password=x, password = 'x y', "password": "x".
   [
-    /\b((?:pg|ssl)?password|(?:client_)?secret|access_token|refresh_token|assertion)=[^\s&"'\\]+/gi,
-    '$1=[redacted]',
+    /\b((?:pg|ssl)?password|passwd|pwd|(?:client_)?secret|(?:(?:access|refresh|id)_)?token|assertion)(\s?=\s?|["']\s?:\s?)(?:'(?:[^'\\]|\\.){1,4096}'?|"(?:[^"\\]|\\.){1,4096}"?|[^\s&"'][^\s&]*)/gis,
+    `$1$2${HIDDEN}`,
   ],
 ]
 
-/** The text without what looks like a secret. JSON stays JSON. */
+/** The text without what is, or looks like, a secret. */
 export function redact(text: string): string {
-  let clean = text
-  for (const [pattern, replacement] of SECRETS) clean = clean.replace(pattern, replacement)
-  return clean
+  let clean = hideKnown(text, 'whole')
+  for (const [pattern, replacement] of PATTERNS) {
+    clean = clean.replace(pattern, replacement as string)
+  }
+  return hideKnown(clean, 'beginning')
+}
+
+/** A value as JSON, with every text in it redacted. */
+export function redactedJson(value: unknown): string {
+  return JSON.stringify(value, (_key, each: unknown) =>
+    typeof each === 'string' ? redact(each) : each,
+  )
+}
+
+/** `://user:password@`: up to the last @, as people forget to escape the one in a password. */
+function hidePasswordOfUrl(url: string): string {
+  const colon = url.indexOf(':', 3)
+  const slash = url.indexOf('/', 3)
+  const at = url.lastIndexOf('@')
+  const hasPassword = colon !== -1 && colon + 1 < at && (slash === -1 || colon < slash)
+  return hasPassword ? `${url.slice(0, colon)}:${HIDDEN}${url.slice(at)}` : url
 }

@@ -6,7 +6,7 @@
 import type { ProxySettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
-import { redact } from '../core/redact.js'
+import { redact, redactedJson } from '../core/redact.js'
 import { packageVersion } from '../core/version.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { SessionObserver } from '../session/session-view.js'
@@ -103,7 +103,7 @@ export class Admin {
 
   async #status(more: object): Promise<string> {
     const memoryBytes = await (await this.#metrics.load()).memoryBytes()
-    return redact(JSON.stringify({ version, memoryBytes, ...this.#options.status(), ...more }))
+    return redactedJson({ version, memoryBytes, ...this.#options.status(), ...more })
   }
 }
 

@@ -21,6 +21,9 @@ export interface Connects {
   readonly phaseMs: Map<SessionPhase, number>
 }
 
+// What such a client says of itself is not shown: anyone who reaches the port can say it.
+const UNPROVED: ReadonlySet<SessionPhase> = new Set(['client-handshake', 'client-auth', 'cancel'])
+
 type Sums = { -readonly [Name in keyof Totals]: number }
 
 export class Tally implements SessionObserver {
@@ -49,9 +52,9 @@ export class Tally implements SessionObserver {
     return bytes
   }
 
-  /** Every session that has sent its StartupMessage and is not over. */
+  /** Open sessions whose client has proved the local password, where one is asked for. */
   get sessions(): SessionView[] {
-    return [...this.#open].filter(({ phase }) => phase !== 'client-handshake' && phase !== 'cancel')
+    return [...this.#open].filter(({ phase }) => !UNPROVED.has(phase))
   }
 
   /** Of the sessions that were logged in since the last call. */

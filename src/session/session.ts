@@ -10,6 +10,7 @@ import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError, toClientError } from '../core/errors.js'
 import { isLoopback } from '../core/loopback.js'
+import { plainText } from '../core/plain-text.js'
 import type { ConnectProgress } from '../upstream/attempt.js'
 import type { Cancels } from '../upstream/cancel.js'
 import type { Connector } from '../upstream/connect.js'
@@ -235,7 +236,7 @@ export class Session implements SessionView {
   #relay({ connected, idleTimeoutMs }: Admitted): Promise<void> {
     const { cancels, observer, clock, buffers } = this.#deps
     const { upstream, endpoint, greeting, key, database } = connected
-    this.database = database
+    this.database = plainText(database, MAX_NAME_LENGTH)
     const unregister = cancels.register(key, endpoint, upstream.address)
     this.#enter('pipe')
     this.#client.write(greeting)
@@ -319,9 +320,13 @@ function tlsRequired(): ProxyError {
   })
 }
 
+/** PostgreSQL cuts names to 63 bytes. */
+const MAX_NAME_LENGTH = 128
+
+/** As it is logged and shown. */
 function textOf(startup: StartupMessage, name: string): string | undefined {
   const value = startup.parameters.get(name)
-  return value === undefined ? undefined : fromWireText(value)
+  return value === undefined ? undefined : plainText(fromWireText(value), MAX_NAME_LENGTH)
 }
 
 /** A walsender and its receiver have time-outs of their own, and may have nothing to say for long. */

@@ -4,6 +4,7 @@
  */
 
 import { type ErrorKind, ProxyError } from '../core/errors.js'
+import { plainText } from '../core/plain-text.js'
 import type { ServerError } from '../wire/backend.js'
 import type { LoginStage } from './login.js'
 
@@ -61,14 +62,17 @@ export function refusalError(refusal: Refusal, context: RefusalContext): ProxyEr
   const { error } = refusal
   const tokenRefused = isTokenRefused(refusal)
   const kind = tokenRefused ? 'identity' : kindOf(error.sqlState)
-  return new ProxyError(kind, error.message, {
+  return new ProxyError(kind, plainText(error.message), {
     // 28P01 is a wrong local password, and nothing else, to a client of this proxy.
     sqlState: tokenRefused ? '28000' : error.sqlState,
     detail:
-      [error.detail, tokenRefused ? `The server's SQLSTATE was ${error.sqlState}.` : undefined]
+      [
+        error.detail && plainText(error.detail),
+        tokenRefused ? `The server's SQLSTATE was ${error.sqlState}.` : undefined,
+      ]
         .filter((part) => part !== undefined)
         .join(' ') || undefined,
-    hint: hintFor(refusal, context) ?? error.hint,
+    hint: hintFor(refusal, context) ?? (error.hint && plainText(error.hint)),
   })
 }
 
@@ -80,7 +84,9 @@ function kindOf(sqlState: string): ErrorKind {
   return 'upstream'
 }
 
-function hintFor(refusal: Refusal, { user, method }: RefusalContext): string | undefined {
+function hintFor(refusal: Refusal, context: RefusalContext): string | undefined {
+  const { method } = context
+  const user = plainText(context.user, 128)
   if (isTokenRefused(refusal)) {
     return method === 'password'
       ? `Check the password of the role "${user}" in the URL.`

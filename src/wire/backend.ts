@@ -98,7 +98,7 @@ export function parseErrorResponse(bytes: Buffer): ServerError {
     at = end + 1
   }
   return {
-    sqlState: fields.get('C') ?? 'XX000',
+    sqlState: /^[0-9A-Z]{5}$/.exec(fields.get('C') ?? '')?.[0] ?? 'XX000',
     message: fields.get('M') ?? 'server refused the connection without a reason',
     detail: fields.get('D'),
     hint: fields.get('H'),
