@@ -25,6 +25,15 @@ interface Manifest extends TypeMeta {
   spec?: { template?: { metadata?: { labels?: Record<string, string> }; spec: PodSpec } }
 }
 
+interface NetworkPolicy {
+  podSelector: { matchLabels: Record<string, string> }
+  policyTypes: string[]
+  ingress: {
+    from?: { namespaceSelector?: { matchLabels: Record<string, string> } }[]
+    ports?: { protocol: string; port: number | string; endPort?: number }[]
+  }[]
+}
+
 interface PodSpec {
   automountServiceAccountToken?: boolean
   terminationGracePeriodSeconds?: number
@@ -175,6 +184,39 @@ for (const file of FILES) {
     }
   })
 }
+
+test('a NetworkPolicy lets only monitoring reach an admin port that listens on the network', () => {
+  for (const file of FILES) {
+    const manifests = manifestsOf(file)
+    const policies = manifests
+      .filter(({ kind }) => kind === 'NetworkPolicy')
+      .map(({ spec }) => spec as unknown as NetworkPolicy)
+    for (const { spec } of manifests) {
+      const labels = spec?.template?.metadata?.labels
+      if (spec?.template === undefined) continue
+      const [policy] = policies.filter(
+        ({ podSelector }) => JSON.stringify(podSelector.matchLabels) === JSON.stringify(labels),
+      )
+      assert.ok(policy !== undefined, `${file} has no policy for its pods`)
+      assert.ok(policy.policyTypes.includes('Ingress'))
+      const reach = policy.ingress.filter(
+        ({ ports }) =>
+          ports === undefined ||
+          ports.some(({ protocol, port, endPort }) =>
+            typeof port === 'number'
+              ? protocol === 'TCP' && port <= 9090 && 9090 <= (endPort ?? port)
+              : port.endsWith('admin'),
+          ),
+      )
+      const monitoring = { 'kubernetes.io/metadata.name': 'monitoring' }
+      assert.deepEqual(
+        reach.map(({ from }) => from),
+        [[{ namespaceSelector: { matchLabels: monitoring } }]],
+        file,
+      )
+    }
+  }
+})
 
 test('the proxy takes the settings of every manifest', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'))

@@ -1,6 +1,7 @@
 /**
  * The admin port: probes, metrics, status, the status page, and the way to stop the proxy. Each
- * request is bounded in time and size, and none is answered that a foreign page could have sent.
+ * request is bounded in time and size, each connection serves one request, and a request that a
+ * foreign page could have sent is refused.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -9,9 +10,11 @@ import type { AddressInfo } from 'node:net'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import { nextFreePort, portHolder } from '../listener/port-holder.js'
+import { AdminConnections } from './admin-connections.js'
 import { isFromLoopback, refusalOf } from './admin-guard.js'
 import type { EventStreams } from './event-streams.js'
 import { pageFile } from './page-files.js'
+import { sharedAnswer } from './shared-answer.js'
 
 export interface AdminServerOptions {
   address: string
@@ -39,18 +42,17 @@ export interface AdminAnswers {
 const LIMITS = {
   headersTimeout: 5_000,
   requestTimeout: 10_000,
-  keepAliveTimeout: 5_000,
   connectionsCheckingInterval: 1_000,
   maxHeaderSize: 8_192,
 }
 // Also ends a status page that has stopped reading; one that reads hears something every second.
 const SILENCE_MS = 30_000
-const MAX_CONNECTIONS = 64
 const FREE_PORT_TRIES = 5
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
 const HEADERS = {
+  Connection: 'close',
   'Cache-Control': 'no-store',
   'Content-Security-Policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
@@ -65,17 +67,23 @@ const HEADERS = {
 export class AdminServer {
   readonly #options: AdminServerOptions
   readonly #server: Server
+  readonly #connections: AdminConnections
+  readonly #status: AdminAnswers['status']
+  readonly #metrics: AdminAnswers['metrics']
 
   constructor(options: AdminServerOptions) {
+    const { answers } = options
     this.#options = options
+    this.#status = sharedAnswer(() => answers.status())
+    this.#metrics = sharedAnswer(() => answers.metrics())
     this.#server = createServer(LIMITS, (request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
         options.log.error({ err: error, path: request.url }, 'admin request failed')
         response.destroy()
       })
     })
-    this.#server.maxConnections = MAX_CONNECTIONS
     this.#server.timeout = SILENCE_MS
+    this.#connections = new AdminConnections(this.#server)
   }
 
   /** Errors: kind `config`, when the port is in use and was set by hand. */
@@ -117,9 +125,9 @@ export class AdminServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!this.#connections.isFirstRequest(request.socket)) return
     const refusal = refusalOf(request, this.#options.host)
     if (refusal !== undefined) {
-      response.setHeader('Connection', 'close')
       return sendJson(response, refusal.status, { error: refusal.message })
     }
     const path = request.url?.split('?', 1)[0] ?? '/'
@@ -146,13 +154,14 @@ export class AdminServer {
       case '/liveness':
         return sendJson(response, 200, { alive: true })
       case '/metrics': {
-        const { type, text } = await answers.metrics()
+        const { type, text } = await this.#metrics()
         return send(response, 200, type, text)
       }
       case '/status':
-        return send(response, 200, JSON_TYPE, await answers.status())
+        return send(response, 200, JSON_TYPE, await this.#status())
       case '/events':
         if (events.isFull) return sendJson(response, 503, { error: 'too many pages are open' })
+        this.#connections.isStream(request.socket)
         response.writeHead(200, { ...HEADERS, 'Content-Type': 'text/event-stream' })
         return events.add(response)
       case '/shutdown':
