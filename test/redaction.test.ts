@@ -69,6 +69,7 @@ test('what is no secret stays as it is', () => {
     'eyJ is how a JWT begins; dapi is how a token begins',
     'password authentication failed for user "app"',
     `dbeaver -con 'user=any|savePassword=true'`,
+    'For another server: postgresql://user:password@host/database.',
   ]) {
     assert.equal(redact(text), text)
   }

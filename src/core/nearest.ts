@@ -1,28 +1,47 @@
-/** The word somebody probably meant: for "did you mean" after an unknown flag, key or command. */
+/** The word that was probably meant: for "did you mean" after an unknown flag, key, command or name. */
 
-/** The nearest of `candidates`, or undefined when none is near enough to be a slip of the finger. */
+/** A longer word is not worth the time it takes to compare. */
+const MAX_LENGTH = 100
+/** Fewer letters begin too many words. */
+const MIN_BEGINNING = 3
+
+/** Whether `word` may be `candidate` with a typing mistake: one, or one in three letters. */
+export function isNear(word: string, candidate: string): boolean {
+  return distance(word, candidate) <= Math.max(1, Math.floor(word.length / 3))
+}
+
+/** Those of `candidates` that are near, or that `word` begins: the nearest first, at most `most`. */
 export function nearest<Word extends string>(
   word: string,
   candidates: Iterable<Word>,
-): Word | undefined {
-  if (word.length > 60) return undefined
-  let best: Word | undefined
-  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1
-  for (const candidate of candidates) {
-    const distance = slips(word.toLowerCase(), candidate.toLowerCase())
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
-  }
-  return best
+  most: number,
+): Word[] {
+  if (word.length > MAX_LENGTH) return []
+  return [...new Set(candidates)]
+    .filter((candidate) => isNear(word, candidate) || begins(word, candidate))
+    .map((candidate) => ({ candidate, by: distance(word, candidate) }))
+    .sort((a, b) => a.by - b.by)
+    .slice(0, most)
+    .map(({ candidate }) => candidate)
 }
 
-/** ` Did you mean "…"?`, or nothing. */
+/** `Did you mean "…"?`, or nothing when no candidate is near. */
 export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
-  const found = nearest(word, candidates)
+  const [found] = nearest(word, candidates, 1)
   return found === undefined ? undefined : `Did you mean "${found}"?`
 }
 
-/** Letters missing, too many, wrong, or swapped with their neighbour (optimal string alignment). */
-export function slips(from: string, to: string): number {
+function begins(word: string, candidate: string): boolean {
+  return word.length >= MIN_BEGINNING && candidate.toLowerCase().startsWith(word.toLowerCase())
+}
+
+/**
+ * How many letters are missing, too many, wrong, or swapped with their neighbour, whatever their
+ * case (optimal string alignment). Infinite for words that are not worth comparing.
+ */
+function distance(word: string, candidate: string): number {
+  if (word.length > MAX_LENGTH || candidate.length > MAX_LENGTH) return Number.POSITIVE_INFINITY
+  const [from, to] = [word.toLowerCase(), candidate.toLowerCase()]
   const rows: number[][] = [Array.from({ length: to.length + 1 }, (_, column) => column)]
   for (let row = 1; row <= from.length; row += 1) {
     const line = [row]

@@ -43,5 +43,6 @@ function hidePasswordOfUrl(url: string): string {
   const slash = url.indexOf('/', 3)
   const at = url.lastIndexOf('@')
   const hasPassword = colon !== -1 && colon + 1 < at && (slash === -1 || colon < slash)
-  return hasPassword ? `${url.slice(0, colon)}:${HIDDEN}${url.slice(at)}` : url
+  const isExample = url.slice(colon + 1, at).toLowerCase() === 'password' // as in our own hints
+  return hasPassword && !isExample ? `${url.slice(0, colon)}:${HIDDEN}${url.slice(at)}` : url
 }

@@ -5,7 +5,7 @@ import { type Command as Commander, CommanderError } from 'commander'
 import { type Config, loadConfig } from '../../config/resolve/config.js'
 import { isSettingName, SETTINGS } from '../../config/schema/table.js'
 import { ProxyError } from '../../core/errors.js'
-import { didYouMean, slips } from '../../core/nearest.js'
+import { didYouMean, isNear } from '../../core/nearest.js'
 import type { Command, ConfigRequest, Invocation, Surroundings } from './command.js'
 import { buildTree, flagsOf } from './command-tree.js'
 import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
@@ -57,9 +57,7 @@ function refuseMistypedCommand(words: readonly string[]): void {
   const [first] = words
   const names = COMMANDS.map(({ name }) => name)
   if (first !== undefined && !first.startsWith('-') && !names.includes(first)) {
-    const meant = /^[a-z-]{3,}$/.test(first)
-      ? names.find((name) => slips(first, name) <= (name.length > 5 ? 2 : 1))
-      : undefined
+    const meant = /^[a-z-]{3,}$/.test(first) ? names.find((name) => isNear(first, name)) : undefined
     if (meant !== undefined) {
       throw new ProxyError('config', `"${first}" is not a command`, {
         hint: `Did you mean "${meant}"? For a database of that name: lakebase-proxy start ${first}`,

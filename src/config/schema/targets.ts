@@ -130,7 +130,7 @@ function nearestPath(written: readonly string[]): string {
   const parts = written.filter((part) => part !== '')
   const ids: string[] = []
   for (let at = 0; at + 1 < parts.length; at += 2) {
-    const word = nearest(parts[at]!, PATH_WORDS)
+    const [word] = nearest(parts[at]!, PATH_WORDS, 1)
     if (word === undefined || !ID.test(parts[at + 1]!)) return FORMS
     ids[PATH_WORDS.indexOf(word)] = parts[at + 1]!
   }

@@ -5,9 +5,9 @@
  */
 
 import type { Target } from '../../config/schema/targets.js'
-import { closestNames } from '../../core/closest-names.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
+import { nearest } from '../../core/nearest.js'
 import {
   type EndpointOnBranch,
   findEndpoint,
@@ -208,9 +208,10 @@ async function notFound(what: string, name: string, options: FindOptions): Promi
       shown: item.name,
     })),
   ]
-  const close = closestNames(
+  const close = nearest(
     name,
     names.map(({ known }) => known),
+    3,
   ).flatMap((known) => names.filter((item) => item.known === known).map(({ shown }) => shown))
   return new ProxyError('target', `${what} does not exist in ${client.host}`, {
     hint:
