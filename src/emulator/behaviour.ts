@@ -14,6 +14,14 @@ export interface Behaviour {
   maxPageSize: number
   /** How long an idle endpoint takes to wake. */
   wakeMs: number
+  /** What connections get meanwhile: the login is held, or refused with one of these texts. */
+  whileWaking: 'hold' | 'starting up' | 'no connection' | 'no compute' | 'unavailable'
+  /** An endpoint without queries and logins for so long is suspended. */
+  suspendAfterMs: number
+  /** A branch younger than this refuses logins. */
+  youngMs: number
+  /** How it does: 28000 in front of the password, or 28P01 behind it. */
+  youngRefusal: 'external authorization' | 'password'
   /**
    * How long the front door looks for the session of a CancelRequest. A client that ends its side
    * meanwhile cancels nothing. At 0 the request is forwarded at once.
@@ -30,7 +38,11 @@ export function defaultBehaviour(changes: Partial<Behaviour>): Behaviour {
     transitionMs: 1_000,
     maxPageSize: 100,
     wakeMs: 200,
-    cancelLookupMs: 0,
+    whileWaking: 'hold',
+    suspendAfterMs: 24 * 3600_000,
+    youngMs: 0,
+    youngRefusal: 'external authorization',
+    cancelLookupMs: 20,
     ...changes,
   }
 }

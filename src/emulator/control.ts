@@ -7,6 +7,7 @@ import type { Clock } from '../core/clock.js'
 import type { ApiFault, ApiFaults } from './api-faults.js'
 import type { ApiName } from './api-route.js'
 import type { Behaviour } from './behaviour.js'
+import type { Computes } from './computes.js'
 import { endpoints } from './destinations.js'
 import type { DnsRecord, DnsServer } from './dns.js'
 import type { CertificateKind, Front } from './front.js'
@@ -34,6 +35,7 @@ export interface ControlParts {
   frontFaults: FrontFaults
   dns: DnsServer
   postgres: Postgres
+  computes: Computes
   front: Front
   api: WorkspaceApi
 }
@@ -96,6 +98,11 @@ export class EmulatorControl {
       this.#parts.inventory.projects.flatMap((each) => each.branches),
       path,
     )
+  }
+
+  /** Ends its sessions with 57P01; the next connection wakes it. */
+  suspendEndpoint(path: string): Promise<void> {
+    return this.#parts.computes.suspend(this.endpoint(path))
   }
 
   // Tokens

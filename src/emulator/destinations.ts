@@ -1,12 +1,13 @@
 /** Where host names lead: what the certificates, DNS and the front door of the emulator know. */
 
-import type { Endpoint, Instance, Inventory } from './inventory.js'
+import type { Branch, Endpoint, Instance, Inventory } from './inventory.js'
 
 export type Destination =
   | { readonly kind: 'provisioned'; readonly host: string; readonly instance: Instance }
   | {
       readonly kind: 'autoscaling'
       readonly host: string
+      readonly branch: Branch
       readonly endpoint: Endpoint
       /** Behind PgBouncer, which takes no tokens. */
       readonly pooled: boolean
@@ -19,11 +20,20 @@ export function destinations(inventory: Inventory): Destination[] {
       if (host !== undefined) found.push({ kind: 'provisioned', host, instance })
     }
   }
-  for (const endpoint of endpoints(inventory)) {
-    found.push({ kind: 'autoscaling', host: endpoint.host, endpoint, pooled: false })
-    found.push({ kind: 'autoscaling', host: endpoint.pooledHost, endpoint, pooled: true })
+  for (const branch of inventory.projects.flatMap((project) => project.branches)) {
+    found.push(...branchDestinations(branch))
   }
   return found
+}
+
+function branchDestinations(branch: Branch): Destination[] {
+  return branch.endpoints.flatMap((endpoint) => {
+    const to = { kind: 'autoscaling', branch, endpoint } as const
+    return [
+      { ...to, host: endpoint.host, pooled: false },
+      { ...to, host: endpoint.pooledHost, pooled: true },
+    ]
+  })
 }
 
 export function endpoints(inventory: Inventory): Endpoint[] {

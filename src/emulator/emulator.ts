@@ -12,6 +12,7 @@ import { type Clock, systemClock } from '../core/clock.js'
 import { ApiFaults } from './api-faults.js'
 import { defaultBehaviour } from './behaviour.js'
 import { createCertificateAuthority } from './certificates.js'
+import { Computes } from './computes.js'
 import { EmulatorControl } from './control.js'
 import { destinations } from './destinations.js'
 import { startDns } from './dns.js'
@@ -98,8 +99,9 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       maxConnections: options.maxConnections ?? 300,
     })
     closers.push(() => postgres.close())
+    const computes = new Computes({ clock, behaviour, postgres })
     const front = await startFront({
-      ...{ authority, postgres, tokens, clock, behaviour, faults: frontFaults },
+      ...{ authority, computes, tokens, clock, behaviour, faults: frontFaults },
       untrustedAuthority: () => createCertificateAuthority('Another authority'),
       destinations: new Map(hosts.map((each) => [each.host, each])),
       nativeRoles: new Set(nativeRoles.map((role) => role.name)),
@@ -136,7 +138,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
         ...inventory.instances.map((each) => each.name),
         ...inventory.projects.map((each) => each.name),
       ],
-      control: new EmulatorControl({ ...parts, dns, postgres, front, api }),
+      control: new EmulatorControl({ ...parts, dns, postgres, computes, front, api }),
       close,
     }
   } catch (error) {

@@ -4,9 +4,9 @@ import type { SecureContext } from 'node:tls'
 
 import type { Clock } from '../core/clock.js'
 import type { Behaviour } from './behaviour.js'
+import type { Computes } from './computes.js'
 import type { Destination } from './destinations.js'
 import type { FrontFaults } from './front-faults.js'
-import type { Postgres } from './postgres.js'
 import type { TokenOffice } from './tokens.js'
 
 export interface FrontConnection {
@@ -26,7 +26,7 @@ export interface FrontConnection {
 export interface FrontContext {
   readonly destinations: ReadonlyMap<string, Destination>
   readonly nativeRoles: ReadonlySet<string>
-  readonly postgres: Pick<Postgres, 'connect' | 'identityPassword'>
+  readonly computes: Pick<Computes, 'enter' | 'running' | 'session'>
   readonly tokens: Pick<TokenOffice, 'judge'>
   readonly faults: FrontFaults
   readonly clock: Clock

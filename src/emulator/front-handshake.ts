@@ -124,12 +124,15 @@ async function forwardCancel(
 ): Promise<void> {
   connection.phase = 'cancel'
   if (await endsWithin(context.behaviour.cancelLookupMs, client, context)) return
-  const length = Buffer.from([0, 0, 0, body.length + 4])
-  const server = context.postgres.connect()
-  server.on('error', () => {})
-  server.resume()
-  server.end(Buffer.concat([length, body]))
-  await once(server, 'close')
+  const request = Buffer.concat([Buffer.from([0, 0, 0, body.length + 4]), body])
+  // Each PostgreSQL ignores keys that are not its own.
+  for (const postgres of context.computes.running()) {
+    const server = postgres.connect()
+    server.on('error', () => {})
+    server.resume()
+    server.end(request)
+    await once(server, 'close')
+  }
   context.onCancel()
 }
 

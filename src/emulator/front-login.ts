@@ -7,7 +7,7 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-
+import type { Behaviour } from './behaviour.js'
 import { takeBytes } from './byte-stream.js'
 import type { Destination } from './destinations.js'
 import type { FrontConnection, FrontContext } from './front-connection.js'
@@ -20,8 +20,10 @@ import {
   Refused,
   refusals,
 } from './front-messages.js'
+import type { Postgres } from './postgres.js'
 
 const AUTHENTICATION = 0x52 // R
+const BACKEND_KEY_DATA = 0x4b // K
 const ERROR_RESPONSE = 0x45 // E
 const PASSWORD_MESSAGE = 0x70 // p
 const MAX_PASSWORD_BYTES = 65_535
@@ -34,12 +36,11 @@ export async function logIn(
   connection: FrontConnection,
   context: FrontContext,
 ): Promise<void> {
-  const destination = context.destinations.get(connection.host!)
-  await authorizeExternally(destination, context)
+  const destination = authorizeExternally(connection.host, context)
   const fault = await actOutFault('startup', client, context)
   const role = Buffer.from(startup.parameters.get('user') ?? '', 'latin1').toString('utf8')
   if (role === '') throw new Refused(refusals.noUser)
-  if (destination!.kind === 'autoscaling' && destination!.pooled) {
+  if (destination.kind === 'autoscaling' && destination.pooled) {
     return refuseAsPooler(client, context)
   }
   const native = context.nativeRoles.has(role)
@@ -48,43 +49,60 @@ export async function logIn(
     client.write(authenticationRequest(ask === 'sasl' ? 10 : ask === 'md5' ? 5 : 3))
     const password = await readPassword(client, context)
     await actOutFault('password', client, context)
-    connection.tokenNumber = checkToken(password, role, destination!, context)
+    connection.tokenNumber = checkToken(password, role, destination, context)
   }
-  const server = context.postgres.connect()
+  const postgres = await context.computes.enter(destination)
+  if (client.destroyed) return
+  const server = postgres.connect()
   server.on('error', () => {})
   client.once('close', () => server.destroy())
   try {
     server.write(startup.packet)
-    const greeting = native ? [] : await readGreeting(server, role, destination!, context)
-    if (greeting[0] !== undefined) client.write(greeting[0])
-    await actOutFault('greeting', client, context)
-    if (greeting[1] !== undefined) client.write(greeting[1])
+    if (native) await actOutFault('greeting', client, context)
+    const opened = native ? undefined : await openAsIdentity(server, postgres, role, destination)
+    if (opened !== undefined) {
+      client.write(opened)
+      if (opened[0] !== ERROR_RESPONSE) await actOutFault('greeting', client, context)
+    }
+    // From here on PostgreSQL speaks for itself, also to ask a native role for its password.
+    client.pipe(server)
+    const processId = await passGreeting(server, client)
     connection.phase = 'relay'
-    if (greeting[1]?.[0] !== ERROR_RESPONSE) context.onLogin(connection)
+    if (native || processId !== undefined) context.onLogin(connection)
+    if (processId === undefined) return await relay(client, server)
+    const session = context.computes.session(destination, processId)
+    client.on('data', session.active)
     await relay(client, server)
+    session.close()
   } finally {
     server.destroy()
   }
 }
 
-async function authorizeExternally(
-  destination: Destination | undefined,
-  context: FrontContext,
-): Promise<void> {
+function authorizeExternally(host: string | undefined, context: FrontContext): Destination {
+  const destination = context.destinations.get(host ?? '')
   if (destination === undefined) throw denied('No such host.')
   if (destination.kind === 'provisioned') {
     const { state } = destination.instance
     if (state === 'STOPPED' || state === 'STARTING' || state === 'DELETING') {
       throw denied(`Instance is ${state}.`)
     }
-    return
+    return destination
   }
-  const { endpoint } = destination
-  if (endpoint.disabled) throw denied('Endpoint is disabled.')
-  if (endpoint.state !== 'IDLE') return
-  // A connection wakes it, and is held meanwhile.
-  await new Promise<void>((resolve) => context.clock.after(context.behaviour.wakeMs, resolve))
-  endpoint.state = 'ACTIVE'
+  if (destination.endpoint.disabled) throw denied('Endpoint is disabled.')
+  if (refusesAsYoung('external authorization', destination, context)) {
+    throw denied('Branch is not known yet.')
+  }
+  return destination
+}
+
+function refusesAsYoung(
+  how: Behaviour['youngRefusal'],
+  destination: Destination,
+  { behaviour, clock }: FrontContext,
+): boolean {
+  if (destination.kind === 'provisioned' || behaviour.youngRefusal !== how) return false
+  return clock.now() - destination.branch.createdAt < behaviour.youngMs
 }
 
 function denied(reason: string): Refused {
@@ -129,6 +147,7 @@ function checkToken(
   context: FrontContext,
 ): number {
   const say = passwordRefusals[destination.kind]
+  if (refusesAsYoung('password', destination, context)) throw new Refused(refusals.password(role))
   const verdict = context.tokens.judge(password, role)
   if (verdict.is === 'not a JWT') throw new Refused(say.notAToken(role))
   if (verdict.is === 'refused') throw new Refused(say.refused(role))
@@ -137,27 +156,39 @@ function checkToken(
 }
 
 /**
- * PostgreSQL's first words to an identity that the front door has let in: AuthenticationOk, which it
- * says even to a role that does not exist, and the message after it, which then is the error.
+ * What PostgreSQL says first to an identity that the front door has let in: AuthenticationOk, also
+ * to a role that does not exist, whose error then comes next. Returns the bytes for the client.
  */
-async function readGreeting(
+async function openAsIdentity(
   server: Socket,
+  postgres: Postgres,
   role: string,
   destination: Destination,
-  context: FrontContext,
-): Promise<Buffer[]> {
+): Promise<Buffer> {
   let first = await readMessage(server)
-  const { identityPassword } = context.postgres
+  const { identityPassword } = postgres
   if (first[0] === AUTHENTICATION && first.readInt32BE(5) === 3 && identityPassword !== undefined) {
     server.write(passwordMessage(identityPassword))
     first = await readMessage(server)
   }
-  const second = first[0] === ERROR_RESPONSE ? first : await readMessage(server)
+  if (first[0] === ERROR_RESPONSE) return first
+  const second = await readMessage(server)
   const isError = second[0] === ERROR_RESPONSE
   if (isError && /role ".*" (does not exist|is not permitted)/.test(second.toString('utf8'))) {
     throw new Refused(passwordRefusals[destination.kind].noSuchRole(role))
   }
-  return first === second ? [first] : [first, second]
+  server.unshift(second)
+  return first
+}
+
+/** Passes on what PostgreSQL says until it names its process. Undefined: it refuses. */
+async function passGreeting(server: Socket, client: Socket): Promise<number | undefined> {
+  for (;;) {
+    const message = await readMessage(server)
+    client.write(message)
+    if (message[0] === BACKEND_KEY_DATA) return message.readInt32BE(5)
+    if (message[0] === ERROR_RESPONSE) return undefined
+  }
 }
 
 async function readMessage(server: Socket): Promise<Buffer> {
@@ -171,7 +202,6 @@ async function readMessage(server: Socket): Promise<Buffer> {
  * when the client ends its side is lost, as at the real front door.
  */
 async function relay(client: TLSSocket, server: Socket): Promise<void> {
-  client.pipe(server)
   server.pipe(client)
   await Promise.race([over(client), over(server)])
   server.unpipe(client).resume()

@@ -73,11 +73,22 @@ export const refusals = {
       'External authorization failed.',
       `This could be due to paused instances, disabling readable secondaries, IP ACLs or private link configuration. ${reason}`,
     ),
+  password: (role: string) => fatal('28P01', `password authentication failed for user "${role}"`),
   noUser: fatal('28000', 'no PostgreSQL user name specified in startup packet'),
   /** PgBouncer's answer to a client that cannot pass SCRAM. */
   sasl: fatal('08P01', 'SASL authentication failed'),
   noPassword: fatal('08P01', 'expected password response'),
   cannotConnectNow: fatal('57P03', 'the database system is starting up'),
+}
+
+/** What may be said while a compute wakes: the family that the real one is known for. */
+export const wakingRefusals = {
+  'starting up': refusals.cannotConnectNow,
+  'no connection': fatal('08006', 'could not connect to the compute'),
+  'no compute': error("Couldn't connect to compute node"),
+  unavailable: error(
+    'Control plane request failed: endpoint is temporarily unavailable. Check your quotas and/or contact our support.',
+  ),
 }
 
 /** How the two kinds refuse a password. */
@@ -86,8 +97,7 @@ export const passwordRefusals = {
     notAToken: (role: string) => provisionedRefusal(role),
     refused: (role: string) => provisionedRefusal(role),
     expired: (role: string, _expiresAt: number) => provisionedRefusal(role),
-    noSuchRole: (role: string) =>
-      fatal('28P01', `password authentication failed for user "${role}"`),
+    noSuchRole: refusals.password,
   },
   autoscaling: {
     notAToken: (_role: string) =>

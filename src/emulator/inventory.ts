@@ -48,6 +48,10 @@ export interface Endpoint {
   readonly uid: string
   readonly type: 'READ_WRITE' | 'READ_ONLY'
   state: EndpointState
+  /** Where it is going while its state changes. */
+  pendingState?: EndpointState | undefined
+  /** Of the last login. */
+  lastActiveAt?: number
   disabled: boolean
   readonly host: string
   readonly readOnlyHost: string | undefined

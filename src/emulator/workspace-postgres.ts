@@ -201,6 +201,10 @@ function describeEndpoint(endpoint: Endpoint, { behaviour }: ApiContext): object
     spec: {},
     status: {
       current_state: endpoint.state,
+      ...(endpoint.pendingState !== undefined && { pending_state: endpoint.pendingState }),
+      ...(endpoint.lastActiveAt !== undefined && {
+        last_active_time: timestamp(endpoint.lastActiveAt, behaviour),
+      }),
       ...(endpoint.disabled && { disabled: true }),
       endpoint_type: `ENDPOINT_TYPE_${endpoint.type}`,
       autoscaling_limit_min_cu: 0.5,

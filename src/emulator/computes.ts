@@ -1,0 +1,123 @@
+/**
+ * The computes behind the endpoints: a connection wakes an idle one, time without queries or logins
+ * suspends it, and a suspend ends its open sessions with 57P01. A connection that only stays open
+ * does not keep its compute awake.
+ */
+
+import type { Clock } from '../core/clock.js'
+import type { Behaviour } from './behaviour.js'
+import type { Destination } from './destinations.js'
+import { Refused, wakingRefusals } from './front-messages.js'
+import type { Endpoint } from './inventory.js'
+import type { Postgres } from './postgres.js'
+
+export interface ComputesOptions {
+  readonly clock: Clock
+  readonly behaviour: Behaviour
+  readonly postgres: Postgres
+}
+
+/** A session of a client on a compute. */
+export interface ComputeSession {
+  /** The client has sent something. */
+  active(): void
+  close(): void
+}
+
+interface Compute {
+  /** Process ids of the sessions' backends. */
+  readonly sessions: Set<number>
+  waking: Promise<void> | undefined
+  lastActiveAt: number
+  cancelSuspend: () => void
+}
+
+export class Computes {
+  readonly #options: ComputesOptions
+  readonly #computes = new Map<Endpoint, Compute>()
+
+  constructor(options: ComputesOptions) {
+    this.#options = options
+  }
+
+  /** Until the compute of this destination takes connections. Errors: Refused. */
+  async enter(destination: Destination): Promise<Postgres> {
+    if (destination.kind === 'autoscaling') await this.#awake(destination.endpoint)
+    return this.#options.postgres
+  }
+
+  /** Where a CancelRequest may belong. */
+  running(): readonly Postgres[] {
+    return [this.#options.postgres]
+  }
+
+  /** `processId` serves a client of this destination from now until `close`. */
+  session(destination: Destination, processId: number): ComputeSession {
+    if (destination.kind === 'provisioned') return { active() {}, close() {} }
+    const compute = this.#compute(destination.endpoint)
+    compute.sessions.add(processId)
+    const active = (): void => {
+      compute.lastActiveAt = this.#options.clock.now()
+    }
+    active()
+    return { active, close: () => compute.sessions.delete(processId) }
+  }
+
+  /** Ends its sessions as an administrator would: 57P01. The next connection wakes it. */
+  async suspend(endpoint: Endpoint): Promise<void> {
+    const compute = this.#compute(endpoint)
+    compute.cancelSuspend()
+    endpoint.state = 'IDLE'
+    endpoint.pendingState = undefined
+    const processIds = [...compute.sessions].join(', ')
+    if (processIds === '') return
+    await this.#options.postgres.query(
+      `select pg_terminate_backend(pid) from unnest(array[${processIds}]) pid`,
+    )
+  }
+
+  async #awake(endpoint: Endpoint): Promise<void> {
+    const { behaviour } = this.#options
+    const compute = this.#compute(endpoint)
+    if (endpoint.state === 'INIT') throw new Refused(wakingRefusals.unavailable)
+    if (endpoint.state === 'IDLE') {
+      compute.waking ??= this.#wake(endpoint, compute)
+      const { whileWaking } = behaviour
+      if (whileWaking !== 'hold') throw new Refused(wakingRefusals[whileWaking])
+      await compute.waking
+    }
+    compute.lastActiveAt = this.#options.clock.now()
+    endpoint.lastActiveAt = compute.lastActiveAt
+    this.#suspendLater(endpoint, compute, behaviour.suspendAfterMs)
+  }
+
+  async #wake(endpoint: Endpoint, compute: Compute): Promise<void> {
+    endpoint.pendingState = 'ACTIVE'
+    const { clock, behaviour } = this.#options
+    await new Promise<void>((resolve) => clock.after(behaviour.wakeMs, resolve))
+    endpoint.state = 'ACTIVE'
+    endpoint.pendingState = undefined
+    compute.waking = undefined
+  }
+
+  #suspendLater(endpoint: Endpoint, compute: Compute, delayMs: number): void {
+    const { clock, behaviour } = this.#options
+    compute.cancelSuspend()
+    compute.cancelSuspend = clock.after(delayMs, () => {
+      const leftMs = compute.lastActiveAt + behaviour.suspendAfterMs - clock.now()
+      if (leftMs > 0) this.#suspendLater(endpoint, compute, leftMs)
+      else this.suspend(endpoint).catch(() => {}) // PostgreSQL is being closed
+    })
+  }
+
+  #compute(endpoint: Endpoint): Compute {
+    const known = this.#computes.get(endpoint)
+    if (known !== undefined) return known
+    const compute: Compute = {
+      ...{ sessions: new Set<number>(), waking: undefined, lastActiveAt: 0 },
+      cancelSuspend: () => {},
+    }
+    this.#computes.set(endpoint, compute)
+    return compute
+  }
+}
