@@ -37,11 +37,16 @@ test('sections may hold dots and spaces, come twice, and end in a comment', () =
   assert.deepEqual(
     [...profiles].map(([name, values]) => [name, Object.fromEntries(values)]),
     [
-      ['', { stray: 'x' }],
+      ['DEFAULT', { stray: 'x' }],
       ['a.b', { k: '1', l: '3' }],
       ['c d', { k: '2' }],
     ],
   )
+})
+
+test('keys end at the first = or :, and come in any case', () => {
+  const profiles = parseDatabricksCfg('[p]\nHost: https://a.b\nTOKEN=a:b=c\n: none\n= none\nword\n')
+  assert.deepEqual(Object.fromEntries(profiles.get('p')!), { host: 'https://a.b', token: 'a:b=c' })
 })
 
 test('a secret without spaces or quotes comes back as it was written', () => {

@@ -5,14 +5,16 @@
  */
 
 import assert from 'node:assert/strict'
+import { chmod } from 'node:fs/promises'
+import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 
 import { Agent, type Dispatcher } from 'undici'
 
 import { systemClock } from '../src/core/clock.js'
-import { silentLog } from '../src/core/log.js'
 import { openWorkspace } from '../src/databricks/lakebase/connect-workspace.js'
 import { FakePrograms } from './support/fake-programs.js'
+import { recordedLog } from './support/recorded-log.js'
 import {
   patience,
   type ScriptedReply,
@@ -25,6 +27,8 @@ interface Row {
   /** HOST stands for the workspace's address, DIR for the row's folder, in these three. */
   readonly env?: Readonly<Record<string, string>>
   readonly cfg?: string
+  /** Where it differs from `env`, which then holds what `.env` adds. */
+  readonly programEnv?: Readonly<Record<string, string>>
   readonly args?: { readonly databricksHost?: string; readonly profile?: string }
   readonly files?: Readonly<Record<string, string>>
   readonly databricks?: keyof typeof DATABRICKS
@@ -35,6 +39,7 @@ interface Row {
   /** Requests before `Me`, in order, and the calls of programs. */
   readonly requests?: readonly string[]
   readonly calls?: readonly string[]
+  readonly notices?: readonly RegExp[]
   readonly error?: { readonly kind: string; readonly text: RegExp }
 }
 
@@ -49,6 +54,10 @@ const DATABRICKS = {
   oldest: { version: "echo 'Databricks CLI v0.200.0'", 'auth token*': cliToken('cli') },
   legacy: { '*': "echo 'Error: No such command' >&2; exit 2" },
   loggedOut: { version: CURRENT, 'auth token*': NOT_LOGGED_IN },
+  tellsEnvironment: {
+    version: CURRENT,
+    'auth token*': cliToken(`'"$OWN/$PYTHONPATH/$LAKEBASE_PROXY_LOCAL_PASSWORD"'`),
+  },
   garbage: { version: CURRENT, 'auth token*': 'echo hello' },
 } as const
 
@@ -108,11 +117,39 @@ const ROWS: readonly Row[] = [
   { name: 'the file is read when only the type is set', env: { DATABRICKS_AUTH_TYPE: 'pat' }, cfg: '[DEFAULT]\nhost = HOST\ntoken = p\n', type: 'pat', token: 'p' },
   { name: 'the environment wins over a named profile, value by value', env: { DATABRICKS_TOKEN: 'env-pat', DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = HOST\ntoken = file-pat\n', type: 'pat', token: 'env-pat' },
   { name: 'nothing at all', error: { kind: 'config', text: /no Databricks workspace host.*does not exist.*DATABRICKS_HOST/s } },
-  { name: 'an empty DEFAULT', cfg: '[DEFAULT]\n[abc]\nhost = HOST\ntoken = x\n', error: { kind: 'config', text: /no Databricks workspace host/ } },
+  { name: 'an empty DEFAULT, as the CLI leaves it, beside the only profile', cfg: '[DEFAULT]\n[abc]\nhost = HOST\ntoken = x\n', type: 'pat', token: 'x' },
   { name: 'plaintext to a host that is not this machine', env: { DATABRICKS_HOST: 'http://dbc-1.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /without TLS.*DATABRICKS_HOST.*https:/s } },
   { name: 'the account console', env: { DATABRICKS_HOST: 'accounts.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /account console/ } },
   { name: 'a host with a password in it, which is not repeated', env: { DATABRICKS_HOST: 'https://me:sesame@dbc-1.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /^"…@dbc-1\.cloud\.databricks\.com" is not a workspace host/ } },
   { name: 'a host that is none', env: { DATABRICKS_HOST: 'not a host', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /"not a host" is not a workspace host/ } },
+
+  // A profile's credential goes to the profile's own host only
+  { name: 'DATABRICKS_HOST and a token profile of another host', env: { ...H, DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = https://mine.cloud.databricks.com\ntoken = x\n', error: { kind: 'config', text: /^profile "dev" is for https:\/\/mine\.cloud\.databricks\.com, not for HOST.*DATABRICKS_HOST.*own host only/s } },
+  { name: '--databricks-host and a client secret of another host', args: { databricksHost: 'HOST', profile: 'dev' }, cfg: '[dev]\nhost = mine.cloud.databricks.com\nclient_id = a\nclient_secret = b\n', error: { kind: 'config', text: /not for HOST.*--databricks-host/s } },
+  { name: 'DATABRICKS_HOST and the CLI login of another host', env: H, args: { profile: 'dev' }, cfg: '[dev]\nhost = mine.cloud.databricks.com\n', databricks: 'current', error: { kind: 'config', text: /not for HOST/ }, calls: [] },
+  { name: 'DATABRICKS_HOST and a profile that names no host', env: H, args: { profile: 'dev' }, cfg: '[dev]\ntoken = x\n', error: { kind: 'config', text: /names no host.*not sent to HOST.*host = HOST/s } },
+  { name: 'DATABRICKS_HOST that says the same as the profile', env: { DATABRICKS_HOST: 'HOST/?o=1', DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = HOST\ntoken = same\n', type: 'pat', token: 'same' },
+  { name: 'DATABRICKS_DISCOVERY_URL and the client secret of a profile', env: { DATABRICKS_DISCOVERY_URL: 'https://evil.example/x', DATABRICKS_CONFIG_PROFILE: 'dev' }, cfg: '[dev]\nhost = HOST\nclient_id = a\nclient_secret = b\n', error: { kind: 'config', text: /DATABRICKS_DISCOVERY_URL would send the credential of profile "dev".*another host/s } },
+  { name: 'an Azure login and a host that is not Databricks’', env: { ...AZURE, DATABRICKS_HOST: 'https://evil.example' }, az: 'loggedIn', error: { kind: 'config', text: /evil\.example is not a Databricks host, and gets no Azure token/ }, calls: [] },
+  { name: 'variables of .env do not reach the CLI', env: { ...H, PYTHONPATH: 'evil', LD_PRELOAD: 'evil.so' }, programEnv: { OWN: 'own', LAKEBASE_PROXY_LOCAL_PASSWORD: 'p' }, databricks: 'tellsEnvironment', type: 'databricks-cli', token: 'own//' },
+
+  // The file as people write it
+  { name: 'a profile with colons and keys in capitals', cfg: '[DEFAULT]\nHost: HOST\nTOKEN : colon-pat\n', type: 'pat', token: 'colon-pat' },
+  { name: 'keys in front of the first section are DEFAULT', cfg: 'host = HOST\ntoken = stray-pat\n[dev]\nhost = HOST\ntoken = wrong\n', type: 'pat', token: 'stray-pat' },
+  { name: 'a file in UTF-16, as PowerShell writes it', cfg: 'UTF-16LE[DEFAULT]\r\nhost = HOST\r\ntoken = wide-pat\r\n', type: 'pat', token: 'wide-pat' },
+  { name: 'a file in UTF-16 the other way round', cfg: 'UTF-16BE[DEFAULT]\r\nhost = HOST\r\ntoken = wide-pat\r\n', type: 'pat', token: 'wide-pat' },
+  { name: 'a file in UTF-16 without its mark', cfg: 'UTF-16[DEFAULT]\nhost = HOST\n', error: { kind: 'config', text: /\.databrickscfg is not a UTF-8 text.*Save the file as UTF-8/s } },
+  { name: 'a file that every user can write', cfg: 'MODE666[DEFAULT]\nhost = HOST\ntoken = x\n', error: { kind: 'config', text: /can be written by every user.*chmod 600/s } },
+  { name: 'a token with a line break at its end', env: { ...H, DATABRICKS_TOKEN: 'broken\n' }, type: 'pat', token: 'broken' },
+  { name: 'a client secret with a line break at its end', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id\r\n', DATABRICKS_CLIENT_SECRET: 's\r\n' }, type: 'oauth-m2m', token: 'client_credentials app-id:s all-apis' },
+  { name: 'an Azure secret with a line break at its end', env: { ...AZURE, ...ARM, ARM_CLIENT_SECRET: 'arm-secret\n' }, type: 'azure-client-secret' },
+  { name: 'an ID token with a line break at its end', env: { ...H, DATABRICKS_OIDC_TOKEN: 'id9\n' }, type: 'env-oidc', token: 'exchange id9  all-apis' },
+
+  // Which profile
+  { name: 'the only profile is used where there is no DEFAULT', cfg: '[__settings__]\nauth_storage = secure\n[dbc-1]\nhost = HOST\ntoken = lone-pat\n', type: 'pat', token: 'lone-pat', notices: [/^using profile "dbc-1", the only one in .*\.databrickscfg$/] },
+  { name: 'a profile of the account console is not one to choose', cfg: '[acc]\nhost = https://accounts.cloud.databricks.com\n[dbc-1]\nhost = HOST\ntoken = lone-pat\n', type: 'pat', token: 'lone-pat' },
+  { name: 'several profiles and no DEFAULT: they are listed, with what to type', cfg: '[dev]\nhost = HOST\n[prod]\nhost = HOST\n', error: { kind: 'config', text: /no Databricks workspace host.*no profile DEFAULT.*--profile dev \(or prod\)\.$/s } },
+  { name: 'a DEFAULT without a host beside other profiles', cfg: '[DEFAULT]\nauth_type = pat\n[prod]\nhost = HOST\n', error: { kind: 'config', text: /no Databricks workspace host.*--profile prod\.$/s } },
 
   // Client secrets
   { name: 'a client secret in the environment', env: { ...H, ...M2M }, type: 'oauth-m2m', token: 'client_credentials app-id:s3#cr;et% all-apis', requests: [DISCOVERY, TOKEN] },
@@ -178,7 +215,7 @@ const ROWS: readonly Row[] = [
 
 for (const row of ROWS) {
   test(`sign-in: ${row.name}`, async (t) => {
-    const { server, open, programs, fill } = await setUp(t, row)
+    const { server, open, programs, fill, log } = await setUp(t, row)
     if (row.error !== undefined) {
       await assert.rejects(
         open(),
@@ -196,6 +233,7 @@ for (const row of ROWS) {
       assert.equal(type, row.type)
       if (row.token !== undefined) assert.equal(user, fill(row.token))
     }
+    for (const notice of row.notices ?? []) await log.seen(({ message }) => notice.test(message))
     const requests = server.requests.map(({ method, path }) => `${method} ${path}`)
     if (row.requests !== undefined) {
       assert.deepEqual(requests, [...row.requests, 'GET /api/2.0/preview/scim/v2/Me'])
@@ -213,7 +251,7 @@ async function setUp(t: TestContext, row: Row) {
     text.replaceAll('HOST', server.host).replaceAll('DIR', programs.folder)
   if (row.databricks !== undefined) await programs.add('databricks', DATABRICKS[row.databricks])
   if (row.az !== undefined) await programs.add('az', AZ[row.az])
-  if (row.cfg !== undefined) await programs.write('.databrickscfg', fill(row.cfg))
+  if (row.cfg !== undefined) await writeProfiles(programs, fill(row.cfg))
   for (const [name, text] of Object.entries(row.files ?? {})) await programs.write(name, fill(text))
   const env: Record<string, string> = { PATH: programs.folder }
   for (const [name, value] of Object.entries(row.env ?? {}))
@@ -223,14 +261,15 @@ async function setUp(t: TestContext, row: Row) {
         : value
   const dispatcher = entraAt(server.host)
   t.after(() => dispatcher.close())
+  const log = recordedLog()
   const open = async (): Promise<{ type: string | undefined; user: string }> => {
     const workspace = await openWorkspace({
       env,
-      programEnv: env,
+      programEnv: row.programEnv === undefined ? env : { PATH: programs.folder, ...row.programEnv },
       homeDir: programs.folder,
       version: '0',
       clock: systemClock,
-      log: silentLog,
+      log,
       dispatcher,
       profile: row.args?.profile,
       databricksHost: row.args?.databricksHost && fill(row.args.databricksHost),
@@ -239,7 +278,16 @@ async function setUp(t: TestContext, row: Row) {
     const user = await workspace.identity(patience)
     return { type: workspace.describeSignIn().type, user }
   }
-  return { server, open, programs, fill }
+  return { server, open, programs, fill, log }
+}
+
+/** A row may begin with an encoding or a mode for the file. */
+async function writeProfiles(programs: FakePrograms, cfg: string): Promise<void> {
+  const [, how = '', text = ''] = /^(UTF-16LE|UTF-16BE|UTF-16|MODE666)?(.*)$/s.exec(cfg) ?? []
+  const wide = Buffer.from(how === 'UTF-16' ? text : `\uFEFF${text}`, 'utf16le')
+  if (how === 'UTF-16BE') wide.swap16()
+  await programs.write('.databrickscfg', how.startsWith('UTF') ? wide : text)
+  if (how === 'MODE666') await chmod(path.join(programs.folder, '.databrickscfg'), 0o666)
 }
 
 /** Microsoft's login page, moved to the test's own server. */

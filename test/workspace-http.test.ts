@@ -480,6 +480,29 @@ test('the id of a workspace on a shared host goes with each request', async (t) 
   assert.equal(server.requests[0]!.headers['x-databricks-workspace-id'], '42')
 })
 
+for (const [where, id, env] of [
+  ['?o=', '42', { DATABRICKS_HOST: 'HOST/?o=42' }],
+  ['?w=', '42', { DATABRICKS_HOST: 'HOST?w=42' }],
+  ['?workspace_id=', '42', { DATABRICKS_HOST: 'HOST/sql?a=acc&workspace_id=42#x' }],
+  ['a variable over the URL', '7', { DATABRICKS_HOST: 'HOST/?o=42', DATABRICKS_WORKSPACE_ID: '7' }],
+  ['"none"', undefined, { DATABRICKS_HOST: 'HOST', DATABRICKS_WORKSPACE_ID: 'none' }],
+  [
+    '"none" over the URL',
+    undefined,
+    { DATABRICKS_HOST: 'HOST/?o=1', DATABRICKS_WORKSPACE_ID: 'none' },
+  ],
+] as const) {
+  test(`the workspace id is ${id}: ${where}`, async (t) => {
+    const server = await ScriptedWorkspace.start(t, () => ME)
+    const DATABRICKS_HOST = env.DATABRICKS_HOST.replace('HOST', server.host)
+    const workspace = await connectTo(t, server.host, {
+      env: { ...env, DATABRICKS_HOST, DATABRICKS_TOKEN: 'x' },
+    })
+    await workspace.identity(patience)
+    assert.equal(server.requests[0]!.headers['x-databricks-workspace-id'], id)
+  })
+}
+
 test('doctor learns how far the clocks are apart', async (t) => {
   const clock = new FakeClock()
   const server = await ScriptedWorkspace.start(t, () => ({

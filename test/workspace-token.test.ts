@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test'
 
 import { LinkedAbort } from '../src/core/deadline.js'
 import type { ConnectedWorkspace } from '../src/databricks/lakebase/connect-workspace.js'
+import type { CommandResult } from '../src/databricks/sign-in/run-command.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { FakePrograms } from './support/fake-programs.js'
 import { recordedLog } from './support/recorded-log.js'
@@ -316,4 +317,33 @@ test('doctor is told where each setting came from, and no secret', async (t) => 
     log.lines.map(({ level, message }) => [level, message]),
     [['warn', `DATABRICKS_TOKEN overrides token of ${file}`]],
   )
+})
+
+test('a CLI that hangs is named before the client gives up, and its late token is used', async (t) => {
+  const server = await ScriptedWorkspace.start(t, (request) => ({
+    body: { userName: String(request.headers.authorization) },
+  }))
+  const clock = new FakeClock()
+  const answers: ((result: CommandResult) => void)[] = []
+  const workspace = await connectTo(t, server.host, {
+    clock,
+    budgetMs: 9_000,
+    env: { DATABRICKS_HOST: server.host },
+    run: () => new Promise((resolve) => answers.push(resolve)),
+  })
+  const said = (stdout: string): CommandResult => ({ exitCode: 0, stdout, stderr: '' })
+  const asking = assert.rejects(workspace.identity(patience), {
+    kind: 'credential',
+    message: `the program "databricks auth token --host ${server.host}" did not answer in 9 s`,
+    hint: /by hand/,
+  })
+  while (answers.length < 1) await settle()
+  answers[0]!(said('Databricks CLI v0.296.0'))
+  while (answers.length < 2) await settle()
+  await clock.advance(9_000)
+  await asking
+  const next = workspace.identity(patience)
+  answers[1]!(said('{"access_token":"late","expiry":"2099-01-01T00:00:00Z"}'))
+  assert.equal(await next, 'Bearer late')
+  assert.equal(answers.length, 2)
 })

@@ -1,11 +1,22 @@
-/** Files that hold a secret: read whole, and refused when other users of the machine can read them. */
+/**
+ * Files that the user wrote: read whole, as text in the encoding that their byte order mark names.
+ * Those that hold a secret are refused when another user of the machine owns or can read them.
+ */
 
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, type Stats, statSync } from 'node:fs'
 
 import { ProxyError } from './errors.js'
 
 /** As PostgreSQL wants a server key: 0600 of ours, or at most 0640 of root (a mounted Secret). */
 export function readSecretFile(path: string, platform: string): string {
+  if (platform !== 'win32') {
+    const found = statSync(path, { throwIfNoEntry: false })
+    if (found?.isFile() && isForeign(found)) {
+      throw new ProxyError('config', `${path} belongs to another user`, {
+        hint: `Type: chown ${process.geteuid?.()} ${path}`,
+      })
+    }
+  }
   if (openToOthers(path, platform)) {
     throw new ProxyError('config', `${path} can be read by others`, {
       hint: `Type: chmod 600 ${path}`,
@@ -14,13 +25,31 @@ export function readSecretFile(path: string, platform: string): string {
   return readWhole(path)
 }
 
-/** Throws a `config` error when there is no such file. */
+/** Errors: kind `config`, when there is no such file or its encoding is not one of text. */
 export function readWhole(path: string): string {
+  let bytes: Buffer
   try {
-    return readFileSync(path, 'utf8')
+    bytes = readFileSync(path)
   } catch (cause) {
     throw new ProxyError('config', `cannot read ${path}: ${reason(cause)}`, { cause })
   }
+  return decodeText(bytes, path)
+}
+
+/**
+ * UTF-8, or UTF-16 with a byte order mark, as Windows PowerShell writes it. The mark is left out.
+ * Errors: kind `config`, for UTF-16 and UTF-32 without a mark, whose text is full of NUL bytes.
+ */
+export function decodeText(bytes: Buffer, path: string): string {
+  const [first, second] = bytes
+  if (first === 0xff && second === 0xfe) return new TextDecoder('utf-16le').decode(bytes)
+  if (first === 0xfe && second === 0xff) return new TextDecoder('utf-16be').decode(bytes)
+  if (bytes.includes(0)) {
+    throw new ProxyError('config', `${path} is not a UTF-8 text: it holds a NUL byte`, {
+      hint: 'Save the file as UTF-8.',
+    })
+  }
+  return new TextDecoder('utf-8').decode(bytes)
 }
 
 /** Windows keeps no such bits. */
@@ -29,6 +58,11 @@ export function openToOthers(path: string, platform: string): boolean {
   const found = statSync(path, { throwIfNoEntry: false })
   if (found === undefined || !found.isFile()) return false
   return (found.mode & (found.uid === 0 ? 0o027 : 0o077)) !== 0
+}
+
+/** Owned by a user who is neither us nor root: that user can change it at any time. */
+export function isForeign({ uid }: Pick<Stats, 'uid'>): boolean {
+  return uid !== 0 && uid !== process.geteuid?.()
 }
 
 function reason(cause: unknown): string {

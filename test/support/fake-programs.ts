@@ -32,7 +32,7 @@ export class FakePrograms {
     await chmod(path.join(this.folder, name), 0o755)
   }
 
-  write(name: string, text: string): Promise<void> {
+  write(name: string, text: string | Buffer): Promise<void> {
     return writeFile(path.join(this.folder, name), text)
   }
 

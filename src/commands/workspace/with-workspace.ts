@@ -58,7 +58,11 @@ export function noticeLog(stderr: { write(text: string): unknown }): Log {
     const text = args.find((arg) => typeof arg === 'string')
     if (text !== undefined) stderr.write(`Notice: ${text}\n`)
   }
-  return Object.assign(Object.create(silentLog) as Log, { warn: notice, error: notice })
+  return Object.assign(Object.create(silentLog) as Log, {
+    info: notice,
+    warn: notice,
+    error: notice,
+  })
 }
 
 /** Columns as wide as they need to be. */

@@ -56,6 +56,9 @@ export interface Reachability {
   readonly certificate: PeerCertificate | undefined
 }
 
+/** Where no client waits, a program has the time that a request has. */
+const PATIENCE_MS = 30_000
+
 /** Errors: kind `config`, when the settings contradict each other or do not suffice. */
 export async function openWorkspace(options: OpenWorkspaceOptions): Promise<ConnectedWorkspace> {
   const { env, log, clock } = options
@@ -67,10 +70,18 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
     profile: options.profile,
   })
   for (const sentence of config.overridden) log.warn(sentence)
+  for (const sentence of config.notices) log.info(sentence)
   const http = new Http({ ...options, userAgent: `lakebase-proxy/${options.version}` })
   try {
     const run = options.run ?? commandRunner(options.programEnv)
-    const tokens = createTokenSource(config, { http, clock, log, env, run })
+    const tokens = createTokenSource(config, {
+      http,
+      clock,
+      log,
+      env,
+      run,
+      patienceMs: options.budgetMs ?? PATIENCE_MS,
+    })
     return new ConnectedWorkspace({ config, http, tokens, clock, log })
   } catch (error) {
     await http.close()
@@ -98,7 +109,7 @@ export class ConnectedWorkspace implements Workspace {
       http,
       host: this.host,
       tokens,
-      workspaceId: config.get('workspace_id'),
+      workspaceId: config.workspaceId,
     })
     this.#parts = parts
   }

@@ -5,7 +5,7 @@
  * when it does not work. Adding a way means a file of its own and a line in `METHODS`.
  */
 
-import { LinkedAbort } from '../../core/deadline.js'
+import { LinkedAbort, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { azureCli } from './azure-cli.js'
 import { azureClientSecret } from './azure-client-secret.js'
@@ -104,12 +104,15 @@ class CandidateTokenSource implements TokenSource {
   readonly #cache: TokenCache
   readonly #closing = new AbortController()
   #chosen: Candidate | undefined
+  /** The way that is being tried, or was last. */
+  #current: Candidate
 
   constructor(candidates: readonly Candidate[], config: ConfigWithHost, deps: SignInDeps) {
     this.#candidates = candidates
     this.#config = config
     this.#deps = deps
     this.#chosen = candidates.length === 1 ? candidates[0] : undefined
+    this.#current = candidates[0]!
     const { clock, log } = deps
     this.#cache = new TokenCache({ clock, log, fetch: () => this.#fetch() })
   }
@@ -122,8 +125,19 @@ class CandidateTokenSource implements TokenSource {
     return (this.#chosen ?? this.#candidates[0]!).signIn.hint
   }
 
+  /**
+   * A caller is told of a slow program before its own time is up, and the program goes on: the
+   * next caller may find its token. Requests over HTTP end by themselves.
+   */
   get(signal: AbortSignal): Promise<WorkspaceToken> {
-    return this.#cache.get(signal)
+    const { clock, patienceMs } = this.#deps
+    if (this.#candidates.every(({ signIn }) => signIn.program === undefined)) {
+      return this.#cache.get(signal)
+    }
+    const reason = (): ProxyError => this.#slow(patienceMs)
+    return withDeadline({ clock, ms: patienceMs, reason, signals: [signal] }, (limit) =>
+      this.#cache.get(limit),
+    )
   }
 
   async renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined> {
@@ -133,6 +147,21 @@ class CandidateTokenSource implements TokenSource {
 
   close(): void {
     this.#closing.abort(new ProxyError('stopping', 'the proxy is stopping'))
+  }
+
+  #slow(waitedMs: number): ProxyError {
+    const { method, signIn } = this.#current
+    const seconds = `${waitedMs / 1000} s`
+    if (signIn.program === undefined) {
+      return new ProxyError('credential', `signing in with ${method.type} takes over ${seconds}`)
+    }
+    return new ProxyError(
+      'credential',
+      `the program "${signIn.program}" did not answer in ${seconds}`,
+      {
+        hint: 'Run it by hand to see what it waits for.',
+      },
+    )
   }
 
   async #fetch(): Promise<WorkspaceToken> {
@@ -153,6 +182,7 @@ class CandidateTokenSource implements TokenSource {
     const failures: { type: string; error: unknown }[] = []
     for (const candidate of this.#candidates) {
       const { type } = candidate.method
+      this.#current = candidate
       try {
         const token = await candidate.signIn.fetchToken(signal)
         this.#chosen = candidate
@@ -219,8 +249,18 @@ function unknownType(asked: string, config: DatabricksConfig): ProxyError {
 function noHost(config: DatabricksConfig): ProxyError {
   return new ProxyError('config', 'no Databricks workspace host is set', {
     detail: `${config.fileNote}.`,
-    hint: 'Set DATABRICKS_HOST, or log in with: databricks auth login --host https://<workspace>',
+    hint: profileHint(config),
   })
+}
+
+/** What to type next. A login makes a profile that is not DEFAULT, so it is not the answer twice. */
+function profileHint({ profileChoices }: DatabricksConfig): string {
+  const [first, ...others] = profileChoices
+  if (first === undefined) {
+    return 'Set DATABRICKS_HOST, or log in with: databricks auth login --host https://<workspace>'
+  }
+  const rest = others.length === 0 ? '' : ` (or ${others.join(', ')})`
+  return `Choose a profile: --profile ${first}${rest}.`
 }
 
 function nothingConfigured(config: DatabricksConfig, reasons: readonly string[]): ProxyError {

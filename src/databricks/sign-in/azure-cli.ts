@@ -26,6 +26,7 @@ export const azureCli: SignInMethod = {
     const hint = `Log in with: az login${managedIdentity ? ' --identity' : ''}`
     return {
       hint,
+      program: 'az account get-access-token',
       async fetchToken(signal) {
         const tenant = await findTenant(config, deps, signal).catch(() => undefined)
         const narrowings = [

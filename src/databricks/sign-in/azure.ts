@@ -4,9 +4,10 @@
  * principal that is not yet in the workspace.
  */
 
+import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import { redirectOf } from '../http/http.js'
-import { isAzureHost } from '../http/workspace-host.js'
+import { isAzureHost, isDatabricksHost } from '../http/workspace-host.js'
 import type { Attribute } from './databricks-config.js'
 import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
 
@@ -42,8 +43,22 @@ const CLOUDS: Readonly<Record<string, AzureCloud>> = {
   },
 }
 
+/**
+ * Errors: kind `config`, where a resource id stands beside a host that is not Databricks': Entra's
+ * tokens are good for every workspace of the user, so they go to Databricks only.
+ */
 export function isAzure(config: ConfigWithHost): boolean {
-  return isAzureHost(config.host) || config.get('azure_workspace_resource_id') !== undefined
+  if (isAzureHost(config.host)) return true
+  if (config.get('azure_workspace_resource_id') === undefined) return false
+  if (isDatabricksHost(config.host)) return true
+  throw new ProxyError(
+    'config',
+    `${config.host} is not a Databricks host, and gets no Azure token`,
+    {
+      detail: `The host is set by ${config.sourceOf('host')}, the Azure resource by ${config.sourceOf('azure_workspace_resource_id')}.`,
+      hint: 'Write the host as https://adb-<number>.<number>.azuredatabricks.net.',
+    },
+  )
 }
 
 export function azureCloud(config: ConfigWithHost): AzureCloud {

@@ -28,6 +28,7 @@ export const databricksCli: SignInMethod = {
     const hint = `Log in with: databricks auth login ${target(config).join(' ')}`
     return {
       hint,
+      program: `${command} auth token ${target(config).join(' ')}`,
       fetchToken: (signal) => askCli(command, hint, config, deps, signal),
     }
   },

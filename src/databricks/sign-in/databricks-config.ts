@@ -1,17 +1,15 @@
 /**
- * Databricks' own settings, resolved as its SDKs do it (lakebase.md §4): what was said explicitly,
- * then the environment, then one profile of the configuration file. The file is not read at all
- * when no profile is named and the host or a way to sign in is already set. Where each value came
- * from is kept, for `doctor` and for messages.
+ * Databricks' own settings, resolved as its SDKs do it (lakebase.md §4): flags, then the
+ * environment, then one profile of the configuration file. The file is not read at all when no
+ * profile is named and the host or a way to sign in is already set. Unlike the SDKs, a profile's
+ * credential goes to the profile's own host only. The source of each value is kept, for `doctor`
+ * and for messages.
  */
-
-import { readFile } from 'node:fs/promises'
-import path from 'node:path'
 
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
-import { normalizeHost } from '../http/workspace-host.js'
-import { type Profiles, parseDatabricksCfg, SETTINGS_SECTION } from './databrickscfg.js'
+import { parseWorkspaceAddress } from '../http/workspace-host.js'
+import { type Profile, readProfile } from './profile.js'
 
 /** One setting, known by its key in the file, read also from the environment. */
 export interface Attribute {
@@ -46,6 +44,8 @@ export const COMMON_ATTRIBUTES: readonly Attribute[] = [
   { name: 'workspace_id', env: ['DATABRICKS_WORKSPACE_ID'] },
   { name: 'discovery_url', env: ['DATABRICKS_DISCOVERY_URL'] },
   { name: 'audience', env: ['DATABRICKS_TOKEN_AUDIENCE'] },
+  // As in the SDKs, a profile alone can set them.
+  { name: 'scopes', env: [] },
   // Known so that a mixture with them is refused by name.
   { name: 'username', env: ['DATABRICKS_USERNAME'], family: 'basic' },
   { name: 'password', env: ['DATABRICKS_PASSWORD'], family: 'basic', sensitive: true },
@@ -60,21 +60,35 @@ export const COMMON_ATTRIBUTES: readonly Attribute[] = [
 export class DatabricksConfig {
   /** `https://…` without a path, or undefined when none is set. */
   readonly host: string | undefined
+  /** Which workspace of a host that serves several. */
+  readonly workspaceId: string | undefined
+  readonly accountId: string | undefined
   /** The profile that was read, if any. */
   readonly profile: string | undefined
   readonly settings: readonly ResolvedSetting[]
-  /** Said when nothing was found: where the file is, and whether it was read. */
+  /** For messages when nothing was found: where the file is, and whether it was read. */
   readonly fileNote: string
+  /** The file's profiles, where none was chosen. */
+  readonly profileChoices: readonly string[]
   /** Settings of the profile that lost to the environment, as sentences. */
   readonly overridden: readonly string[]
+  /** What the user should know about the file, and is no error. */
+  readonly notices: readonly string[]
 
-  constructor(fields: Pick<DatabricksConfig, 'profile' | 'settings' | 'fileNote' | 'overridden'>) {
-    this.settings = fields.settings
-    this.profile = fields.profile
-    this.fileNote = fields.fileNote
-    this.overridden = fields.overridden
-    const host = fields.settings.find(({ name }) => name === 'host')
-    this.host = host && normalizeHost(String(host.value), host.source)
+  constructor(settings: readonly ResolvedSetting[], profile: Profile, overridden: string[]) {
+    this.settings = settings
+    this.profile = profile.name
+    this.fileNote = profile.note
+    this.profileChoices = profile.choices
+    this.notices = profile.notices
+    this.overridden = overridden
+    const host = settings.find(({ name }) => name === 'host')
+    const address = host && parseWorkspaceAddress(String(host.value), host.source)
+    this.host = address?.host
+    this.accountId = this.get('account_id') ?? address?.accountId
+    const workspaceId = this.get('workspace_id') ?? address?.workspaceId
+    // "none" is what the CLI writes for an account without a workspace.
+    this.workspaceId = workspaceId === 'none' ? undefined : workspaceId
   }
 
   get(name: string): string | undefined {
@@ -93,7 +107,10 @@ export class DatabricksConfig {
   }
 }
 
-/** Errors: kind `config`, for a named profile that does not exist and for a file that is unreadable. */
+/**
+ * Errors: kind `config`, for a named profile that does not exist, a file that is unreadable, and a
+ * profile that is used for another host than its own.
+ */
 export async function resolveDatabricksConfig(
   options: DatabricksConfigOptions,
 ): Promise<DatabricksConfig> {
@@ -105,9 +122,17 @@ export async function resolveDatabricksConfig(
   for (const attribute of attributes) {
     const variable = attribute.env.find((name) => (env[name] ?? '') !== '')
     if (variable === undefined || settings.has(attribute.name)) continue
-    set(settings, attributes, attribute.name, env[variable]!, variable)
+    set(settings, attributes, attribute.name, withoutLineBreak(env[variable]!), variable)
   }
-  const profile = await readProfile(options, settings)
+  const profile = await readProfile({
+    asked: askedProfile(options),
+    file: env.DATABRICKS_CONFIG_FILE,
+    homeDir: options.homeDir,
+    enough: attributes.some(
+      ({ name, family }) => (name === 'host' || family !== undefined) && settings.has(name),
+    ),
+  })
+  refuseOtherHost(profile, settings, attributes)
   const overridden: string[] = []
   for (const { name } of attributes) {
     const value = profile.values.get(name) ?? ''
@@ -120,12 +145,70 @@ export async function resolveDatabricksConfig(
         overridden.push(`${held.source} overrides ${name} of ${profile.label}`)
     }
   }
-  return new DatabricksConfig({
-    settings: [...settings.values()],
-    profile: profile.name,
-    fileNote: profile.note,
-    overridden,
-  })
+  return new DatabricksConfig([...settings.values()], profile, overridden)
+}
+
+/** `$(cat file)` leaves none, but a Kubernetes Secret made of a file keeps its last line break. */
+export function withoutLineBreak(value: string): string {
+  return value.replace(/\r?\n$/, '')
+}
+
+function askedProfile({
+  profile,
+  env,
+}: DatabricksConfigOptions): { name: string; by: string } | undefined {
+  if (profile !== undefined) return { name: profile, by: '--profile' }
+  const name = env.DATABRICKS_CONFIG_PROFILE
+  return name ? { name, by: 'DATABRICKS_CONFIG_PROFILE' } : undefined
+}
+
+/**
+ * A profile is a credential and the workspace it is for. The SDKs let a host of the environment
+ * replace the profile's, and send the credential there: then a line in a `.env` is enough to steal
+ * a token. The CLI's own login is meant too: it is asked for by the profile's name.
+ */
+function refuseOtherHost(
+  profile: Profile,
+  settings: ReadonlyMap<string, ResolvedSetting>,
+  attributes: readonly Attribute[],
+): void {
+  const host = settings.get('host')
+  const own = profile.values.get('host')
+  if (profile.name === undefined) return
+  const holdsCredential = attributes.some(
+    ({ name, family }) => family !== undefined && (profile.values.get(name) ?? '') !== '',
+  )
+  const ownHost = own && parseWorkspaceAddress(own, profile.label).host
+  if (host !== undefined) {
+    const used = parseWorkspaceAddress(String(host.value), host.source).host
+    if (ownHost ? ownHost !== used : holdsCredential) {
+      throw new ProxyError(
+        'config',
+        ownHost
+          ? `profile "${profile.name}" is for ${ownHost}, not for ${used}`
+          : `profile "${profile.name}" names no host, so its credential is not sent to ${used}`,
+        {
+          detail: `The host is set by ${host.source}. A profile's credential is used for the profile's own host only.`,
+          hint: ownHost
+            ? `Unset ${host.source}, or choose the profile of ${used} with --profile.`
+            : `Add to ${profile.label}: host = ${used}`,
+        },
+      )
+    }
+  }
+  const discovery = settings.get('discovery_url')
+  if (discovery !== undefined && holdsCredential && originOf(discovery) !== ownHost) {
+    throw new ProxyError(
+      'config',
+      `${discovery.source} would send the credential of ${profile.label} to another host`,
+      { hint: `Unset ${discovery.source}, or write discovery_url into the profile.` },
+    )
+  }
+}
+
+function originOf({ value }: ResolvedSetting): string | undefined {
+  const text = String(value)
+  return URL.canParse(text) ? new URL(text).origin : undefined
 }
 
 function set(
@@ -137,82 +220,4 @@ function set(
 ): void {
   const sensitive = attributes.find((attribute) => attribute.name === name)?.sensitive === true
   settings.set(name, { name, value: sensitive ? new Secret(value) : value, source })
-}
-
-interface ReadProfile {
-  readonly name: string | undefined
-  readonly label: string
-  readonly values: ReadonlyMap<string, string>
-  readonly note: string
-}
-
-const NO_VALUES: ReadonlyMap<string, string> = new Map()
-
-async function readProfile(
-  options: DatabricksConfigOptions,
-  settings: ReadonlyMap<string, ResolvedSetting>,
-): Promise<ReadProfile> {
-  const { env, homeDir, attributes } = options
-  const asked = options.profile ?? (env.DATABRICKS_CONFIG_PROFILE || undefined)
-  const askedBy = options.profile === undefined ? 'DATABRICKS_CONFIG_PROFILE' : '--profile'
-  const file = expandHome(env.DATABRICKS_CONFIG_FILE || '~/.databrickscfg', homeDir)
-  const enough = attributes.some(
-    ({ name, family }) => (name === 'host' || family !== undefined) && settings.has(name),
-  )
-  if (asked === undefined && enough) {
-    return { name: undefined, label: '', values: NO_VALUES, note: `${file} was not read` }
-  }
-  const profiles = await readProfiles(file)
-  if (profiles === undefined) {
-    if (asked !== undefined) {
-      throw new ProxyError('config', `${file} does not exist, so it has no profile "${asked}"`, {
-        hint: `${askedBy} names the profile. Make it with: databricks auth login --profile ${asked}`,
-      })
-    }
-    return { name: undefined, label: '', values: NO_VALUES, note: `${file} does not exist` }
-  }
-  const byDefault = profiles.get(SETTINGS_SECTION)?.get('default_profile') || undefined
-  const name = asked ?? byDefault ?? 'DEFAULT'
-  const values = name === SETTINGS_SECTION ? undefined : profiles.get(name)
-  if (values === undefined || values.size === 0) {
-    if (asked === undefined && byDefault === undefined) {
-      return {
-        name: undefined,
-        label: '',
-        values: NO_VALUES,
-        note: `${file} has no profile DEFAULT`,
-      }
-    }
-    throw new ProxyError('config', `${file} has no profile "${name}"`, {
-      detail: `It is named by ${asked === undefined ? 'default_profile in that file' : askedBy}.`,
-      hint: profileHint(profiles),
-    })
-  }
-  return { name, label: `profile "${name}" of ${file}`, values, note: `${file} was read` }
-}
-
-async function readProfiles(file: string): Promise<Profiles | undefined> {
-  try {
-    return parseDatabricksCfg(await readFile(file, 'utf8'))
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-    throw new ProxyError('config', `could not read ${file}: ${code || String(error)}`, {
-      cause: error,
-      hint: 'Check its permissions, or set DATABRICKS_CONFIG_FILE.',
-    })
-  }
-}
-
-function profileHint(profiles: Profiles): string {
-  const names = [...profiles.keys()].filter(
-    (name) => name !== SETTINGS_SECTION && (profiles.get(name)?.size ?? 0) > 0,
-  )
-  return names.length === 0
-    ? 'It has no profiles; make one with: databricks auth login'
-    : `Its profiles are: ${names.join(', ')}.`
-}
-
-function expandHome(file: string, homeDir: string): string {
-  return /^~(?=[/\\]|$)/.test(file) ? path.join(homeDir, file.slice(1)) : file
 }

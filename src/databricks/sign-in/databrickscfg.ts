@@ -1,18 +1,21 @@
 /**
- * The profiles of `~/.databrickscfg`. Read by lines of our own, because the `ini` package cuts a
- * secret at any `#` and takes the dots of a profile's name for nesting; Databricks' SDKs do neither.
+ * The profiles of `~/.databrickscfg`, as the readers of Databricks' Go and Python SDKs take them:
+ * `key = value` and `key: value`, keys in any case, and keys in front of the first section belong
+ * to DEFAULT. The lines are read here because the `ini` package cuts a secret at any `#` and takes
+ * the dots of a profile's name for nesting; the SDKs do neither.
  */
 
 export type Profiles = ReadonlyMap<string, ReadonlyMap<string, string>>
 
 /** The section that holds the CLI's own settings, and is no profile. */
 export const SETTINGS_SECTION = '__settings__'
+export const DEFAULT_PROFILE = 'DEFAULT'
 
-/** Lines that are neither a section, a comment nor `key = value` are passed over, as in the SDKs. */
+/** Skips lines that are neither a section, a comment nor a pair, as the SDKs do. */
 export function parseDatabricksCfg(text: string): Profiles {
   const profiles = new Map<string, Map<string, string>>()
-  let section = ''
-  for (const line of text.replace(/^\uFEFF/, '').split(/\r?\n/)) {
+  let section = DEFAULT_PROFILE
+  for (const line of text.replace(/^\uFEFF/, '').split(/\r\n|\r|\n/)) {
     const trimmed = line.trim()
     if (trimmed === '' || trimmed.startsWith('#') || trimmed.startsWith(';')) continue
     const header = /^\[([^\]]*)\]/.exec(trimmed)
@@ -21,15 +24,16 @@ export function parseDatabricksCfg(text: string): Profiles {
       if (!profiles.has(section)) profiles.set(section, new Map())
       continue
     }
-    const pair = /^([^=]+?)\s*=\s*(.*)$/.exec(trimmed)
-    if (pair === null) continue
+    const mark = trimmed.search(/[=:]/)
+    if (mark < 1) continue
     if (!profiles.has(section)) profiles.set(section, new Map())
-    profiles.get(section)!.set(pair[1]!, withoutComment(pair[2]!))
+    const key = trimmed.slice(0, mark).trim().toLowerCase()
+    profiles.get(section)!.set(key, withoutComment(trimmed.slice(mark + 1).trim()))
   }
   return profiles
 }
 
-/** A comment begins only after a space, for a secret may hold `#` and `;`; within quotes, none does. */
+/** A comment begins after white space only, for a secret may hold `#` and `;`; quotes protect both. */
 function withoutComment(value: string): string {
   const quoted = /^(["'])(.*?)\1(\s+[#;].*)?$/.exec(value)
   if (quoted !== null) return quoted[2]!

@@ -2,6 +2,7 @@
 
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
+import { withoutLineBreak } from './databricks-config.js'
 import type { SignInMethod } from './sign-in-method.js'
 import { exchangeIdToken, federationHint } from './token-exchange.js'
 
@@ -24,7 +25,7 @@ export const envOidc: SignInMethod = {
             what: `the ID token in ${variable}`,
             hint,
             async read() {
-              const token = deps.env[variable] ?? ''
+              const token = withoutLineBreak(deps.env[variable] ?? '')
               if (token !== '') return new Secret(token)
               throw new ProxyError('identity', `${variable} no longer holds an ID token`)
             },

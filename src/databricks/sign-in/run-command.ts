@@ -27,7 +27,14 @@ const TIMEOUT_MS = 30_000
 const NOT_RECOGNIZED = 9009
 const MAX_OUTPUT_BYTES = 1024 * 1024
 
-export function commandRunner(env: Readonly<Record<string, string | undefined>>): RunCommand {
+/** `programEnv` is the process's own: a `.env` chooses nothing for the programs of the user. */
+export function commandRunner(
+  programEnv: Readonly<Record<string, string | undefined>>,
+): RunCommand {
+  // Settings of this proxy, one of which is a password, are not for other programs.
+  const env = Object.fromEntries(
+    Object.entries(programEnv).filter(([name]) => !name.startsWith('LAKEBASE_')),
+  )
   return (command, args, signal) =>
     new Promise((resolve, reject) => {
       const shell = platform() === 'win32' && WINDOWS_BATCH_FILES.has(command)

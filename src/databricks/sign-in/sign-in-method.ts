@@ -22,12 +22,16 @@ export interface SignInDeps {
   readonly log: Log
   readonly env: Readonly<Record<string, string | undefined>>
   readonly run: RunCommand
+  /** How long a caller waits for a token: a program that is asked may take longer. */
+  readonly patienceMs: number
 }
 
 export interface SignIn {
   fetchToken(signal: AbortSignal): Promise<WorkspaceToken>
   /** What to type when the workspace does not take the token. */
   readonly hint: string
+  /** The program that is asked, as the user would type it: it may be slow, or hang. */
+  readonly program?: string
   /** The token never changes: asking again gives the same. */
   readonly fixed?: true
 }
