@@ -55,7 +55,7 @@ async function office(t: TestContext, onApiCall?: (token: string) => ScriptedRep
     env: {
       DATABRICKS_HOST: server.host,
       DATABRICKS_CLIENT_ID: 'app',
-      DATABRICKS_CLIENT_SECRET: 'secret',
+      DATABRICKS_CLIENT_SECRET: 'sesame-1',
     },
   })
   const result: Office = {
