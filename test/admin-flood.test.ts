@@ -99,7 +99,7 @@ async function adminServer(
     }),
     answers: {
       isListening: () => true,
-      notReadyReasons: () => [],
+      readiness: () => ({ ready: true, reasons: [] }),
       status: async () => '{}',
       metrics: async () => ({ type: 'text/plain', text: '' }),
       shutdown: () => {},

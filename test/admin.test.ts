@@ -151,17 +151,63 @@ test('a clock that is set back two hours does not make a proxy that is not ready
   await within(5_000, untilReady(daemon.adminUrl!))
 })
 
-test('not ready when max-connections is reached, and ready again below it', async (t) => {
-  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0, maxConnections: 1 })
+test('one target that fails does not make the others unready, and a probe can ask for one', async (t) => {
+  const { daemon, log } = await proxyBefore(t, emulator, {
+    ...{ targets: ['demo-instance', 'no-such-instance'], adminPort: 0 },
+  })
   const url = daemon.adminUrl!
+  await log.seen(({ message }) => message.startsWith('not ready yet'))
   await untilReady(url)
-  const client = await connectedClient(t, port)
-  const { status, body } = await ask(`${url}/readiness`)
+  const readiness = (target: string) => ask(`${url}/readiness?target=${target}`)
+  assert.equal((await readiness('demo-instance')).status, 200)
+  const broken = await readiness('no-such-instance')
+  assert.equal(broken.status, 503)
+  assert.match(JSON.parse(broken.body).reasons[0], /^target "no-such-instance": .* does not exist/)
+  assert.equal((await readiness('nothing')).status, 404)
+  const status = JSON.parse((await ask(`${url}/status`)).body)
+  assert.deepEqual([status.ready, status.reasons], [true, []])
+  const metrics = (await ask(`${url}/metrics`)).body
+  assert.match(metrics, /^lakebase_proxy_target_ready\{target="demo-instance"\} 1$/m)
+  assert.match(metrics, /^lakebase_proxy_target_ready\{target="no-such-instance"\} 0$/m)
+})
+
+test('when no target is usable the process is unready, with the reason of each', async (t) => {
+  const { daemon } = await proxyBefore(t, emulator, {
+    ...{ targets: ['no-such-instance', 'nor-this-one'], adminPort: 0 },
+  })
+  const url = `${daemon.adminUrl}/readiness`
+  let answer = await ask(url)
+  while (answer.status === 200) answer = await ask(url)
+  const { reasons } = JSON.parse(answer.body)
+  assert.equal(reasons.length, 2)
+  assert.match(reasons.join('\n'), /"no-such-instance": .*\n.*"nor-this-one": /)
+})
+
+test('a target that is asked for the first time counts as usable', async (t) => {
+  t.after(() => control.clearFaults())
+  control.failApi(undefined, { how: 'hang' })
+  const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const url = daemon.adminUrl!
+  assert.equal((await ask(`${url}/readiness`)).status, 200)
+  assert.equal(JSON.parse((await ask(`${url}/status`)).body).targets[0].state, 'starting')
+})
+
+test('full: told of, and not ready only with unready-when-full', async (t) => {
+  const full = { adminPort: 0, maxConnections: 1 }
+  const patient = await proxyBefore(t, emulator, full)
+  const strict = await proxyBefore(t, emulator, { ...full, unreadyWhenFull: true })
+  for (const { daemon, port } of [patient, strict]) {
+    await untilReady(daemon.adminUrl!)
+    await connectedClient(t, port)
+    const status = JSON.parse((await ask(`${daemon.adminUrl}/status`)).body)
+    assert.match(status.targets[0].words, /^Full/)
+  }
+  assert.equal((await ask(`${patient.daemon.adminUrl}/readiness`)).status, 200)
+  const { status, body } = await ask(`${strict.daemon.adminUrl}/readiness`)
   assert.equal(status, 503)
   assert.match(JSON.parse(body).reasons[0], /has all the 1 sessions of max-connections/)
-  assert.match(JSON.parse((await ask(`${url}/status`)).body).targets[0].words, /^Full/)
-  await client.end()
-  await untilReady(url)
+  await strict.daemon.reload(strict.settings({ ...full, unreadyWhenFull: false }))
+  assert.equal((await ask(`${strict.daemon.adminUrl}/readiness`)).status, 200)
 })
 
 test('draining: red at once, though clients are served for the drain-delay', async (t) => {
@@ -343,10 +389,11 @@ async function advanceUntil(clock: FakeClock, url: string, isSo: () => boolean):
   }
 }
 
-/** Until /readiness is 200: a credential comes when it comes. */
+/** Until the workspace has answered, and /readiness is 200. */
 async function untilReady(adminUrl: string): Promise<void> {
   for (;;) {
-    const { status } = await ask(`${adminUrl}/readiness`)
-    if (status === 200) return
+    const { ready, targets } = JSON.parse((await ask(`${adminUrl}/status`)).body)
+    if (ready && targets[0].state !== 'starting') return
+    await ask(`${adminUrl}/readiness`) // which makes the proxy ask again
   }
 }

@@ -106,6 +106,10 @@ export class Daemon {
     return this.#phase
   }
 
+  get unreadyWhenFull(): boolean {
+    return this.#shared.settings.unreadyWhenFull
+  }
+
   /** `http://127.0.0.1:9090`; undefined without an admin port. */
   get adminUrl(): string | undefined {
     return this.#watch.adminUrl

@@ -11,9 +11,9 @@ import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { Admin } from '../observe/admin.js'
 import { CredentialLog } from '../observe/credential-log.js'
 import { Journal } from '../observe/journal.js'
+import { hasCredential } from '../observe/readiness.js'
 import { SessionLog } from '../observe/session-log.js'
 import {
-  hasCredential,
   type ObservedProxy,
   type ObservedTarget,
   type ProxyStatus,

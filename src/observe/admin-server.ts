@@ -6,7 +6,9 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 
+import { SingleFlight } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import { nextFreePort, portHolder } from '../listener/port-holder.js'
@@ -14,7 +16,7 @@ import { AdminConnections } from './admin-connections.js'
 import { isFromLoopback, refusalOf } from './admin-guard.js'
 import type { EventStreams } from './event-streams.js'
 import { pageFile } from './page-files.js'
-import { sharedAnswer } from './shared-answer.js'
+import type { Readiness } from './readiness.js'
 
 export interface AdminServerOptions {
   address: string
@@ -28,10 +30,17 @@ export interface AdminServerOptions {
   log: Log
 }
 
+interface Asked {
+  readonly path: string
+  /** Without its question mark. */
+  readonly query: string
+}
+
 /** What the server cannot know by itself. */
 export interface AdminAnswers {
   isListening(): boolean
-  notReadyReasons(): readonly string[]
+  /** Of the process, or of one target: undefined when none has this name. */
+  readiness(target: string | undefined): Readiness | undefined
   /** As JSON text. */
   status(): Promise<string>
   metrics(): Promise<{ type: string; text: string }>
@@ -68,14 +77,15 @@ export class AdminServer {
   readonly #options: AdminServerOptions
   readonly #server: Server
   readonly #connections: AdminConnections
-  readonly #status: AdminAnswers['status']
-  readonly #metrics: AdminAnswers['metrics']
+  readonly #status: SingleFlight<string>
+  readonly #metrics: SingleFlight<{ type: string; text: string }>
 
   constructor(options: AdminServerOptions) {
     const { answers } = options
     this.#options = options
-    this.#status = sharedAnswer(() => answers.status())
-    this.#metrics = sharedAnswer(() => answers.metrics())
+    // Made after the requests that have already arrived are read, and for all of them.
+    this.#status = new SingleFlight(() => setImmediate().then(() => answers.status()))
+    this.#metrics = new SingleFlight(() => setImmediate().then(() => answers.metrics()))
     this.#server = createServer(LIMITS, (request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
         options.log.error({ err: error, path: request.url }, 'admin request failed')
@@ -130,16 +140,20 @@ export class AdminServer {
     if (refusal !== undefined) {
       return sendJson(response, refusal.status, { error: refusal.message })
     }
-    const path = request.url?.split('?', 1)[0] ?? '/'
+    const [path = '/', query = ''] = (request.url ?? '/').split('?', 2)
     const allowed = path === '/shutdown' ? 'POST' : 'GET'
     if (request.method !== allowed) {
       response.setHeader('Allow', allowed)
       return sendJson(response, 405, { error: `only ${allowed} is allowed here` })
     }
-    return this.#route(path, request, response)
+    return this.#route({ path, query }, request, response)
   }
 
-  async #route(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #route(
+    { path, query }: Asked,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
     const { answers, events } = this.#options
     switch (path) {
       case '/startup': {
@@ -147,18 +161,20 @@ export class AdminServer {
         return sendJson(response, started ? 200 : 503, { started })
       }
       case '/readiness': {
-        const reasons = answers.notReadyReasons()
-        const ready = reasons.length === 0
-        return sendJson(response, ready ? 200 : 503, { ready, reasons })
+        const target = new URLSearchParams(query).get('target') ?? undefined
+        const found = answers.readiness(target)
+        if (found === undefined)
+          return sendJson(response, 404, { error: 'no target has this name' })
+        return sendJson(response, found.ready ? 200 : 503, found)
       }
       case '/liveness':
         return sendJson(response, 200, { alive: true })
       case '/metrics': {
-        const { type, text } = await this.#metrics()
+        const { type, text } = await this.#metrics.join()
         return send(response, 200, type, text)
       }
       case '/status':
-        return send(response, 200, JSON_TYPE, await this.#status())
+        return send(response, 200, JSON_TYPE, await this.#status.join())
       case '/events':
         if (events.isFull) return sendJson(response, 503, { error: 'too many pages are open' })
         this.#connections.isStream(request.socket)

@@ -15,6 +15,7 @@ import { EventStreams } from './event-streams.js'
 import { History } from './history.js'
 import type { Journal } from './journal.js'
 import { LateMetrics } from './late-metrics.js'
+import { readiness, targetReadiness } from './readiness.js'
 import type { ObservedProxy, ProxyStatus } from './status.js'
 import type { Tally } from './tally.js'
 
@@ -26,7 +27,7 @@ export interface AdminOptions {
   journal: Journal
   clock: Clock
   log: Log
-  /** Somebody waits for readiness: what is missing is to be asked for again. */
+  /** A probe waits for readiness: asks again for the credentials that are missing. */
   askAgain: () => void
   shutdown: () => void
 }
@@ -55,10 +56,13 @@ export class Admin {
       log,
       answers: {
         isListening: () => proxy.phase !== 'starting',
-        notReadyReasons: () => {
-          const { reasons } = options.status()
-          if (reasons.length > 0) options.askAgain()
-          return reasons.map(redact)
+        readiness: (name) => {
+          options.askAgain()
+          const found =
+            name === undefined
+              ? readiness(proxy, options.journal)
+              : targetReadiness(name, proxy, options.journal)
+          return found && { ...found, reasons: found.reasons.map(redact) }
         },
         status: () => this.#status({ history: this.#history.samples }),
         metrics: async () => {

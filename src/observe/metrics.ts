@@ -9,6 +9,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { errorKind } from '../core/errors.js'
 import type { SessionOutcome, SessionPhase } from '../session/session-view.js'
 import type { Journal } from './journal.js'
+import { targetReadiness } from './readiness.js'
 import type { ObservedProxy } from './status.js'
 import type { Tally } from './tally.js'
 
@@ -126,6 +127,18 @@ export class Metrics {
         this.reset()
         for (const { settings, listener } of proxy.targets) {
           this.inc({ target: settings.name }, listener.admitted)
+        }
+      },
+    })
+    new Gauge({
+      name: 'lakebase_proxy_target_ready',
+      help: 'Whether new clients of the target can be served: what /readiness?target=NAME answers.',
+      labelNames: ['target'],
+      registers,
+      collect() {
+        this.reset()
+        for (const target of names()) {
+          this.set({ target }, targetReadiness(target, proxy, journal)?.ready === true ? 1 : 0)
         }
       },
     })

@@ -12,12 +12,15 @@ import type { SessionView } from '../session/session-view.js'
 import type { Spares } from '../upstream/spares.js'
 import { type ConnectionLines, connectionLines } from './connection-lines.js'
 import type { Failure, Journal, TargetNotes } from './journal.js'
+import { hasCredential, missingCredential, readiness } from './readiness.js'
 import type { Tally, Totals } from './tally.js'
 
 /** What observe/ sees of the running proxy; implemented by daemon/. */
 export interface ObservedProxy {
   readonly phase: ProxyPhase
   readonly targets: readonly ObservedTarget[]
+  /** The setting: a target at its max-connections is not ready. */
+  readonly unreadyWhenFull: boolean
 }
 
 export interface ObservedTarget {
@@ -116,12 +119,10 @@ export interface StatusSources {
 const MAX_SESSIONS = 500
 
 export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSources): ProxyStatus {
-  const reasons = notReadyReasons(proxy, journal)
   const sessions = tally.sessions
   return {
     phase: proxy.phase,
-    ready: reasons.length === 0,
-    reasons,
+    ...readiness(proxy, journal),
     startedAt,
     now,
     targets: proxy.targets.map((target) => targetStatus(target, proxy.phase, tally, journal)),
@@ -129,42 +130,6 @@ export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSou
     sessionsOmitted: Math.max(0, sessions.length - MAX_SESSIONS),
     errors: journal.failures,
   }
-}
-
-/** Why new clients should not be sent here; empty when they may. */
-export function notReadyReasons(proxy: ObservedProxy, journal: Journal): string[] {
-  if (proxy.phase === 'starting') return ['starting: not everything is set up yet']
-  const reasons = proxy.phase === 'stopping' ? ['stopping: sessions are being let go'] : []
-  for (const target of proxy.targets) {
-    const { name, maxConnections } = target.settings
-    const notes = journal.notes(name)
-    if (target.listener.isFull) {
-      reasons.push(`target "${name}" has all the ${maxConnections} sessions of max-connections`)
-    }
-    const missing = missingCredential(target, notes)
-    if (missing !== undefined) reasons.push(`target "${name}": ${missing}`)
-  }
-  return reasons
-}
-
-/**
- * Why there is no usable credential; undefined when there is one, and when the last one has merely
- * run out while nobody needed it: the next client brings another.
- */
-function missingCredential(target: ObservedTarget, notes: TargetNotes): string | undefined {
-  if (hasCredential(target)) return undefined
-  if (!notes.asked) return 'the workspace is being asked for a credential'
-  return (notes.refreshFailure ?? notes.trouble)?.message
-}
-
-/** A token or password, and the role to use it with. */
-export function hasCredential({ settings, identity, credentials }: ObservedTarget): boolean {
-  if (credentials.state === 'expired') return false
-  const needsIdentity =
-    settings.target.kind !== 'static' &&
-    settings.user === 'identity' &&
-    settings.group === undefined
-  return !needsIdentity || identity !== undefined
 }
 
 function targetStatus(
@@ -226,10 +191,9 @@ function stateOf(
   }
   if (phase === 'starting') return { state: 'starting', words: 'Starting', hint: undefined }
   const missing = missingCredential(target, notes)
-  if (missing !== undefined) {
-    return notes.asked
-      ? { state: 'unavailable', words: missing, hint }
-      : { state: 'starting', words: 'Asking the workspace for a credential', hint: undefined }
+  if (missing !== undefined) return { state: 'unavailable', words: missing, hint }
+  if (!notes.asked && !hasCredential(target)) {
+    return { state: 'starting', words: 'Asking the workspace for a credential', hint: undefined }
   }
   if (trouble !== undefined) return { state: 'degraded', words: trouble.message, hint }
   if (target.listener.isFull) {

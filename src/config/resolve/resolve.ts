@@ -193,6 +193,7 @@ function processSettings(
     handshakeTimeoutMs: values['handshake-timeout'],
     drainTimeoutMs: values['drain-timeout'],
     drainDelayMs: values['drain-delay'],
+    unreadyWhenFull: values['unready-when-full'],
     localPassword,
     localTls,
     unsafeListen: values['unsafe-listen'],

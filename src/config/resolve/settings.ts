@@ -43,6 +43,7 @@ export interface ProxySettings {
   readonly handshakeTimeoutMs: number
   readonly drainTimeoutMs: number
   readonly drainDelayMs: number
+  readonly unreadyWhenFull: boolean
   readonly localPassword: Secret | undefined
   readonly localTls: 'off' | 'auto' | { readonly cert: string; readonly key: string }
   readonly unsafeListen: boolean

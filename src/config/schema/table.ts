@@ -212,6 +212,12 @@ export const SECTIONS = {
       help: 'clients at a time; above it they get 53300; 0: no limit',
       dotenv: FREE,
     }),
+    'unready-when-full': once({
+      kind: switched,
+      default: 'false',
+      help: 'readiness goes red at max-connections',
+      dotenv: FREE,
+    }),
     'idle-timeout': perTarget({
       kind: duration(),
       default: '0s',
