@@ -11,14 +11,10 @@ import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { Admin } from '../observe/admin.js'
 import { CredentialLog } from '../observe/credential-log.js'
 import { Journal } from '../observe/journal.js'
+import type { ObservedProxy, ObservedTarget } from '../observe/observed-proxy.js'
 import { hasCredential } from '../observe/readiness.js'
 import { SessionLog } from '../observe/session-log.js'
-import {
-  type ObservedProxy,
-  type ObservedTarget,
-  type ProxyStatus,
-  proxyStatus,
-} from '../observe/status.js'
+import { type ProxyStatus, proxyStatus } from '../observe/status.js'
 import { Tally } from '../observe/tally.js'
 import { tellAll, tellAllOfCredentials } from '../observe/tell-all.js'
 import type { SessionObserver } from '../session/session-view.js'

@@ -15,8 +15,9 @@ import { EventStreams } from './event-streams.js'
 import { History } from './history.js'
 import type { Journal } from './journal.js'
 import { LateMetrics } from './late-metrics.js'
+import type { ObservedProxy } from './observed-proxy.js'
 import { readiness, targetReadiness } from './readiness.js'
-import type { ObservedProxy, ProxyStatus } from './status.js'
+import type { ProxyStatus } from './status.js'
 import type { Tally } from './tally.js'
 
 export interface AdminOptions {

@@ -9,8 +9,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { errorKind } from '../core/errors.js'
 import type { SessionOutcome, SessionPhase } from '../session/session-view.js'
 import type { Journal } from './journal.js'
+import type { ObservedProxy } from './observed-proxy.js'
 import { targetReadiness } from './readiness.js'
-import type { ObservedProxy } from './status.js'
 import type { Tally } from './tally.js'
 
 export interface MetricsSources {

@@ -4,7 +4,7 @@
  */
 
 import type { Journal, TargetNotes } from './journal.js'
-import type { ObservedProxy, ObservedTarget } from './status.js'
+import type { ObservedProxy, ObservedTarget } from './observed-proxy.js'
 
 export interface Readiness {
   readonly ready: boolean

@@ -3,40 +3,13 @@
  * status page shows, and the start-up banner prints. It holds no secret.
  */
 
-import type { TargetSettings } from '../config/resolve/settings.js'
 import type { CredentialState } from '../credentials/credential-cache.js'
-import type { Credentials } from '../credentials/credentials.js'
-import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
-import type { Listener } from '../listener/listener.js'
 import type { SessionView } from '../session/session-view.js'
-import type { Spares } from '../upstream/spares.js'
 import { type ConnectionLines, connectionLines } from './connection-lines.js'
 import type { Failure, Journal, TargetNotes } from './journal.js'
+import type { ObservedProxy, ObservedTarget, ProxyPhase } from './observed-proxy.js'
 import { hasCredential, missingCredential, readiness } from './readiness.js'
 import type { Tally, Totals } from './tally.js'
-
-/** What observe/ sees of the running proxy; implemented by daemon/. */
-export interface ObservedProxy {
-  readonly phase: ProxyPhase
-  readonly targets: readonly ObservedTarget[]
-  /** The setting: a target at its max-connections is not ready. */
-  readonly unreadyWhenFull: boolean
-}
-
-export interface ObservedTarget {
-  readonly settings: TargetSettings
-  /** The workspace identity's role, once known. */
-  readonly identity: string | undefined
-  /** As the workspace described it last; undefined for a static URL. */
-  readonly database: LakebaseDatabase | undefined
-  readonly credentials: Pick<Credentials, 'state' | 'expiresAt'>
-  readonly listener: Pick<Listener, 'port' | 'addresses' | 'admitted' | 'isFull'>
-  readonly acceptsTls: boolean
-  /** Undefined with `warm=0`. */
-  readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
-}
-
-export type ProxyPhase = 'starting' | 'running' | 'stopping'
 
 export type TargetState = 'starting' | 'ready' | 'degraded' | 'unavailable' | 'stopping'
 
