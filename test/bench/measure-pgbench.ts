@@ -1,9 +1,10 @@
 /** Small queries by pgbench: CPU a query, latency added, and CPU a connection. */
 
 import type { Bench } from './bench.js'
+import { startFarServer, startTicketFront } from './far-server.js'
 import { findProgram, run } from './processes.js'
 import { inTurns } from './turns.js'
-import type { Way } from './ways.js'
+import type { Way, WayName } from './ways.js'
 
 const SCALE = 5
 
@@ -29,23 +30,47 @@ export async function measureLatency(bench: Bench): Promise<void> {
   })
 }
 
+/**
+ * A connection for each query, in front of the servers that decide what a handshake costs: an RSA
+ * chain without and with session tickets, and P-256 for comparison.
+ */
 export async function measureConnections(bench: Bench): Promise<void> {
   await fill(bench)
-  await inTurns(bench, 'connections', async (way) => {
-    const args = ['-S', '-C', '-c', '4']
-    const { transactions, perSecond, cpuMs } = await pgbench(bench, way, args)
-    return {
-      'connections/s': perSecond,
-      ...(cpuMs !== undefined && { 'CPU ms/connection': cpuMs / transactions }),
+  const front = await startTicketFront(bench.far, bench.folder)
+  const p256 = await startFarServer(bench.folder, 'p256')
+  try {
+    await fill({ far: p256 })
+    const ways: readonly WayName[] = bench.ways.includes('proxy')
+      ? [...bench.ways, 'floor']
+      : bench.ways
+    const servers = { rsa: bench.far, tickets: front, p256 }
+    for (const [name, far] of Object.entries(servers)) {
+      if (far === undefined) continue
+      await inTurns(
+        { ...bench, ways },
+        `connections@${name}`,
+        async (way) => {
+          const args = ['-S', '-C', '-c', '4']
+          const { transactions, perSecond, cpuMs } = await pgbench({ ...bench, far }, way, args)
+          return {
+            'connections/s': perSecond,
+            ...(cpuMs !== undefined && { 'CPU ms/connection': cpuMs / transactions }),
+          }
+        },
+        far,
+      )
     }
-  })
+  } finally {
+    await front?.stop()
+    await p256.stop()
+  }
 }
 
-const filled = new WeakSet<object>()
+const filled = new Set<number>()
 
-export async function fill({ far }: Bench): Promise<void> {
-  if (filled.has(far)) return
-  filled.add(far)
+export async function fill({ far }: Pick<Bench, 'far'>): Promise<void> {
+  if (filled.has(far.port)) return
+  filled.add(far.port)
   const program = (await findProgram('pgbench'))!
   const where = { PGHOST: '127.0.0.1', PGPORT: String(far.port), PGSSLMODE: 'require' }
   await run([program, '-i', '-q', '-s', String(SCALE)], { ...far.env, ...where })

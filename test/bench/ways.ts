@@ -10,8 +10,8 @@ import { fileURLToPath } from 'node:url'
 
 import { findProgram, freePort, Process, unprivileged } from './processes.js'
 
-/** `warm` is the proxy with two spare connections. */
-export type WayName = 'direct' | 'stunnel' | 'pgbouncer' | 'proxy' | 'warm'
+/** `warm` is the proxy with two spare connections, `floor` the least that Node can do (floor.ts). */
+export type WayName = 'direct' | 'stunnel' | 'pgbouncer' | 'proxy' | 'warm' | 'floor'
 
 export interface Way {
   readonly name: WayName
@@ -53,6 +53,8 @@ export async function startWay(name: WayName, to: Destination, folder: string): 
       return startProxy([to], folder).then(([way]) => way!)
     case 'warm':
       return startWarmProxy(to, folder)
+    case 'floor':
+      return startFloor(to, folder)
   }
 }
 
@@ -121,6 +123,17 @@ async function startPgbouncer(to: Destination, folder: string): Promise<Way> {
   const process = new Process([program, config], log, { ...unprivileged() })
   await process.listening(port)
   return { name: 'pgbouncer', env: localEnv(port), port, process }
+}
+
+const FLOOR_PROGRAM = fileURLToPath(new URL('floor.js', import.meta.url))
+
+async function startFloor(to: Destination, folder: string): Promise<Way> {
+  const port = await freePort()
+  const args = [port, to.port, to.host, to.sslrootcert, to.user, to.password, to.database]
+  const command = [process.execPath, FLOOR_PROGRAM, ...args.map(String)]
+  const floor = new Process(command, join(folder, 'floor.log'))
+  await floor.listening(port)
+  return { name: 'floor', env: localEnv(port), port, process: floor }
 }
 
 const PROXY_PROGRAM = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))
