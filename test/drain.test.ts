@@ -1,9 +1,9 @@
-/** Stopping: whom it waits for, whom it lets go, whom it takes in, and that it never says a word. */
+/** Stopping: which sessions it ends at once, which it waits for, and what their clients are told. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
-import { test } from 'node:test'
+import net, { type AddressInfo } from 'node:net'
+import { type TestContext, test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 
 import type pg from 'pg'
@@ -15,9 +15,10 @@ import type { SessionObserver } from '../src/session/session-view.js'
 import { CancelRoutes, Cancels } from '../src/upstream/cancel.js'
 import type { UpstreamTls } from '../src/upstream/tls-context.js'
 import { startupMessage } from '../src/wire/frontend.js'
+import { message } from './chaos/raw-client.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
-import { cancel, connectedClient, proxyBefore, run } from './support/proxy.js'
+import { cancel, connectedClient, proxyBefore, run, type TestProxy } from './support/proxy.js'
 import { RawClient, readyForQuery } from './support/raw-client.js'
 import { connect, readAll, socketPair } from './support/sockets.js'
 
@@ -196,102 +197,263 @@ test('a client that never says who it is does not hold up a drain', async (t) =>
   await readAll(silent)
 })
 
-test('an idle client that is let go reads an end, and not one byte before it', async (t) => {
+test('an idle client is told 57P01 at once, and then reads an end', async (t) => {
   const clock = new FakeClock()
   const { daemon, port } = await proxyBefore(t, emulator, { clock })
   const client = await RawClient.connect(t, port)
   await client.logIn({ user: 'anyone', database: 'databricks_postgres' })
   client.query("select repeat('x', 100000)")
-  const answer = await client.untilReady()
-  assert.ok(answer.length > 100_000)
-  const rest = readAll(client.socket)
+  assert.ok((await client.untilReady()).length > 100_000)
+  await clock.advance(SILENCE_MS)
   const drained = daemon.drain()
-  await advanceUntil(clock, rest)
-  assert.equal((await rest).length, 0)
+  const { type, body } = await client.next()
+  assert.equal(type, 'E')
+  const fields = body.toString().split('\0')
+  for (const field of [
+    'SFATAL',
+    'C57P01',
+    'Mterminating connection due to administrator command',
+  ]) {
+    assert.ok(fields.includes(field), field)
+  }
+  assert.equal((await readAll(client.socket)).length, 0)
+  assert.equal(await drained, true)
+})
+
+test('a transaction that is idle at drain-timeout is told 57P01 too', async (t) => {
+  const clock = new FakeClock()
+  const { daemon, port } = await proxyBefore(t, emulator, { clock })
+  const client = await connectedClient(t, port)
+  await client.query('begin')
+  const told = once(client, 'error')
+  const drained = daemon.drain()
+  await clock.advance(30_000)
+  assert.equal((await told)[0].code, '57P01')
+  assert.equal(await drained, false)
+})
+
+for (const pauseMs of [0, 150]) {
+  test(`clients that insert in a loop with ${pauseMs} ms between: a row is committed exactly when it was acknowledged`, async (t) => {
+    const clock = new FakeClock()
+    const { daemon, port } = await proxyBefore(t, emulator, { clock })
+    const table = `inserted_${pauseMs}`
+    await emulator.control.query(`create table ${table} (id text)`)
+    const clients = await Promise.all(Array.from({ length: 16 }, () => connectedClient(t, port)))
+    let drained: Promise<boolean> | undefined
+    let count = 0
+    const acknowledged: string[] = []
+    const insertUntilTold = async (client: pg.Client, number: number): Promise<void> => {
+      const told = new Promise((resolve) => client.once('error', resolve))
+      for (let i = 0; ; i++) {
+        const id = `${number}/${i}`
+        const error = await client.query(`insert into ${table} values ($1)`, [id]).then(
+          () => undefined,
+          (error) => error,
+        )
+        if (error !== undefined) {
+          // Told while it sent, or before: then pg refuses to send.
+          if (error.code !== '57P01') assert.equal(((await told) as { code: string }).code, '57P01')
+          return
+        }
+        acknowledged.push(id)
+        if (++count === 40) drained = daemon.drain()
+        if (count === 80) void clock.advance(2_000)
+        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      }
+    }
+    await Promise.all(clients.map(insertUntilTold))
+    assert.equal(await advanceUntil(clock, drained!), true)
+    const committed = (await emulator.control.query(`select id from ${table}`)).flat()
+    assert.deepEqual(committed.sort(), acknowledged.sort())
+  })
+}
+
+test('a COPY each way, a long query and a transaction that are under way go on to their end', async (t) => {
+  const clock = new FakeClock()
+  const { daemon, port } = await proxyBefore(t, emulator, { clock })
+  await emulator.control.query('create table copied_in (id int)')
+  const logIn = async (): Promise<RawClient> => {
+    const client = await RawClient.connect(t, port)
+    await client.logIn({ user: 'anyone', database: 'databricks_postgres' })
+    return client
+  }
+  const [copyIn, copyInExtended, copyOut] = [await logIn(), await logIn(), await logIn()]
+  copyIn.query('copy copied_in from stdin')
+  assert.equal((await copyIn.next()).type, 'G')
+  // As libpq sends a COPY by the extended protocol: with a Sync in front of the data.
+  copyInExtended.send('P', '\0copy copied_in from stdin\0\0\0')
+  copyInExtended.send('B', Buffer.alloc(8))
+  copyInExtended.send('E', Buffer.alloc(5))
+  copyInExtended.send('S', '')
+  while ((await copyInExtended.next()).type !== 'G');
+  copyOut.query("copy (select repeat('x', 1000) from generate_series(1, 30000)) to stdout")
+  assert.equal((await copyOut.next()).type, 'H')
+  const drained = daemon.drain()
+  await clock.advance(10_000)
+  for (const client of [copyIn, copyInExtended]) {
+    for (let i = 0; i < 100; i++) {
+      client.send('d', '1\n')
+      if (i % 10 === 0) await settle()
+    }
+    client.send('c', '')
+  }
+  copyInExtended.send('S', '')
+  for (const client of [copyIn, copyInExtended]) {
+    assert.match((await client.untilReady()).toString(), /COPY 100/)
+  }
+  assert.match((await copyOut.untilReady()).toString('latin1'), /COPY 30000/)
+  for (const client of [copyIn, copyInExtended, copyOut]) {
+    assert.match((await client.next()).body.toString(), /C57P01/)
+  }
   assert.equal(await advanceUntil(clock, drained), true)
 })
 
+for (const ahead of [20, 5_000]) {
+  test(`of 5,000 pipelined batches, ${ahead} ahead, each is answered or never reached the server`, async (t) => {
+    const clock = new FakeClock()
+    const { daemon, port } = await proxyBefore(t, emulator, { clock })
+    const table = `pipelined_${ahead}`
+    await emulator.control.query(`create table ${table} (id int)`)
+    const client = await RawClient.connect(t, port)
+    await client.logIn({ user: 'anyone', database: 'databricks_postgres' })
+    let sent = 0
+    const sendBatch = (): void => {
+      client.send('P', `\0insert into ${table} values (${sent++})\0\0\0`)
+      client.send('B', Buffer.alloc(8))
+      client.send('E', Buffer.alloc(5))
+      client.send('S', '')
+    }
+    while (sent < ahead) sendBatch()
+    let drained: Promise<boolean> | undefined
+    let answered = 0
+    for (;;) {
+      const { type, body } = await client.next()
+      if (type === 'E') {
+        assert.match(body.toString(), /C57P01/)
+        break
+      }
+      if (type !== 'Z') continue
+      answered++
+      if (sent < 5_000) sendBatch()
+      if (answered === 100) drained = daemon.drain()
+      if (answered === 200) void clock.advance(2_000)
+    }
+    assert.equal(await advanceUntil(clock, drained!), true)
+    const ids = (await emulator.control.query(`select id from ${table} order by id`)).flat()
+    assert.deepEqual(ids.map(Number), [...Array(answered).keys()])
+  })
+}
+
+test('a row whose bytes look like ReadyForQuery ends nothing', async (t) => {
+  const clock = new FakeClock()
+  const { daemon, port } = await proxyBefore(t, emulator, { clock })
+  const client = await connectedClient(t, port)
+  const release = await holdLock(t, port, 3)
+  const answer = client.query(
+    "select '\\x5a0000000549'::bytea as row from generate_series(1, 1000) union all select pg_advisory_lock(3)::text::bytea",
+  )
+  await untilWaiting(3)
+  const drained = daemon.drain()
+  await clock.advance(20_000)
+  await release()
+  assert.equal((await answer).rowCount, 1001)
+  assert.equal(await advanceUntil(clock, drained), true)
+})
+
+test('three proxies behind a load balancer, restarted one by one under load: no statement is lost or done twice', async (t) => {
+  const proxies: (TestProxy | undefined)[] = []
+  const start = () => proxyBefore(t, emulator, { drainTimeout: '2s' })
+  for (let i = 0; i < 3; i++) proxies.push(await start())
+  const balancerPort = await balance(t, () => proxies.map((proxy) => proxy?.port))
+  await emulator.control.query('create table balanced (id text primary key)')
+  let isOver = false
+  const acknowledged: string[] = []
+  const connectAgain = async (): Promise<pg.Client> => {
+    for (;;) {
+      const client = await connectedClient(t, balancerPort).catch((error) => error)
+      if (!(client instanceof Error)) return client
+      assert.equal((client as { code?: string }).code, '57P03', String(client.stack))
+    }
+  }
+  const work = async (number: number): Promise<void> => {
+    let client = await connectAgain()
+    let told = new Promise((resolve) => client.once('error', resolve))
+    for (let i = 0; !isOver; ) {
+      const id = `${number}/${i}`
+      try {
+        await client.query('insert into balanced values ($1)', [id])
+        acknowledged.push(id)
+        i++
+      } catch (error) {
+        const cause = (error as { code?: string }).code === undefined ? await told : error
+        assert.equal((cause as { code?: string }).code, '57P01', String(cause))
+        client = await connectAgain()
+        told = new Promise((resolve) => client.once('error', resolve))
+      }
+    }
+  }
+  const acknowledgedBy = async (count: number): Promise<void> => {
+    while (acknowledged.length < count) await settle()
+  }
+  const restarts = async (): Promise<void> => {
+    for (const [i, proxy] of proxies.entries()) {
+      await acknowledgedBy(acknowledged.length + 100)
+      proxies[i] = undefined
+      assert.equal(await proxy!.daemon.drain(), true)
+      proxies[i] = await start()
+    }
+    isOver = true
+  }
+  await Promise.all([restarts(), ...Array.from({ length: 8 }, (_, number) => work(number))])
+  const committed = (await emulator.control.query('select id from balanced')).flat()
+  assert.deepEqual(committed.sort(), acknowledged.sort())
+})
+
 test('a server whose client is let go hears Terminate and an end, and nothing else', async () => {
-  const { clock, pipe, client, server } = await pipeBetween()
+  const { pipe, client, server } = await pipeBetween()
   const [toClient, toServer] = [readAll(client), readAll(server)]
-  await clock.advance(SILENCE_MS)
-  pipe.drain()
-  pipe.drain()
+  pipe.endWhenIdle()
+  pipe.endWhenIdle()
+  client.write('a query that came too late')
   assert.deepEqual(await toServer, Buffer.from('5800000004', 'hex'))
-  assert.equal((await toClient).length, 0)
+  assert.match((await toClient).toString(), /^E.*57P01/s)
   assert.equal(await pipe.done, 'drained')
 })
 
 test('a client that does not hang up when let go is left alone a second later', async () => {
   const { clock, pipe, client, server } = await pipeBetween()
-  await clock.advance(SILENCE_MS)
-  pipe.drain()
+  pipe.endWhenIdle()
   client.write('a query that came too late')
   await once(client.resume(), 'end')
   server.end()
-  await clock.advance(SILENCE_MS)
+  await clock.advance(1_000)
   assert.equal(await pipe.done, 'drained')
   assert.deepEqual(await readAll(server), Buffer.from('5800000004', 'hex'))
 })
 
-test('a ReadyForQuery that comes in pieces counts as one', async () => {
-  for (let cut = 1; cut < readyForQuery.length; cut++) {
-    const { clock, pipe, client, server } = await pipeBetween()
-    await say(client, server, Buffer.from('Q'))
-    await say(server, client, Buffer.concat([Buffer.from('data'), readyForQuery.subarray(0, cut)]))
-    await clock.advance(SILENCE_MS)
-    assert.equal(pipe.looksIdle, false, `after ${cut} bytes of it`)
-    for (const byte of readyForQuery.subarray(cut)) await say(server, client, Buffer.from([byte]))
-    await clock.advance(SILENCE_MS)
-    assert.equal(pipe.looksIdle, true, `cut after ${cut} bytes`)
-    pipe.destroy('closed')
-  }
-})
-
-test('a session is not idle before a second of silence, in a transaction, or after the client spoke', async () => {
-  const { clock, pipe, client, server } = await pipeBetween()
-  await clock.advance(SILENCE_MS - 1)
-  assert.equal(pipe.looksIdle, false)
-  await clock.advance(1)
-  assert.equal(pipe.looksIdle, true)
-
-  for (const status of ['T', 'E']) {
-    const ready = Buffer.from(readyForQuery)
-    ready.write(status, 5)
-    await say(server, client, ready)
-    await clock.advance(SILENCE_MS)
-    assert.equal(pipe.looksIdle, false, status)
-  }
-  await say(server, client, readyForQuery)
-  await clock.advance(SILENCE_MS)
-  assert.equal(pipe.looksIdle, true)
-  await say(client, server, Buffer.from([0x51]))
-  await clock.advance(SILENCE_MS)
-  assert.equal(pipe.looksIdle, false)
-  pipe.destroy('closed')
-})
-
-test('a greeting that ends with more than ReadyForQuery is not an idle session', async () => {
+test('a greeting that ends in the middle of a message is not an idle session', async () => {
   const greeting = Buffer.concat([readyForQuery, Buffer.from('A')])
-  const { clock, pipe } = await pipeBetween({ greeting })
-  await clock.advance(SILENCE_MS)
-  assert.equal(pipe.looksIdle, false)
-  pipe.destroy('closed')
+  const { pipe, client } = await pipeBetween({ greeting })
+  pipe.endIfIdle(0)
+  assert.equal(pipe.isEnding, false)
+  pipe.endNow()
+  assert.equal((await readAll(client)).length, 0, 'nothing is put into the middle of a message')
 })
 
-test('a client that reads slowly gets every byte before it is let go', async () => {
-  const { clock, pipe, client, server, nearClient } = await pipeBetween()
-  const rows = Buffer.alloc(16 * 1024 * 1024, 'row')
-  server.write(Buffer.concat([rows, readyForQuery]))
+test('a client that reads slowly gets every byte, and then is told', async () => {
+  const { pipe, client, server, nearClient } = await pipeBetween()
+  const row = message('D', Buffer.alloc(1024 * 1024, 'row'))
+  client.write(message('Q', 'select\0'))
+  await once(server, 'readable')
+  server.write(Buffer.concat([...Array.from({ length: 16 }, () => row), readyForQuery]))
   while (nearClient.writableLength === 0) await settle()
-  await clock.advance(SILENCE_MS)
-  assert.equal(pipe.looksIdle, false)
-  const read = readAll(client)
-  while (!pipe.looksIdle) await clock.advance(SILENCE_MS)
-  pipe.drain()
-  assert.equal((await read).length, rows.length + readyForQuery.length)
+  pipe.endWhenIdle()
+  const read = await readAll(client)
+  const bytes = 16 * row.length + readyForQuery.length
+  assert.deepEqual(read.subarray(bytes - readyForQuery.length, bytes), readyForQuery)
+  assert.match(read.toString('latin1', bytes), /^E.*57P01/s)
   server.end()
-  await pipe.done
+  assert.equal(await pipe.done, 'drained')
 })
 
 /** `once` would reject at the 'error' that comes before. */
@@ -301,7 +463,7 @@ function ended(client: pg.Client): Promise<void> {
 
 /** Somebody else holds an advisory lock; the returned function lets go of it. */
 async function holdLock(
-  t: Parameters<typeof connectedClient>[0],
+  t: TestContext,
   port: number,
   key: number,
 ): Promise<() => Promise<unknown>> {
@@ -343,15 +505,22 @@ async function pipeBetween({ greeting = readyForQuery } = {}) {
   return { clock, pipe, client, server, nearClient }
 }
 
-/** Resolves when it has come through. */
-async function say(from: Socket, to: Socket, bytes: Buffer): Promise<void> {
-  from.write(bytes)
-  let heard = Buffer.alloc(0)
-  while (heard.length < bytes.length) {
-    heard = Buffer.concat([heard, (to.read() as Buffer | null) ?? Buffer.alloc(0)])
-    if (heard.length < bytes.length) await settle()
-  }
-  assert.deepEqual(heard, bytes)
+/** A port that takes each connection to the next of these ports; one that is undefined is left out. */
+async function balance(
+  t: TestContext,
+  ports: () => readonly (number | undefined)[],
+): Promise<number> {
+  let turn = 0
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    const open = ports().filter((port) => port !== undefined)
+    const upstream = net.connect({ port: open[turn++ % open.length]!, noDelay: true })
+    client.on('error', () => upstream.destroy()).pipe(upstream)
+    upstream.on('error', () => client.destroy()).pipe(client)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return (server.address() as AddressInfo).port
 }
 
 test('a session that is ended in the moment of its login ends', async () => {

@@ -37,7 +37,8 @@ interface Shared {
   readonly localTls: LocalTls | undefined
 }
 
-const IDLE_CHECK_MS = 250
+// Busy sessions are left alone for a tenth of drain-timeout, and at most so long.
+const MAX_DRAIN_GRACE_MS = 2_000
 
 export class Daemon {
   readonly #options: DaemonOptions
@@ -172,8 +173,8 @@ export class Daemon {
   }
 
   /**
-   * Lets clients go: after `drain-delay`, new ones are refused, idle ones closed, and the others
-   * get `drain-timeout`. True when none was cut short. Safe to call twice.
+   * Lets clients go: after `drain-delay`, new ones are refused and idle ones ended. A busy one is ended
+   * after a tenth of `drain-timeout`, as soon as it is idle, and at `drain-timeout` in any case. True when none was cut short. Safe to call twice.
    */
   drain(): Promise<boolean> {
     this.#drained ??= this.#drain()
@@ -187,8 +188,9 @@ export class Daemon {
     try {
       if (drainDelayMs > 0) await pause(this.#clock, drainDelayMs, limit.signal).catch(() => {})
       limit.abortAfter(this.#clock, drainTimeoutMs, () => new Error('drain-timeout'))
-      const checkAgain = (fn: () => void): (() => void) => this.#clock.after(IDLE_CHECK_MS, fn)
-      const drained = this.#all.map((target) => target.drain(limit.signal, checkAgain))
+      const graceMs = Math.min(drainTimeoutMs / 10, MAX_DRAIN_GRACE_MS)
+      const after = (delayMs: number, fn: () => void) => this.#clock.after(delayMs, fn)
+      const drained = this.#all.map((target) => target.drain(limit.signal, { graceMs, after }))
       this.#inTime = (await Promise.all(drained)).every(Boolean)
       return this.#inTime
     } finally {

@@ -23,6 +23,16 @@ export interface ListenerOptions {
 // keep others out, who need a few milliseconds; so the one that has been at it longest goes.
 const MAX_HANDSHAKES = 2_000
 
+// A client that asks again within this time has steady traffic, and keeps its session during the grace.
+const QUIET_MS = 250
+
+export interface DrainOptions {
+  /** How long busy sessions are left alone. */
+  readonly graceMs: number
+  /** Calls `fn` once after so long; the returned function cancels it. */
+  readonly after: (delayMs: number, fn: () => void) => () => void
+}
+
 export class Listener implements DoorOwner {
   readonly #options: ListenerOptions
   /** One for all of them. */
@@ -110,22 +120,30 @@ export class Listener implements DoorOwner {
   }
 
   /**
-   * Lets sessions go: those that look idle are closed, now or when they become so, the others get
-   * until `deadline` aborts. Resolves when none is left; true when none had to be cut short.
+   * Lets sessions go: during the grace those that are idle and quiet, then each as soon as it is
+   * idle. What still runs when `deadline` aborts is cut short. Resolves when no session is left; true
+   * when none was cut.
    */
-  async drain(deadline: AbortSignal, checkAgain: (fn: () => void) => () => void): Promise<boolean> {
+  async drain(deadline: AbortSignal, { graceMs, after }: DrainOptions): Promise<boolean> {
     this.refuse()
+    let graceLeftMs = graceMs
     let cancelCheck = (): void => {}
-    const closeIdle = (): void => {
-      for (const session of this.#inside) if (session.looksIdle) session.drain()
-      cancelCheck = checkAgain(closeIdle)
+    const endIdle = (): void => {
+      for (const session of this.#inside) {
+        if (graceLeftMs > 0) session.endIfIdle(QUIET_MS)
+        else session.endWhenIdle()
+      }
+      if (graceLeftMs <= 0) return
+      const waitMs = Math.min(graceLeftMs, QUIET_MS)
+      graceLeftMs -= waitMs
+      cancelCheck = after(waitMs, endIdle)
     }
     let inTime = true
     const cutShort = (): void => {
       inTime = [...this.#inside].every((session) => session.isEnding)
       this.#endSessions()
     }
-    closeIdle()
+    endIdle()
     if (deadline.aborted) cutShort()
     else deadline.addEventListener('abort', cutShort)
     try {

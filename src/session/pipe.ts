@@ -1,13 +1,16 @@
 /**
- * Moves bytes both ways between a client and its upstream until the end, and looks into none of
- * them. A half-close is passed on, and the other way goes on until it, too, ends or falls silent;
- * a slow reader slows its writer; when one side breaks, what had come from it is still delivered.
+ * Moves bytes both ways between a client and its upstream until the end, and changes none of them.
+ * A half-close is passed on, and the other way goes on until it, too, ends or falls silent; a slow
+ * reader slows its writer; when one side breaks, what had come from it is still delivered. A session
+ * that is asked to end is told so once everything its client has sent is answered.
  */
 
 import type { Socket } from 'node:net'
 
 import type { Clock } from '../core/clock.js'
+import { errorResponse } from '../wire/backend.js'
 import { TERMINATE } from '../wire/frontend.js'
+import { Conversation } from './conversation.js'
 import { Flow } from './flow.js'
 import type { ReadBuffers } from './read-buffers.js'
 
@@ -23,7 +26,7 @@ export interface PipeOptions {
   clock: Clock
   /** 0: never. */
   idleTimeoutMs: number
-  /** What the client was sent last, before this. */
+  /** What the server has sent so far, from AuthenticationOk to ReadyForQuery and the bytes behind it. */
   greeting: Buffer
   /** Undefined: each read has a buffer of its own. */
   buffers?: ReadBuffers | undefined
@@ -31,10 +34,15 @@ export interface PipeOptions {
 
 // Silence after a half-close, or before a broken connection's last bytes are given up, in ms.
 const LINGER_MS = 30_000
-// ReadyForQuery, length 5, idle: https://www.postgresql.org/docs/current/protocol-message-formats.html
-const READY_IDLE = 0x5a0000000549
-const READY_BYTES = 6
-const SILENCE_MS = 1_000
+// For a client that was told of the end to close its own side, in ms.
+const FAREWELL_MS = 1_000
+const ADMIN_SHUTDOWN = errorResponse({
+  sqlState: '57P01',
+  message: 'terminating connection due to administrator command',
+  detail:
+    'lakebase-proxy is shutting down. Nothing sent after the last answer has reached the server.',
+  hint: 'Connect again.',
+})
 
 export class Pipe {
   /** Resolves when both sockets are closed; never rejects. */
@@ -49,10 +57,12 @@ export class Pipe {
   readonly #up: Flow
   readonly #down: Flow
   #outcome: PipeOutcome = 'closed'
-  /** When something moved; without a time-out to watch, only when it ended in ReadyForQuery. */
+  readonly #conversation: Conversation
+  /** When something moved, while a time-out is watched. */
   #lastAt: number
-  /** The last six bytes to the client; 0 once the client has answered. */
-  #tail: number
+  /** When the last answer came. */
+  #idleSince: number
+  #endsWhenIdle = false
   #lingerMs = LINGER_MS
   #isWatched = false
   #cancelTimer: () => void = () => {}
@@ -61,10 +71,16 @@ export class Pipe {
     this.#client = client
     this.#upstream = upstream
     this.#clock = options.clock
-    this.#lastAt = options.clock.now()
-    this.#tail = tailAfter(0, options.greeting, options.greeting.length)
+    this.#lastAt = options.clock.monotonic()
+    this.#idleSince = this.#lastAt
+    this.#conversation = new Conversation(options.greeting)
     const { buffers } = options
-    this.#up = new Flow({ from: client, to: upstream, buffers, seen: () => this.#sawUp() })
+    this.#up = new Flow({
+      from: client,
+      to: upstream,
+      buffers,
+      seen: (buffer, byteCount) => this.#sawUp(buffer, byteCount),
+    })
     this.#down = new Flow({
       from: upstream,
       to: client,
@@ -90,41 +106,52 @@ export class Pipe {
     return this.#down.byteCount
   }
 
-  /**
-   * Does the session look idle: the last thing to the client was ReadyForQuery outside a
-   * transaction, the client has sent nothing since, and both were silent for a second? A guess,
-   * since data can look so: acted upon only by closing, which is never a wrong byte. Nobody is
-   * silent who is still being written to.
-   */
-  get looksIdle(): boolean {
-    // A clock that was set back would else make it look busy for as long.
-    const silentMs = Math.abs(this.#clock.now() - this.#lastAt)
-    return (
-      this.#tail === READY_IDLE && silentMs >= SILENCE_MS && this.#up.isEmpty && this.#down.isEmpty
-    )
-  }
-
-  /** On its way out, whoever wanted that. */
+  /** On its way out, for whatever reason. */
   get isEnding(): boolean {
     return this.#upstream.writableEnded || this.#client.writableEnded
   }
 
-  /** Ends an idle session as its own client would: Terminate up, FIN down. Safe to call twice. */
-  drain(): void {
-    if (this.isEnding) return
-    this.#outcome = 'drained'
-    this.#lingerMs = SILENCE_MS
-    // Whatever is still said has no place to go behind a Terminate or a FIN.
-    this.#up.discard()
-    this.#down.discard()
-    this.#upstream.end(TERMINATE)
-    this.#client.end()
-    this.#boundSilence()
+  /** SQLSTATE of the FATAL error that was the server's last message. */
+  get fatalSqlState(): string | undefined {
+    return this.#conversation.fatalSqlState
   }
 
-  /** Ends the session now. */
-  destroy(outcome: PipeOutcome): void {
-    this.#outcome = outcome
+  /**
+   * Ends the session if everything the client has sent is answered, outside a transaction, and has
+   * been for so long: the client is told 57P01, the server Terminate. What the client sends from now on goes nowhere.
+   */
+  endIfIdle(quietMs: number): void {
+    if (this.isEnding || !this.#conversation.isIdle) return
+    if (this.#clock.monotonic() - this.#idleSince < quietMs) return
+    this.#outcome = 'drained'
+    this.#sayFarewell()
+    this.#boundSilence()
+    this.#client.once('finish', () => {
+      this.#lingerMs = FAREWELL_MS
+      this.#boundSilence()
+    })
+  }
+
+  /** Ends it so as soon as it can be. Safe to call twice. */
+  endWhenIdle(): void {
+    this.#endsWhenIdle = true
+    this.endIfIdle(0)
+  }
+
+  /** Ends the session now; a client that waits for no answer is told. Safe to call twice. */
+  endNow(): void {
+    if (this.isEnding || !this.#conversation.isAnswered || !this.#down.isEmpty) {
+      this.#destroy('ended by shutdown')
+      return
+    }
+    this.#outcome = 'ended by shutdown'
+    this.#sayFarewell()
+    this.#client.destroySoon()
+    this.#upstream.destroySoon()
+  }
+
+  #destroy(outcome: PipeOutcome): void {
+    if (this.#outcome === 'closed') this.#outcome = outcome
     this.#client.destroy()
     this.#upstream.destroy()
   }
@@ -146,7 +173,7 @@ export class Pipe {
     flow.start()
     from.on('end', () => {
       this.endedFirst ??= from === this.#client ? 'client' : 'upstream'
-      flow.end()
+      if (from === this.#upstream || !this.#conversation.isAnswerDue) flow.end()
       this.#boundSilence()
     })
     const other = from === this.#client ? this.#upstream : this.#client
@@ -157,15 +184,33 @@ export class Pipe {
     if (from.closed) flow.end()
   }
 
-  #sawUp(): void {
-    this.#tail = 0
-    // What is sent to nobody moves nowhere: who does not stop would else be listened to for ever.
-    if (this.#isWatched && !this.#upstream.destroyed) this.#lastAt = this.#clock.now()
+  #sawUp(buffer: Buffer, byteCount: number): void {
+    this.#conversation.sawClient(buffer, byteCount)
+    // Bytes for a server that is gone move nowhere: a client that keeps sending them would never time out.
+    if (this.#isWatched && !this.#upstream.destroyed) this.#lastAt = this.#clock.monotonic()
   }
 
   #sawDown(buffer: Buffer, byteCount: number): void {
-    this.#tail = tailAfter(this.#tail, buffer, byteCount)
-    if (this.#isWatched || this.#tail === READY_IDLE) this.#lastAt = this.#clock.now()
+    this.#conversation.sawServer(buffer, byteCount)
+    if (this.#isWatched) this.#lastAt = this.#clock.monotonic()
+    if (this.#conversation.isIdle) {
+      this.#idleSince = this.#clock.monotonic()
+      if (this.#endsWhenIdle) setImmediate(this.#endIfIdle)
+    }
+    // A front door that closes both ways at a FIN would cut the answer off.
+    if (this.#client.readableEnded && !this.#conversation.isAnswerDue) this.#up.end()
+  }
+
+  /** The answer that was seen is with the client by then. */
+  readonly #endIfIdle = (): void => this.endIfIdle(0)
+
+  #sayFarewell(): void {
+    this.#up.discard()
+    this.#down.discard()
+    this.#up.flush()
+    this.#down.flush()
+    this.#upstream.end(TERMINATE)
+    this.#client.end(ADMIN_SHUTDOWN)
   }
 
   /** What came from the broken side is flushed; a broken client leaves nothing to deliver to. */
@@ -181,7 +226,7 @@ export class Pipe {
 
   /** Destroys both once nothing has moved for a while. */
   #boundSilence(): void {
-    this.#lastAt = this.#clock.now()
+    this.#lastAt = this.#clock.monotonic()
     this.#afterSilence(this.#lingerMs, () => {
       this.#client.destroy()
       this.#upstream.destroy()
@@ -189,7 +234,7 @@ export class Pipe {
   }
 
   #watchIdle(idleTimeoutMs: number): void {
-    this.#afterSilence(idleTimeoutMs, () => this.destroy('idle timeout'))
+    this.#afterSilence(idleTimeoutMs, () => this.#destroy('idle timeout'))
   }
 
   /** One timer, set again when it finds that something has moved since: none per chunk. */
@@ -197,22 +242,12 @@ export class Pipe {
     this.#cancelTimer()
     this.#isWatched = true
     const check = (): void => {
-      // Set back: counted anew, rather than waiting for the clock to come round.
-      if (this.#lastAt > this.#clock.now()) this.#lastAt = this.#clock.now()
-      const leftMs = this.#lastAt + silenceMs - this.#clock.now()
+      const leftMs = this.#lastAt + silenceMs - this.#clock.monotonic()
       if (leftMs <= 0) act()
       else this.#cancelTimer = this.#clock.after(leftMs, check)
     }
     this.#cancelTimer = this.#clock.after(silenceMs, check)
   }
-}
-
-/** The last six bytes as a number, which costs less to keep than a slice that holds on to its chunk. */
-function tailAfter(tail: number, buffer: Buffer, length: number): number {
-  if (length >= READY_BYTES) return buffer.readUIntBE(length - READY_BYTES, READY_BYTES)
-  if (length === 0) return tail
-  const shift = 256 ** length
-  return (tail % (2 ** 48 / shift)) * shift + buffer.readUIntBE(0, length)
 }
 
 export function onceClosed(socket: Socket): Promise<void> {

@@ -82,6 +82,7 @@ export class Session implements SessionView {
   #phaseAt: number
   #outcome: SessionOutcome | undefined
   #pipe: Pipe | undefined
+  #endsWhenIdle = false
 
   constructor(socket: Socket, deps: SessionDeps) {
     this.target = deps.target
@@ -107,25 +108,27 @@ export class Session implements SessionView {
     return this.#pipe?.bytesDown ?? 0
   }
 
-  get looksIdle(): boolean {
-    return this.#pipe?.looksIdle ?? false
-  }
-
-  /** On its way out already: nothing is left to wait for but the closing. */
+  /** On its way out already: only the closing of its sockets is left. */
   get isEnding(): boolean {
     return this.#pipe?.isEnding ?? false
   }
 
-  /** Ends an idle session as its own client would. */
-  drain(): void {
-    this.#pipe?.drain()
+  /** Ends it if it is outside a transaction and has not waited for an answer for so long. */
+  endIfIdle(quietMs: number): void {
+    this.#pipe?.endIfIdle(quietMs)
+  }
+
+  /** Ends it so as soon as it can be. */
+  endWhenIdle(): void {
+    this.#endsWhenIdle = true
+    this.#pipe?.endWhenIdle()
   }
 
   /** Ends the session now, in whatever phase it is. */
   end(error: ProxyError): void {
     if (this.#outcome !== undefined) this.#client.destroy() // it was told, and does not hang up
     this.#ending?.abort(error)
-    this.#pipe?.destroy('ended by shutdown')
+    this.#pipe?.endNow()
   }
 
   /** From accept to a logged-in upstream; undefined when it was over before. */
@@ -244,7 +247,9 @@ export class Session implements SessionView {
     const pipe = new Pipe(this.#client, upstream.socket, options)
     this.#pipe = pipe
     observer.connected(this)
-    if (this.#ending!.signal.aborted) pipe.destroy('ended by shutdown') // a moment ago
+    if (this.#ending!.signal.aborted)
+      pipe.endNow() // a moment ago
+    else if (this.#endsWhenIdle) pipe.endWhenIdle()
     this.#ending = undefined
     return pipe.done.then((outcome) => {
       unregister()
