@@ -527,7 +527,7 @@ test('a session that is ended in the moment of its login ends', async () => {
   const [client, accepted] = await socketPair()
   const [upstream, server] = await socketPair()
   const observer: SessionObserver = {
-    ...{ opened() {}, phaseEnded() {}, connected() {}, failed() {}, cancelled() {} },
+    ...{ opened() {}, connected() {}, failed() {}, cancelled() {} },
     closed: (_, outcome) => outcomes.push(outcome),
   }
   const outcomes: string[] = []
@@ -536,7 +536,7 @@ test('a session that is ended in the moment of its login ends', async () => {
   const session: Session = new Session(accepted, {
     ...{ target: 't', localTls: undefined, requireTls: false, clientAuth: undefined, clock },
     ...{ handshakeTimeoutMs: 1_000, idleTimeoutMs: 0, observer },
-    door: { check() {}, enter() {}, leave() {} },
+    admission: { check() {}, enter() {}, leave() {} },
     cancels: new Cancels({
       ...{ dialOptions: { tls: {} as UpstreamTls, clock, dialled() {} }, clock },
       ...{ target: 't', resolve: async () => endpoint, routes: new CancelRoutes() },

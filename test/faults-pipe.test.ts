@@ -1,12 +1,14 @@
 /** What becomes of bytes on their way when one side ends, breaks, or does not read. */
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 
 import { Pipe } from '../src/session/pipe.js'
 import { ReadBuffers } from '../src/session/read-buffers.js'
+import { errorResponse } from '../src/wire/backend.js'
+import { message } from './chaos/raw-client.js'
 import { eventually, SettableClock, within } from './chaos/world.js'
 import { FakeClock } from './support/fake-clock.js'
 import { readAll, socketPair } from './support/sockets.js'
@@ -99,6 +101,102 @@ test('a client that breaks takes its upstream with it at once', async () => {
   client.resetAndDestroy()
   assert.equal(await within(5_000, pipe.done), 'client reset')
   await within(5_000, readAll(server))
+})
+
+/** As Lakebase's front door: at a FIN it flushes and closes both ways. */
+function closesBothWaysAtAnEnd(server: Socket): void {
+  server.on('end', () => server.destroySoon())
+}
+
+const SELECT = message('Q', 'select\0')
+const EXTENDED = Buffer.concat(['P', 'B', 'E'].map((type) => message(type, 'body')))
+
+for (const [what, question] of Object.entries({
+  'a query': SELECT,
+  'a query and Terminate': Buffer.concat([SELECT, message('X', '')]),
+  'pipelined batches': Buffer.concat([EXTENDED, message('S', ''), EXTENDED, message('S', '')]),
+  'a COPY with its end': Buffer.concat([SELECT, message('d', 'row'), message('c', '')]),
+})) {
+  test(`a client that ends its side behind ${what} gets the whole answer of a server that closes both ways at an end`, async () => {
+    const { client, server, pipe } = await piped()
+    closesBothWaysAtAnEnd(server)
+    const atClient = readAll(client)
+    client.end(question)
+    let asked = 0
+    for await (const chunk of on(server, 'data', { close: ['end'] })) {
+      asked += (chunk[0] as Buffer).length
+      if (asked === question.length) break
+    }
+    server.resume()
+    const answers = what === 'pipelined batches' ? 2 : 1
+    const rows = Array.from({ length: 20 }, () => message('D', MEGABYTE))
+    if (what.startsWith('a COPY')) server.write(message('G', 'body'))
+    for (let i = 0; i < answers; i++) {
+      for (const row of rows) {
+        if (!server.write(row)) await once(server, 'drain')
+      }
+      server.write(Buffer.concat([message('C', 'SELECT'), GREETING]))
+    }
+    const heard = await atClient
+    assert.ok(heard.subarray(-GREETING.length).equals(GREETING))
+    assert.ok(heard.length > answers * 20 * MEGABYTE.length)
+    assert.equal(await pipe.done, 'closed')
+  })
+}
+
+test('a client that ends its side where no answer is due ends its server at once', async () => {
+  const half = SELECT.subarray(0, 7)
+  for (const [asked, answered] of [
+    [Buffer.alloc(0), undefined],
+    [half, undefined],
+    [SELECT, message('Z', 'T')],
+    [SELECT, message('G', 'body')], // the server waits for data that will not come
+    [SELECT, message('W', 'body')],
+    [Buffer.from('no messages at all'), undefined],
+  ] as const) {
+    const { client, server, pipe } = await piped()
+    client.resume()
+    server.resume()
+    client.write(asked)
+    if (asked.length > 0) await once(server, 'data')
+    if (answered !== undefined) {
+      server.write(answered)
+      await once(client, 'data')
+    }
+    client.end()
+    await within(5_000, once(server, 'end'))
+    server.end()
+    assert.equal(await pipe.done, 'closed')
+  }
+})
+
+test('a client that has ended its side and gets no answer is let go after 30 s of silence', async () => {
+  const clock = new FakeClock()
+  const { client, server, pipe } = await piped(clock)
+  client.end(SELECT)
+  await once(server.resume(), 'data')
+  await eventually(() => clock.pending > 0, 'the end does not come')
+  await clock.advance(30_001)
+  await pipe.done
+  client.destroy()
+})
+
+test('a server that says 57P01 before its connection ends or breaks was shut down', async () => {
+  for (const sqlState of ['57P01', 'XX000']) {
+    for (const how of ['end', 'reset']) {
+      const { client, server, pipe, toServer } = await piped()
+      const atClient = readAll(client)
+      const fatal = errorResponse({ sqlState, message: 'terminating connection' })
+      server.write(Buffer.concat([message('A', 'body'), fatal]))
+      await eventually(() => pipe.bytesDown > fatal.length, 'it does not come')
+      if (how === 'end') server.end()
+      else toServer.destroy(new Error('read ECONNRESET'))
+      assert.ok((await atClient).includes(fatal))
+      server.destroy()
+      const otherwise = how === 'end' ? 'closed' : 'upstream reset'
+      assert.equal(await pipe.done, sqlState === '57P01' ? 'upstream shutdown' : otherwise)
+    }
+  }
 })
 
 test('after a half-close, silence is borne for 30 s and movement for as long as it lasts', async () => {

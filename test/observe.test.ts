@@ -182,6 +182,21 @@ test('a failure is logged once, with its hint, and its session ends with one lin
   assert.ok('login' in (facts.phasesMs as object))
 })
 
+test('a session that its compute ends with 57P01 is logged and shown as that', async (t) => {
+  const { port, log, daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const client = await connectedClient(t, port)
+  const over = new Promise((resolve) => client.once('end', resolve))
+  const { processID } = client as typeof client & { processID: number }
+  await control.query(`select pg_terminate_backend(${processID})`)
+  await over
+  const { facts } = await log.seen(({ message }) => message === 'session ended')
+  assert.equal(facts.outcome, 'upstream shutdown')
+  assert.equal(facts.reason, 'the compute was suspended or restarted')
+  const [failure] = daemon.status().errors
+  assert.equal(failure?.message, 'the compute was suspended or restarted')
+  assert.match(String(failure?.hint), /^Connect again/)
+})
+
 test('a failed refresh that nobody notices is a warning, and the next that succeeds is told of', async (t) => {
   t.after(() => control.clearFaults())
   const clock = new FakeClock()

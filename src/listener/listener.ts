@@ -16,7 +16,7 @@ export interface ListenerOptions {
   unixSocket: string | undefined
   /** 0: no limit. Cancels and clients in their handshake do not count. */
   maxConnections: number
-  session: Omit<SessionDeps, 'door'>
+  session: Omit<SessionDeps, 'admission'>
 }
 
 // Clients that have not yet said who they are: a flood of them must not use up memory and files, nor
@@ -38,20 +38,20 @@ export class Listener implements DoorOwner {
   /** One for all of them. */
   readonly #sessionDeps: SessionDeps
   readonly #sessions = new Set<Session>()
-  /** Of these, the ones that have not come in yet, and the ones that have. */
-  readonly #knocking = new Set<Session>()
+  /** Of these, the ones in their handshake, and the ones past it. */
+  readonly #handshaking = new Set<Session>()
   readonly #inside = new Set<Session>()
   #listening: Listening | undefined
   #stopping = false
 
   constructor(options: ListenerOptions) {
     this.#options = options
-    const door = {
+    const admission = {
       check: () => this.#checkOpen(),
       enter: (session: Session) => this.#letIn(session),
       leave: (session: Session) => void this.#inside.delete(session),
     }
-    this.#sessionDeps = { ...options.session, door }
+    this.#sessionDeps = { ...options.session, admission }
   }
 
   /**
@@ -177,20 +177,20 @@ export class Listener implements DoorOwner {
   }
 
   accept(socket: Socket): void {
-    if (this.#knocking.size >= MAX_HANDSHAKES) this.#turnAwayLongest()
+    if (this.#handshaking.size >= MAX_HANDSHAKES) this.#turnAwayLongest()
     const session = new Session(socket, this.#sessionDeps)
     this.#sessions.add(session)
-    this.#knocking.add(session)
+    this.#handshaking.add(session)
     void session.done.then(() => {
       this.#sessions.delete(session)
-      this.#knocking.delete(session)
+      this.#handshaking.delete(session)
     })
   }
 
   #turnAwayLongest(): void {
-    for (const session of this.#knocking) {
+    for (const session of this.#handshaking) {
       if (session.phase === 'cancel') continue // bounded on its own
-      this.#knocking.delete(session)
+      this.#handshaking.delete(session)
       session.end(new ProxyError('limit', 'too many clients in their handshake'))
       return
     }
@@ -208,7 +208,7 @@ export class Listener implements DoorOwner {
 
   #letIn(session: Session): void {
     this.#checkOpen()
-    this.#knocking.delete(session)
+    this.#handshaking.delete(session)
     this.#inside.add(session)
   }
 

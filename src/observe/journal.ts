@@ -54,8 +54,6 @@ export class Journal implements SessionObserver {
 
   opened(): void {}
 
-  phaseEnded(): void {}
-
   connected(session: SessionView): void {
     this.notes(session.target).succeeded()
   }
@@ -68,18 +66,28 @@ export class Journal implements SessionObserver {
 
   cancelled(): void {}
 
-  closed(session: SessionView, outcome: SessionOutcome): void {
-    if (outcome !== 'upstream reset') return
-    const error = new ProxyError('upstream', 'server closed the connection unexpectedly', {
-      hint: 'The server, or something on the way to it, ended the session; connect again.',
-    })
-    this.#keep(describe(error, this.#clock.now(), session.target, session))
+  closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void {
+    const error = endError(outcome, reason)
+    if (error !== undefined) this.#keep(describe(error, this.#clock.now(), session.target, session))
   }
 
   #keep(failure: Failure): void {
     this.#failures.push(failure)
     if (this.#failures.length > KEPT) this.#failures.shift()
   }
+}
+
+/** Ends that a user may wonder about. */
+function endError(outcome: SessionOutcome, reason: string | undefined): ProxyError | undefined {
+  if (outcome === 'upstream shutdown') {
+    return new ProxyError('upstream', reason ?? 'server ended the session', {
+      hint: 'Connect again: a compute that was suspended wakes for a new connection.',
+    })
+  }
+  if (outcome !== 'upstream reset') return undefined
+  return new ProxyError('upstream', 'server closed the connection unexpectedly', {
+    hint: 'The server, or something on the way to it, ended the session; connect again.',
+  })
 }
 
 /** What is known of one target's credential, and what stands in the way of connecting, if anything. */

@@ -45,8 +45,6 @@ export class LateMetrics implements SessionObserver {
 
   opened(): void {}
 
-  phaseEnded(): void {}
-
   connected({ target, phaseMs }: SessionView): void {
     // The session goes on, and its phases with it: what counts is how it was connected.
     const phases = new Map(phaseMs)

@@ -20,8 +20,6 @@ export class SessionLog implements SessionObserver {
 
   opened(): void {}
 
-  phaseEnded(): void {}
-
   connected(session: SessionView): void {
     const { id, target, client, user, database, applicationName } = session
     const facts = { session: id, target, client, user, database, applicationName }

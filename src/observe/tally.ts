@@ -68,8 +68,6 @@ export class Tally implements SessionObserver {
     this.#open.add(session)
   }
 
-  phaseEnded(): void {}
-
   connected(session: SessionView): void {
     this.#sums(session.target).connected++
     this.#connects.count++

@@ -6,7 +6,6 @@ import type { SessionObserver } from '../session/session-view.js'
 export function tellAll(observers: readonly SessionObserver[]): SessionObserver {
   return {
     opened: (...facts) => each(observers, (observer) => observer.opened(...facts)),
-    phaseEnded: (...facts) => each(observers, (observer) => observer.phaseEnded(...facts)),
     connected: (...facts) => each(observers, (observer) => observer.connected(...facts)),
     failed: (...facts) => each(observers, (observer) => observer.failed(...facts)),
     cancelled: (...facts) => each(observers, (observer) => observer.cancelled(...facts)),

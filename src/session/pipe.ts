@@ -18,6 +18,8 @@ export type PipeOutcome =
   | 'closed'
   | 'client reset'
   | 'upstream reset'
+  /** The server has said so: its compute was suspended or restarted, or an administrator ended the session. */
+  | 'upstream shutdown'
   | 'idle timeout'
   | 'drained'
   | 'ended by shutdown'
@@ -36,8 +38,9 @@ export interface PipeOptions {
 const LINGER_MS = 30_000
 // For a client that was told of the end to close its own side, in ms.
 const FAREWELL_MS = 1_000
-const ADMIN_SHUTDOWN = errorResponse({
-  sqlState: '57P01',
+const ADMIN_SHUTDOWN = '57P01'
+const FAREWELL = errorResponse({
+  sqlState: ADMIN_SHUTDOWN,
   message: 'terminating connection due to administrator command',
   detail:
     'lakebase-proxy is shutting down. Nothing sent after the last answer has reached the server.',
@@ -92,7 +95,7 @@ export class Pipe {
       .then(() => onceClosed(upstream))
       .then(() => {
         this.#cancelTimer()
-        return this.#outcome
+        return this.#wasShutDown ? 'upstream shutdown' : this.#outcome
       })
   }
 
@@ -109,11 +112,6 @@ export class Pipe {
   /** On its way out, for whatever reason. */
   get isEnding(): boolean {
     return this.#upstream.writableEnded || this.#client.writableEnded
-  }
-
-  /** SQLSTATE of the FATAL error that was the server's last message. */
-  get fatalSqlState(): string | undefined {
-    return this.#conversation.fatalSqlState
   }
 
   /**
@@ -210,7 +208,7 @@ export class Pipe {
     this.#up.flush()
     this.#down.flush()
     this.#upstream.end(TERMINATE)
-    this.#client.end(ADMIN_SHUTDOWN)
+    this.#client.end(FAREWELL)
   }
 
   /** What came from the broken side is flushed; a broken client leaves nothing to deliver to. */
@@ -222,6 +220,12 @@ export class Pipe {
     broken.destroy() // an error of TLS does not do it
     if (outcome === 'client reset') other.destroy()
     else this.#down.end()
+  }
+
+  /** The server's last words were admin_shutdown; how the connection broke then tells nothing more. */
+  get #wasShutDown(): boolean {
+    const isServersEnd = this.#outcome === 'closed' || this.#outcome === 'upstream reset'
+    return isServersEnd && this.#conversation.fatalSqlState === ADMIN_SHUTDOWN
   }
 
   /** Destroys both once nothing has moved for a while. */

@@ -1,4 +1,4 @@
-/** What a session shows of itself, and what it tells those who watch. */
+/** What a session shows of itself, and what it tells its observers. */
 
 import type { ProxyError } from '../core/errors.js'
 import type { ConnectPhase } from '../upstream/attempt.js'
@@ -31,20 +31,18 @@ export interface SessionView {
   readonly database: string | undefined
   readonly bytesUp: number
   readonly bytesDown: number
-  /** What its last try to connect met, while it still tries and after. */
+  /** Of its last attempt to connect, while it still tries and afterwards. */
   readonly lastError: ProxyError | undefined
 }
 
-/** What this stage tells the one to its right. Implemented by observe/, and by nothing in tests. */
+/** What this stage tells the one to its right. Implemented by observe/. */
 export interface SessionObserver {
   opened(session: SessionView): void
-  /** `session.phase` is over and took so long; login's end comes as the end of `login`. */
-  phaseEnded(session: SessionView, phase: SessionPhase, durationMs: number): void
   /** Logged in: from now on its bytes are moved. */
   connected(session: SessionView): void
   /** Once a failed session; `phase` is where it failed. */
   failed(session: SessionView, error: unknown): void
   cancelled(session: SessionView, error: unknown): void
-  /** Once a session, whatever became of it. `reason` only says more. */
+  /** Once a session, however it ended. `reason` only says more. */
   closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void
 }

@@ -24,7 +24,7 @@ import { onceClosed, Pipe } from './pipe.js'
 import type { ReadBuffers } from './read-buffers.js'
 import type { SessionObserver, SessionOutcome, SessionPhase, SessionView } from './session-view.js'
 
-/** The stages to its left and the place it is given, as narrow as this stage needs them. */
+/** The stages to its left and its place among the sessions, as narrow as this stage needs them. */
 export interface SessionDeps {
   target: string
   /** Undefined: `local-tls=off`. */
@@ -41,16 +41,16 @@ export interface SessionDeps {
   observer: SessionObserver
   /** Shared by all sessions; undefined: they are read from without. */
   buffers?: ReadBuffers | undefined
-  door: Door
+  admission: Admission
 }
 
-/** Whether there is room inside; who a client is, this stage finds out. */
-export interface Door {
-  /** Throws why nobody comes in for now. */
+/** Whether there is room for one more session. It does not ask who the client is. */
+export interface Admission {
+  /** Throws the reason when no session is admitted for now. */
   check(): void
-  /** Takes a place, or throws why there is none. */
+  /** Takes a place, or throws the reason why there is none. */
   enter(session: Session): void
-  /** Gives it back; nothing, when it has none. */
+  /** Gives the place back, if the session has one. */
   leave(session: Session): void
 }
 
@@ -189,21 +189,21 @@ export class Session implements SessionView {
     handshake: LinkedAbort,
     ending: AbortSignal,
   ): Promise<Admitted> {
-    const { door, requireTls, connector, idleTimeoutMs } = this.#deps
+    const { admission, requireTls, connector, idleTimeoutMs } = this.#deps
     const client = this.#client
     this.user = textOf(startup, 'user')
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
     if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
-    door.check() // before a password is asked for: to pg_isready that would be a yes
+    admission.check() // before a password is asked for: to pg_isready that would be a yes
     if (startup.protocolMinor > 0 || startup.protocolOptions.length > 0) {
       client.write(negotiateProtocolVersion(startup.protocolOptions))
     }
 
     await this.#authenticate(handshake.signal)
     handshake.release()
-    // Not before: who is nobody yet takes nobody's place.
-    door.enter(this)
+    // Not earlier: a client that has not proved its password takes no place.
+    admission.enter(this)
 
     const leaving = new ClientLeaving(client, ending)
     try {
@@ -253,8 +253,7 @@ export class Session implements SessionView {
     this.#ending = undefined
     return pipe.done.then((outcome) => {
       unregister()
-      const upstreamFirst = outcome === 'closed' && pipe.endedFirst === 'upstream'
-      this.#closed(outcome, upstreamFirst ? 'server closed the connection' : undefined)
+      this.#closed(outcome, endReason(outcome, pipe.endedFirst))
     })
   }
 
@@ -275,7 +274,7 @@ export class Session implements SessionView {
 
   #closed(outcome: SessionOutcome, reason: string | undefined): void {
     this.#outcome = outcome
-    this.#deps.door.leave(this)
+    this.#deps.admission.leave(this)
     this.#endPhase()
     this.#deps.observer.closed(this, outcome, reason)
   }
@@ -291,7 +290,6 @@ export class Session implements SessionView {
     const durationMs = now - this.#phaseAt
     this.phaseMs.set(this.phase, (this.phaseMs.get(this.phase) ?? 0) + durationMs)
     this.#phaseAt = now
-    this.#deps.observer.phaseEnded(this, this.phase, durationMs)
   }
 }
 
@@ -306,6 +304,12 @@ function endGently(client: Socket, lastBytes: Buffer, clock: Clock): void {
   const cancel = clock.after(ERROR_PATIENCE_MS, () => client.destroy())
   client.once('close', cancel)
   client.once('end', () => client.destroySoon())
+}
+
+function endReason(outcome: SessionOutcome, endedFirst: Pipe['endedFirst']): string | undefined {
+  if (outcome === 'upstream shutdown') return 'the compute was suspended or restarted'
+  const isServersEnd = outcome === 'closed' && endedFirst === 'upstream'
+  return isServersEnd ? 'server closed the connection' : undefined
 }
 
 function handshakeTimeout(): ProxyError {
