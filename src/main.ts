@@ -3,12 +3,16 @@
 
 import { closeSync } from 'node:fs'
 import { homedir, hostname } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
 
 import type { StopSignal, Surroundings } from './commands/cli/command.js'
 import { runProgram } from './commands/cli/program.js'
 import { describeFailure, exitCodeOf } from './commands/cli/report.js'
+
+/** How long a terminal that is stopped, or a pipe that is full, may keep a process that has ended. */
+const MESSAGES_WAIT_MS = 1_000
 
 const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
@@ -48,6 +52,16 @@ function crash(error: unknown): void {
 process.on('uncaughtException', crash)
 process.on('unhandledRejection', crash)
 
+// Node makes terminals block: one that is stopped with Ctrl-S would stop the proxy. Its `exec` hands
+// them on to a child, for which libuv makes them block again: they then stop together.
+if (process.platform !== 'win32') {
+  for (const stream of [process.stdout, process.stderr]) unblock(stream)
+}
+
+function unblock(stream: object & { _handle?: { setBlocking?(on: boolean): void } }): void {
+  stream._handle?.setBlocking?.(false)
+}
+
 // A reader that went away, such as `head`, is no error of ours; a closed terminal says SIGHUP too.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
@@ -71,5 +85,11 @@ async function run(): Promise<number> {
 const alive = setInterval(() => {}, 2 ** 30)
 const exitCode = await run()
 clearInterval(alive)
-// stdout may be a pipe that is not yet empty; what else is open must not keep the process.
-process.stdout.write('', () => process.exit(exitCode))
+// What was asked for is written to its end, messages as long as somebody reads them; what else is
+// open must not keep the process.
+const toldEnough = setTimeout(MESSAGES_WAIT_MS)
+await Promise.all([
+  new Promise((resolve) => process.stdout.write('', resolve)),
+  Promise.race([new Promise((resolve) => process.stderr.write('', resolve)), toldEnough]),
+])
+process.exit(exitCode)

@@ -17,6 +17,17 @@ export function plainText(text: string, maxLength: number = MAX_LENGTH): string 
   return cut(hideKnown(redact(line), 'words'), maxLength)
 }
 
+/** As JSON for people and programs: what a terminal would obey is written as an escape. */
+export function shownJson(value: unknown): string {
+  return JSON.stringify(value, undefined, 2).replace(
+    /(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (character) =>
+      [...Array(character.length).keys()]
+        .map((at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`)
+        .join(''),
+  )
+}
+
 /** One line for a terminal, spaces as they are. For a line of ours that may quote others. */
 export function oneLine(text: string): string {
   return printable(text).replace(/[\n\t]/g, ' ')

@@ -6,6 +6,7 @@ import { type Config, loadConfig } from '../../config/resolve/config.js'
 import { isSettingName, SETTINGS } from '../../config/schema/table.js'
 import { ProxyError } from '../../core/errors.js'
 import { didYouMean, isNear } from '../../core/nearest.js'
+import { forPeople } from '../../core/terminal.js'
 import type { Command, ConfigRequest, Invocation, Surroundings } from './command.js'
 import { buildTree, flagsOf } from './command-tree.js'
 import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
@@ -13,8 +14,9 @@ import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
 /** Resolves to the exit code. Errors: those of the commands, and kind `config` for wrong usage. */
 export async function runProgram(
   argv: readonly string[],
-  surroundings: Surroundings,
+  { stdout, stderr, ...others }: Surroundings,
 ): Promise<number> {
+  const surroundings = { ...others, stdout: forPeople(stdout), stderr: forPeople(stderr) }
   const dashes = argv.indexOf('--')
   const words = dashes === -1 ? argv : argv.slice(0, dashes)
   const program = dashes === -1 ? [] : argv.slice(dashes + 1)

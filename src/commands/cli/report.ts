@@ -1,6 +1,8 @@
 /** How a command that failed says so: the message, and what to type next. */
 
 import { ProxyError } from '../../core/errors.js'
+import { printable } from '../../core/plain-text.js'
+import { redact } from '../../core/redact.js'
 
 /** What goes to stderr. An error nobody raised on purpose is a bug, and shows where it was. */
 export function describeFailure(error: unknown): string {
@@ -11,7 +13,7 @@ export function describeFailure(error: unknown): string {
     return `${lines.join('\n')}\n`
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return `lakebase-proxy: internal error, which is a bug\n${stack}\n`
+  return `lakebase-proxy: internal error, which is a bug\n${redact(printable(stack))}\n`
 }
 
 export function exitCodeOf(error: unknown): number {

@@ -8,6 +8,7 @@ import type { TargetSettings } from '../../config/resolve/settings.js'
 import { systemClock } from '../../core/clock.js'
 import { LinkedAbort } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
+import { shownJson } from '../../core/plain-text.js'
 import { type LoginCredential, NativeCredentials } from '../../credentials/credentials.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
@@ -56,7 +57,7 @@ export async function doctor(invocation: Invocation): Promise<number> {
     limit.release()
     await workspace?.close()
   }
-  if (json) stdout.write(`${JSON.stringify(report.results, undefined, 2)}\n`)
+  if (json) stdout.write(`${shownJson(report.results)}\n`)
   return report.failed ? 1 : 0
 }
 

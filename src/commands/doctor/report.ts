@@ -2,6 +2,8 @@
 
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
+import { oneLine } from '../../core/plain-text.js'
+import { redact } from '../../core/redact.js'
 
 export type Outcome = 'ok' | 'warning' | 'skipped' | 'failed'
 
@@ -65,7 +67,10 @@ export class DoctorReport {
     return this.results.some(({ outcome }) => outcome === 'failed')
   }
 
-  #add(result: StepResult): void {
+  /** A step's text may quote the server and the workspace. */
+  #add({ step, outcome, text, fix, ms }: StepResult): void {
+    const shown = (words: string): string => redact(oneLine(words))
+    const result = { step, outcome, text: shown(text), fix: fix && shown(fix), ms }
     this.results.push(result)
     this.#tell(result)
   }

@@ -1,5 +1,6 @@
 /** What a person sees when the proxy has started: each target, where to connect, as whom, what to paste. */
 
+import { oneLine } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 
 export interface Started {
@@ -13,7 +14,7 @@ export function banner(proxy: Started): string {
   const lines = proxy.status().targets.flatMap(targetLines)
   if (proxy.adminUrl !== undefined) lines.push(`  status page ${proxy.adminUrl}`)
   if (proxy.localCaFile !== undefined) lines.push(`  CA of TLS   ${proxy.localCaFile}`)
-  return `\n${lines.join('\n')}\n\n`
+  return `\n${lines.map(oneLine).join('\n')}\n\n`
 }
 
 function targetLines(target: TargetStatus): string[] {

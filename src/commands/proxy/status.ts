@@ -1,6 +1,7 @@
 /** `status`: what a running proxy says of itself, for people or as JSON. */
 
 import { ProxyError } from '../../core/errors.js'
+import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 import type { Invocation } from '../cli/command.js'
 import { AdminClient } from './admin-client.js'
@@ -18,9 +19,7 @@ export async function showStatus(invocation: Invocation): Promise<number> {
     })
   }
   stdout.write(
-    invocation.options.has('json')
-      ? `${JSON.stringify(body, undefined, 2)}\n`
-      : `${statusText(body, client.url)}\n`,
+    invocation.options.has('json') ? `${shownJson(body)}\n` : `${statusText(body, client.url)}\n`,
   )
   return 0
 }
@@ -38,7 +37,7 @@ function statusText(status: Status, url: string): string {
     lines.push('', `latest error, ${inWords(now - latest.at)} ago: ${latest.message}`)
     if (latest.hint !== undefined) lines.push(`hint: ${latest.hint}`)
   }
-  return lines.join('\n')
+  return lines.map(oneLine).join('\n')
 }
 
 function isStatus(body: object): body is Status {

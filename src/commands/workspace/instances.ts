@@ -4,6 +4,7 @@ import type { Target } from '../../config/schema/targets.js'
 import { type Clock, systemClock } from '../../core/clock.js'
 import { pause } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
+import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
 import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
 import { checkStartable } from '../../endpoints/availability.js'
@@ -22,10 +23,10 @@ export async function listInstances(invocation: Invocation): Promise<number> {
   return withWorkspace(config, signInOf(config), surroundings, async ({ workspace, signal }) => {
     const { databases, failures } = await workspace.listDatabases(signal)
     for (const { kind, error } of failures) {
-      stderr.write(`Notice: ${kind} could not be listed: ${(error as Error).message}\n`)
+      stderr.write(`Notice: ${kind} could not be listed: ${oneLine((error as Error).message)}\n`)
     }
     if (options.has('json')) {
-      stdout.write(`${JSON.stringify(databases.map(described), undefined, 2)}\n`)
+      stdout.write(`${shownJson(databases.map(described))}\n`)
     } else if (databases.length === 0) {
       stdout.write(`There is no database in ${workspace.host}.\n`)
     } else {
@@ -45,7 +46,7 @@ export async function showInstance(invocation: Invocation): Promise<number> {
   const { stdout } = invocation.surroundings
   return withTarget(invocation, async (database) => {
     if (invocation.options.has('json')) {
-      stdout.write(`${JSON.stringify(described(database), undefined, 2)}\n`)
+      stdout.write(`${shownJson(described(database))}\n`)
       return 0
     }
     const rows = Object.entries(described(database)).map(([name, value]) => [name, value ?? '-'])

@@ -2,6 +2,7 @@
 
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
+import { shownJson } from '../../core/plain-text.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
 import type { SyncPolicy } from '../../databricks/lakebase/synced-table-checks.js'
 import type { SyncedTable } from '../../databricks/lakebase/synced-table-state.js'
@@ -70,7 +71,7 @@ export async function showTable(invocation: Invocation): Promise<number> {
   const { options, operands, surroundings } = invocation
   return withAnyWorkspace(invocation, async (workspace, signal) => {
     const found = await getSyncedTable(workspace.client, operands[0]!, signal)
-    const text = options.has('json') ? `${JSON.stringify(found, undefined, 2)}\n` : describe(found)
+    const text = options.has('json') ? `${shownJson(found)}\n` : describe(found)
     surroundings.stdout.write(text)
     return 0
   })
@@ -83,7 +84,7 @@ export async function listTables(invocation: Invocation): Promise<number> {
     const database = await workspace.findDatabase(target.target, signal)
     const tables = await listSyncedTables(workspace.client, database, signal)
     if (options.has('json')) {
-      surroundings.stdout.write(`${JSON.stringify(tables, undefined, 2)}\n`)
+      surroundings.stdout.write(`${shownJson(tables)}\n`)
     } else if (tables.length === 0) {
       surroundings.stdout.write(`There is no synced table in ${database.name}.\n`)
     } else {

@@ -5,6 +5,7 @@ import type { TargetSettings } from '../../config/resolve/settings.js'
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { type Log, silentLog } from '../../core/log.js'
+import { oneLine } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
 import type { Surroundings } from '../cli/command.js'
@@ -56,7 +57,7 @@ export function signInOf({
 export function noticeLog(stderr: { write(text: string): unknown }): Log {
   const notice = (...args: unknown[]): void => {
     const text = args.find((arg) => typeof arg === 'string')
-    if (text !== undefined) stderr.write(`Notice: ${text}\n`)
+    if (text !== undefined) stderr.write(`Notice: ${oneLine(text)}\n`)
   }
   return Object.assign(Object.create(silentLog) as Log, {
     info: notice,
@@ -66,7 +67,8 @@ export function noticeLog(stderr: { write(text: string): unknown }): Log {
 }
 
 /** Columns as wide as they need to be. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function table(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(oneLine))
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   const line = (row: readonly string[]): string =>
     row
