@@ -373,7 +373,7 @@ test('variables that Kubernetes makes for a Service named lakebase-proxy are not
 test('a file that is not YAML, or not settings, is refused with its line', async (t) => {
   const table: [string, RegExp][] = [
     ['port: [1', /c\.yaml:1: is not YAML/],
-    ['port: 1\nport: 2', /c\.yaml:2: is not YAML: Map keys must be unique/],
+    ['port: 1\nport: 2', /c\.yaml:2: is not YAML: the key stands twice in its map/],
     ['- a', /c\.yaml:1: must be a map of settings/],
     ['port:', /c\.yaml:1: port has no value/],
     ['targets: a', /c\.yaml:1: targets must be a list/],

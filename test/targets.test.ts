@@ -123,10 +123,10 @@ test('every sslmode that asks for TLS gets full verification, and a weaker one i
 
 test("libpq's parameters of a URL are met, are the client's affair, or are refused by name", () => {
   const { options, target } = parseTarget(
-    'postgresql://h/?user=u&password=p&dbname=d&port=7&hostaddr=10.0.0.1&sslrootcert=ca.pem&application_name=x&connect_timeout=3&channel_binding=require',
+    'postgresql://h/?user=u&password=p&dbname=d&port=7&hostaddr=10.0.0.1&sslrootcert=ca.pem&application_name=x&connect_timeout=3&channel_binding=prefer&max_protocol_version=3.2',
   )
   assert.ok(target.kind === 'static')
-  assert.equal(target.channelBinding, 'require')
+  assert.equal(target.password.reveal(), 'p')
   assert.deepEqual(Object.fromEntries(options), {
     user: 'u',
     database: 'd',
@@ -140,8 +140,52 @@ test("libpq's parameters of a URL are met, are the client's affair, or are refus
   assert.match(refusal('postgresql://u:p@h/d?drain-timeout=3s').hint!, /flag, variable or file/)
 })
 
-test('channel_binding=require is refused where a token is the password', () => {
-  assert.match(refusal(`postgresql://${HOST}/d?channel_binding=require`).message, /token/)
+test('what cannot be met between a client and a server is refused with its reason', () => {
+  for (const start of [`postgresql://${HOST}/d`, 'postgresql://u:p@h/d']) {
+    const binding = refusal(`${start}?channel_binding=require`)
+    assert.match(binding.message, /cannot be met: the proxy stands between client and server/)
+    assert.match(binding.hint!, /leave it out/)
+    for (const version of ['3.2', 'latest']) {
+      const protocol = refusal(`${start}?min_protocol_version=${version}`)
+      assert.match(protocol.message, /cannot be met: the proxy speaks 3\.0/)
+    }
+    for (const harmless of ['min_protocol_version=3.0', 'max_protocol_version=latest']) {
+      parseTarget(`${start}?${harmless}&channel_binding=disable`)
+    }
+  }
+})
+
+test('a parameter of one client is refused with the name of that client', () => {
+  const table = { schema: 'Prisma', pgbouncer: 'Prisma', uselibpqcompat: 'node-postgres' }
+  for (const [key, client] of Object.entries(table)) {
+    const { message, hint } = refusal(`postgresql://u:p@h/d?${key}=true`)
+    assert.ok(message.includes(`"${key}", which is for ${client}`), message)
+    assert.match(hint!, /Keep it in the URL that the application uses/)
+  }
+})
+
+test('a URL is named by what it is for, wherever in the URL that stands', () => {
+  const table: [string, string][] = [
+    ['postgresql:///db?host=a.example.com&user=u&password=p', 'postgresql://u@a.example.com/db'],
+    ['postgresql://u:p@b/?host=a&port=7&dbname=d', 'postgresql://u@a:7/d'],
+    ['postgresql:///d?user=x%40y&password=p&host=::1', 'postgresql://x%40y@[::1]/d'],
+  ]
+  for (const [text, name] of table) assert.equal(parseTarget(text).name, name)
+})
+
+test('a URL is unwrapped from quotation marks and from psql', () => {
+  const { name, target, options } = parseTarget('postgresql://u:p@h/d?sslmode=require')
+  for (const text of [
+    `psql 'postgresql://u:p@h/d?sslmode=require'`,
+    `psql "postgresql://u:p@h/d?sslmode=require"`,
+    `psql postgresql://u:p@h/d?sslmode=require`,
+    `'postgresql://u:p@h/d?sslmode=require'`,
+    `"postgresql://u:p@h/d?sslmode=require"`,
+  ]) {
+    const unwrapped = parseTarget(text)
+    assert.deepEqual([unwrapped.name, unwrapped.options], [name, options], text)
+    assert.equal(unwrapped.target.kind, target.kind)
+  }
 })
 
 test('what is malformed is named, with the nearest right form', () => {
@@ -192,6 +236,22 @@ test('no error and no print of a target shows a piece of its password', () => {
     'mysql://u:hunter2@h/db',
     'u:hunter2@h/db',
     'postgresql://u:hunter2@h/db?password=hunter2&password=ter2',
+    'postgresql://u:p@h/db?sslmode=x;hunter2',
+    'postgresql://u:p@h/db?sslnegotiation=hunter2%20x',
+    'postgresql://u:p@h/db?%20hunter2',
+    'host=h user=u password=hunter2',
+    'password=hunter2',
+    'host=h user=u password=hunter2?x',
+    'Host=h;Username=u;Password=hunter2',
+    'Server=h;User Id=u;Password=hunter2;',
+    'PGPASSWORD=hunter2 psql -h h',
+    'psql -h h -W hunter2',
+    'h/hunter2 x',
+    'a?%20hunter2=1',
+    'a?b@hunter2=1',
+    'hunter2://u@h',
+    `a ${'hunter2'.repeat(20)}`,
+    'hunter2'.repeat(20),
   ]
   for (const text of texts) {
     const error = refusal(text)

@@ -5,6 +5,7 @@
  */
 
 import type { ProxySettings } from '../../config/resolve/settings.js'
+import { holdsPassword } from '../../config/schema/targets.js'
 import { ProxyError } from '../../core/errors.js'
 import type { ServiceSpec } from './unit.js'
 
@@ -95,9 +96,4 @@ function sortEnvironment(environment: Readonly<Record<string, string | undefined
     else if (wanted || OURS.test(name)) left.push(name)
   }
   return { carried, left }
-}
-
-/** A URL with a password in it, anywhere in the value. */
-function holdsPassword(value: string): boolean {
-  return /:\/\/[^\s/?#@]*:[^\s/?#@]+@/.test(value)
 }

@@ -40,7 +40,7 @@ export function checkTarget(
     } else if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
       problems.add(
         where('unix-socket'),
-        `${path} is longer than the ${LONGEST_SOCKET_PATH} bytes a Unix socket may have`,
+        `the path of the socket would be longer than the ${LONGEST_SOCKET_PATH} bytes it may have`,
         'Name a folder with a shorter path.',
       )
     }

@@ -3,12 +3,11 @@
  * problem is reported at once, with where it was set; the result is frozen.
  */
 
-import { resolve } from 'node:path'
-
 import { ProxyError } from '../../core/errors.js'
 import { openToOthers } from '../../core/secret-file.js'
 import { type SettingName, variableOf } from '../schema/table.js'
-import { holdsPassword, readConfigFile } from '../sources/config-file.js'
+import { holdsPassword } from '../schema/targets.js'
+import { readConfigFile } from '../sources/config-file.js'
 import { type EnvFile, readEnvFile } from '../sources/env-file.js'
 import { type GivenSetting, givenSettings } from '../sources/given.js'
 import { Problems } from '../sources/problems.js'
@@ -16,11 +15,11 @@ import {
   fromFlags,
   fromVariables,
   LOCAL_PASSWORD,
+  localPasswordOf,
   type Source,
   type Variables,
-  type Written,
 } from '../sources/sources.js'
-import { checkHost, usableVariables } from './implicit.js'
+import { checkHosts, usableVariables } from './implicit.js'
 import type { KnownTarget } from './known-target.js'
 import { Lookup } from './lookup.js'
 import { type Machine, resolveSettings } from './resolve.js'
@@ -75,21 +74,19 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const notices: string[] = []
 
   const flags = fromFlags(inputs.flags, machine.cwd)
-  const environment = { values: env, where: (name: string) => name, folder: machine.cwd }
-  const envFile = await findEnvFile(flags, environment, problems, inputs)
+  const read = (from: Variables) => ({ from, source: fromVariables(from, notices) })
+  const environment = read({ values: env, where: (name) => name, folder: machine.cwd })
+  const envFile = await findEnvFile([flags, environment.source], problems, inputs)
   if (envFile !== undefined) checkEnvFile(envFile, machine.platform, problems, notices)
-  const variables = [environment, ...(envFile === undefined ? [] : [envFile])].map((from) => ({
-    from,
-    source: fromVariables(from, notices),
-  }))
+  const variables = [environment, ...(envFile === undefined ? [] : [read(envFile)])]
   const above = [flags, ...variables.map(({ source }) => source)]
 
-  const named = first(above, 'config')
-  const configFile = named && !named.isImplicit ? resolve(named.folder, named.text) : undefined
+  const configFile = new Lookup(above, machine.homeDir, problems).value('config')
+  const shown = above.map(({ settings }) => settings.get('config')?.text).find(Boolean)
   const file =
-    named && configFile
-      ? await readConfigFile(configFile, named.text, machine.platform, problems)
-      : undefined
+    configFile === undefined
+      ? undefined
+      : await readConfigFile(configFile, shown ?? configFile, machine.platform, problems)
   const sources = [...above, ...(file === undefined ? [] : [file.source])]
   const lookup = new Lookup(sources, machine.homeDir, problems)
   const all = lookup.values()
@@ -97,15 +94,7 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const usable = envFile === undefined ? {} : usableVariables(envFile, env, problems)
   const databricksEnv = mergeEnvironment(usable, env)
   const programEnv = mergeEnvironment({}, env)
-  const checkHosts = (): void => {
-    if (envFile === undefined) return
-    const known = targets
-      .map((target) => lookup.target(target))
-      .filter((each) => each !== undefined)
-    const hostOf = (target: KnownTarget | undefined) => lookup.find('databricks-host', target)
-    checkHost(known, hostOf, { file: envFile, environment: env, problems })
-  }
-
+  const hostOf = (target?: KnownTarget) => lookup.find('databricks-host', target)
   let targets = selectTargets({
     typed: inputs.targets,
     flags,
@@ -115,14 +104,15 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     hostname: machine.hostname,
   })
   if (targets.length === 0 && !inputs.targetOptional) {
-    checkHosts()
+    checkHosts({ targets: [], hostOf, file: envFile, environment: env }, problems)
     problems.throwIfAny()
     const unpicked = { databricksEnv, programEnv, ...signIn }
     const text = await (inputs.pickTarget?.(unpicked) ?? Promise.reject(noTarget()))
     targets = [{ text, where: 'TARGET', folder: machine.cwd, options: new Map() }]
   }
-  checkHosts()
-  const localPassword = variables.map(({ from }) => passwordOf(from)).find(Boolean)
+  const known = targets.map((target) => lookup.target(target)).filter((each) => each !== undefined)
+  checkHosts({ targets: known, hostOf, file: envFile, environment: env }, problems)
+  const localPassword = variables.map(({ from }) => localPasswordOf(from)).find(Boolean)
   const settings = resolveSettings({ sources, targets, localPassword, machine }, problems)
   problems.throwIfAny()
   const given = givenSettings({ sources, targets, variables: variables.map(({ from }) => from) })
@@ -131,23 +121,25 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
 
 /** `--env-file`, or its variable, or `.env`. */
 async function findEnvFile(
-  flags: Source,
-  environment: Variables,
+  above: readonly Source[],
   problems: Problems,
   { machine, uid }: ConfigInputs,
 ): Promise<EnvFile | undefined> {
-  const variable = variableOf('env-file')
-  const flag = flags.settings.get('env-file')
-  const named = flag?.text ?? environment.values[variable] ?? ''
+  const written = above.map(({ settings }) => settings.get('env-file')).find(Boolean)
+  const { cwd, platform } = machine
+  const path = new Lookup(above, machine.homeDir, problems).value('env-file')
+  if (written !== undefined && path === undefined) return undefined
   try {
-    const { cwd, platform } = machine
-    return await readEnvFile({ named: named === '' ? undefined : named, cwd, uid, platform })
+    const shown = written?.text ?? '.env'
+    return await readEnvFile({ named: path, shown, cwd, uid, platform })
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error
-    problems.add(flag?.where ?? (named === '' ? '.env' : variable), error.message, error.hint)
+    problems.add(written?.where ?? '.env', error.message, error.hint)
     return undefined
   }
 }
+
+const OUR_TARGETS = [variableOf('targets'), 'LAKEBASE_ENDPOINT', 'LAKEBASE_INSTANCE']
 
 /** The file is the application's, and so is its mode; but not with a secret in it that is for us alone. */
 function checkEnvFile(
@@ -161,8 +153,7 @@ function checkEnvFile(
   const names = Object.keys(file.values)
   const ours = names.find(
     (name) =>
-      name === LOCAL_PASSWORD ||
-      (name === variableOf('targets') && holdsPassword(file.values[name]!)),
+      name === LOCAL_PASSWORD || (OUR_TARGETS.includes(name) && holdsPassword(file.values[name]!)),
   )
   if (ours !== undefined) {
     problems.add(file.where(ours), 'the file can be read by others', hint)
@@ -171,21 +162,11 @@ function checkEnvFile(
   const secret = names.find(
     (name) =>
       /^DATABRICKS_(TOKEN|CLIENT_SECRET|PASSWORD)$/.test(name) ||
-      (name === 'LAKEBASE_PG_URL' && /:[^/]*@/.test(file.values[name]!.replace('://', ''))),
+      (name === 'LAKEBASE_PG_URL' && holdsPassword(file.values[name]!)),
   )
   if (secret !== undefined) {
     notices.push(`${file.where(secret)} is a secret, and the file can be read by others. ${hint}`)
   }
-}
-
-function first(sources: readonly Source[], name: SettingName): Written | undefined {
-  return sources.map(({ settings }) => settings.get(name)).find((written) => written !== undefined)
-}
-
-function passwordOf(from: Variables): Written | undefined {
-  const text = from.values[LOCAL_PASSWORD]
-  if (text === undefined || text === '') return undefined
-  return { text, where: from.where(LOCAL_PASSWORD), folder: from.folder }
 }
 
 function mergeEnvironment(

@@ -5,9 +5,11 @@
 
 import type { Restricted } from '../schema/setting.js'
 import { SETTINGS, type SettingName, variableOf } from '../schema/table.js'
+import { ValueError, workspaceUrl } from '../schema/values.js'
 import { VARIABLES } from '../schema/variables.js'
 import type { EnvFile } from '../sources/env-file.js'
 import type { Problems } from '../sources/problems.js'
+import type { Written } from '../sources/sources.js'
 import type { Found, KnownTarget } from './known-target.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -46,28 +48,55 @@ export function usableVariables(
   return usable
 }
 
-/** A secret of the environment must not be sent to a host that only an implicit `.env` names. */
-export function checkHost(
-  targets: readonly KnownTarget[],
-  hostOf: (target: KnownTarget | undefined) => Found | undefined,
-  { file, environment, problems }: { file: EnvFile; environment: Environment; problems: Problems },
-): void {
+export interface HostCheck {
+  readonly targets: readonly KnownTarget[]
+  /** What is set for `databricks-host`. */
+  readonly hostOf: (target: KnownTarget | undefined) => Found | undefined
+  readonly file: EnvFile | undefined
+  readonly environment: Environment
+}
+
+/**
+ * DATABRICKS_HOST is read as `databricks-host` is, and a secret of the environment must not be sent
+ * to a host that only an implicit `.env` names.
+ */
+export function checkHosts(check: HostCheck, problems: Problems): void {
+  const { targets, hostOf, file, environment } = check
+  const asking = targets.filter(({ target }) => target.kind !== 'static')
   const credential = [...VARIABLES].find(
     ([name, { isCredential }]) => isCredential && (environment[name] ?? '') !== '',
   )
-  if (!file.isImplicit || credential === undefined) return
-  const asking = targets.filter(({ target }) => target.kind !== 'static')
   for (const target of targets.length === 0 ? [undefined] : asking) {
-    const set = hostOf(target)
-    const named =
-      (environment.DATABRICKS_HOST ?? '') === '' && (file.values.DATABRICKS_HOST ?? '') !== ''
-    const where = set === undefined ? named && file.where('DATABRICKS_HOST') : set.where
-    if (where === false || (set !== undefined && !set.isImplicit)) continue
-    problems.add(
-      where,
-      `${credential[0]} of the environment would be sent to a host that only .env names`,
-      'Set DATABRICKS_HOST in the environment too, or name the file: --env-file .env',
-    )
+    const host = hostOf(target) ?? hostVariable(file, environment)
+    if (host === undefined) continue
+    try {
+      workspaceUrl.parse(host.text)
+    } catch (error) {
+      if (!(error instanceof ValueError)) throw error
+      const name = hostOf(target) === undefined ? 'DATABRICKS_HOST' : 'databricks-host'
+      problems.add(host.where, `${name} ${error.message}`, error.hint)
+    }
+    if (host.isImplicit && credential !== undefined) {
+      problems.add(
+        host.where,
+        `${credential[0]} of the environment would be sent to a host that only .env names`,
+        'Set DATABRICKS_HOST in the environment too, or name the file: --env-file .env',
+      )
+    }
+  }
+}
+
+function hostVariable(file: EnvFile | undefined, environment: Environment): Written | undefined {
+  const name = 'DATABRICKS_HOST'
+  const set = environment[name] ?? ''
+  if (set !== '') return { text: set, where: name, folder: '' }
+  const text = file?.values[name] ?? ''
+  if (file === undefined || text === '') return undefined
+  return {
+    text,
+    where: file.where(name),
+    folder: file.folder,
+    isImplicit: file.isImplicit ?? false,
   }
 }
 

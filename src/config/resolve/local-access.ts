@@ -80,7 +80,7 @@ export function readLocalTls(
   if (mode !== undefined) {
     problems.add(
       mode.where,
-      `local-tls=${mode.text} and local-tls-cert or local-tls-key are both set`,
+      `local-tls=${values['local-tls']} and local-tls-cert or local-tls-key are both set`,
       'Leave local-tls out to use that certificate.',
     )
   }

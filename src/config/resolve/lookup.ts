@@ -3,7 +3,10 @@
  * strongest of the sources.
  */
 
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
+
+import { mayHoldSecret } from '../../core/quoted.js'
 import { SETTING_NAMES, SETTINGS, type SettingName, type Values } from '../schema/table.js'
 import { parseTarget } from '../schema/targets.js'
 import { ValueError } from '../schema/values.js'
@@ -27,7 +30,12 @@ export class Lookup {
   /** Undefined, and a problem noted, when the text names no target. */
   target(written: WrittenTarget): KnownTarget | undefined {
     const parsed = this.#problems.catch(written.where, () => parseTarget(written.text))
-    if (parsed === undefined) return undefined
+    if (parsed === undefined) {
+      for (const [name, option] of written.options) {
+        this.#checked(name, { ...option, rank: 0, isOwn: true }, undefined)
+      }
+      return undefined
+    }
     const options = new Map<SettingName, Written>()
     const where = written.where === 'TARGET' ? `TARGET "${parsed.name}"` : written.where
     for (const [name, text] of parsed.options) options.set(name, { ...written, text, where })
@@ -48,30 +56,39 @@ export class Lookup {
 
   /** Every setting, of one target or of the process. A wrong one is noted, and has its default. */
   values(target?: KnownTarget): Values {
-    const entries = SETTING_NAMES.map((name) => [name, this.#value(name, target)])
+    const entries = SETTING_NAMES.map((name) => [name, this.value(name, target)])
     return Object.fromEntries(entries) as Values
   }
 
-  #value(name: SettingName, target: KnownTarget | undefined): unknown {
+  /** One setting, as `values` has it. */
+  value<Name extends SettingName>(name: Name, target?: KnownTarget): Values[Name] {
     const { kind, default: byDefault } = SETTINGS[name]
     const found = this.find(name, target)
-    if (found !== undefined) {
-      try {
-        const value = this.#parse(name, found)
-        checkImplicit(name, value, found, target, this.#problems)
-        return value
-      } catch (error) {
-        if (!(error instanceof ValueError)) throw error
-        this.#problems.add(found.where, `${name} ${error.message}`)
-      }
+    const value = found && this.#checked(name, found, target)
+    if (value !== undefined || byDefault === undefined) return value as Values[Name]
+    return kind.parse(byDefault) as Values[Name]
+  }
+
+  #checked(name: SettingName, found: Found, target: KnownTarget | undefined): unknown {
+    try {
+      const value = this.#parse(name, found)
+      checkImplicit(name, value, found, target, this.#problems)
+      return value
+    } catch (error) {
+      if (!(error instanceof ValueError)) throw error
+      this.#problems.add(found.where, `${name} ${error.message}`, error.hint)
+      return undefined
     }
-    return byDefault === undefined ? undefined : kind.parse(byDefault)
   }
 
   #parse(name: SettingName, { text, folder }: Written): unknown {
     const { kind } = SETTINGS[name]
     if (!kind.isPath) return kind.parse(text)
-    const path = text.replace(/^~(?=\/|$)/, this.#homeDir)
-    return resolve(folder, String(kind.parse(path)))
+    const path = resolve(folder, kind.parse(text.replace(/^~(?=\/|$)/, this.#homeDir)) as string)
+    // Errors that come later name the path.
+    if (kind.placeholder === 'file' && mayHoldSecret(text) && !existsSync(path)) {
+      throw new ValueError('names a file that does not exist')
+    }
+    return path
   }
 }

@@ -15,7 +15,7 @@ import { targetOption } from '../schema/targets.js'
 import { Problems } from '../sources/problems.js'
 import {
   fromVariables,
-  LOCAL_PASSWORD,
+  localPasswordOf,
   type Source,
   type Written,
   type WrittenTarget,
@@ -61,14 +61,18 @@ export function settingsFromOptions(
     platform: platform(),
     isTerminal: false,
   }
-  const variables = fromVariables({ values: env, where: (name) => name, folder }, [])
+  const environment = { values: env, where: (name: string) => name, folder }
+  const variables = fromVariables(environment, [])
   const { targets, localPassword, ...rest } = options
   const source = readOptions(rest, folder, problems)
   const settings = resolveSettings(
     {
       sources: [source, variables],
       targets: targets.map((target) => readTarget(target, folder, problems)),
-      localPassword: passwordFrom(localPassword, env, folder),
+      localPassword:
+        localPassword === undefined
+          ? localPasswordOf(environment)
+          : { text: localPassword, where: 'localPassword', folder },
       machine,
     },
     problems,
@@ -112,16 +116,6 @@ function readTarget(
     if (name !== undefined) options.set(name, { text: write(name, value), where, folder })
   }
   return { text: String(text), where: 'targets', folder, options }
-}
-
-function passwordFrom(
-  option: string | undefined,
-  env: Readonly<Record<string, string | undefined>>,
-  folder: string,
-): Written | undefined {
-  if (option !== undefined) return { text: option, where: 'localPassword', folder }
-  const text = env[LOCAL_PASSWORD]
-  return text ? { text, where: LOCAL_PASSWORD, folder } : undefined
 }
 
 function write(name: SettingName, value: unknown): string {

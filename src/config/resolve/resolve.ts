@@ -3,6 +3,7 @@
  * demands of another checked. Reads the files that settings name.
  */
 
+import { quoted } from '../../core/quoted.js'
 import type { Secret } from '../../core/secret.js'
 import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
@@ -97,7 +98,10 @@ function portsOf(
   if (admin !== undefined && !values['no-admin'] && clash !== -1 && values['admin-port'] !== 0) {
     if (meet(requests[clash]!.address, [values['admin-address']])) {
       const taker = requests[clash]!.name
-      problems.add(admin.where, `admin-port ${admin.text} is the port of target "${taker}" too`)
+      problems.add(
+        admin.where,
+        `admin-port ${values['admin-port']} is the port of target "${taker}" too`,
+      )
     }
   }
   return ports
@@ -171,7 +175,7 @@ function userOf(known: KnownTarget, values: Values, lookup: Lookup, problems: Pr
   if (writtenUser !== undefined && writtenUser.rank <= lookup.find('group', known)!.rank) {
     problems.add(
       writtenUser.where,
-      `user "${user}" cannot log in with the token of group "${group}"`,
+      `user ${quoted(user, 'that was set')} cannot log in with the token of group ${quoted(group, 'that was set')}`,
       "Leave user out: with group it is the group's role.",
     )
   }

@@ -30,7 +30,7 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
   for (const source of [flags, ...variables.map((each) => each.source)]) {
     const written = source.settings.get('targets')
     if (written !== undefined) {
-      return written.text.split(/\s+/).map((text) => plain({ ...written, text }))
+      return listOf(written.text).map((text) => plain({ ...written, text }))
     }
   }
   if (fileTargets.length > 0) return fileTargets
@@ -45,6 +45,27 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
     }
   }
   return []
+}
+
+/**
+ * The TARGETs between white space. A connection string is not taken to pieces: a piece of its
+ * password would look like the name of an instance, and be printed.
+ */
+function listOf(text: string): readonly string[] {
+  const words = text.split(/\s+/)
+  const isOneText = /(^|\s)[\w ]+\s*=|["';]|^psql\s/.test(text)
+  const isTorn =
+    /:\/\/|@/.test(text) && words.some((word) => !/[@=]|:\/\//.test(word) && !isTarget(word))
+  return isOneText || isTorn ? [text] : words
+}
+
+function isTarget(text: string): boolean {
+  try {
+    parseTarget(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function plain(written: Written): WrittenTarget {

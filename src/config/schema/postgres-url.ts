@@ -8,6 +8,7 @@ import { isIP } from 'node:net'
 
 import type { ProxyError } from '../../core/errors.js'
 import { didYouMean } from '../../core/nearest.js'
+import { mayHoldSecret } from '../../core/quoted.js'
 import { Secret } from '../../core/secret.js'
 import type { TargetSettingName } from './table.js'
 import { cut, decode, lakebaseHost, malformed } from './target-text.js'
@@ -18,7 +19,8 @@ interface Draft {
   password: string
   host: string
   database: string
-  channelBinding: 'require' | 'prefer' | 'disable'
+  /** What its name shows, each as it was written. */
+  readonly shown: { user: string; host: string; port: string; database: string }
   readonly options: Map<TargetSettingName, string>
 }
 
@@ -35,20 +37,25 @@ export function parsePostgresUrl(text: string): ParsedTarget {
     password: decode(password ?? '', 'the password of the URL'),
     host: '',
     database: decode(path, 'the database of the URL'),
-    channelBinding: 'prefer',
+    shown: { user, host: '', port: '', database: path },
     options: new Map(),
   }
   readHostAndPort(authority.slice(at + 1), draft)
   readParameters(query, draft)
-  const name = `${scheme}://${user === '' ? '' : `${user}@`}${authority.slice(at + 1)}${path === '' ? '' : `/${path}`}`
-  return { name, target: targetOf(draft), options: draft.options }
+  return { name: nameOf(scheme, draft), target: targetOf(draft), options: draft.options }
+}
+
+/** What tells targets apart, wherever in the URL it stood. */
+function nameOf(scheme: string, { shown: { user, host, port, database } }: Draft): string {
+  const parts = [user && `${user}@`, host, port && `:${port}`, database && `/${database}`]
+  return `${scheme}://${parts.join('')}`
 }
 
 function splitRest(rest: string): { authority: string; path: string; query: string } {
   const authority = /^[^/?]*/.exec(rest)![0]
   const [pathPart, query] = cut(rest.slice(authority.length), '?')
   if (!authority.includes('@') && rest.includes('@')) {
-    throw malformed('the URL has a / or ? before its @', ENCODE)
+    throw malformed('the URL has a / or ? in front of its @', ENCODE)
   }
   const path = pathPart.replace(/^\//, '')
   if (path.includes('/')) throw malformed('the URL has more than a database in its path', FORM)
@@ -61,6 +68,7 @@ function readHostAndPort(text: string, draft: Draft): void {
     throw malformed('the URL has no readable host', `${FORM} An IPv6 address stands in brackets.`)
   }
   draft.host = readHost(decode(v6 ?? named ?? '', 'the host of the URL'), v6 !== undefined)
+  draft.shown.host = v6 === undefined ? (named ?? '') : `[${v6}]`
   if (port !== undefined && port !== '') readPort(port, draft)
 }
 
@@ -84,6 +92,7 @@ function readPort(port: string, draft: Draft): void {
     throw malformed('the port of the URL is not a number from 1 to 65535', FORM)
   }
   draft.options.set('upstream-port', port)
+  draft.shown.port = port
 }
 
 function readParameters(query: string, draft: Draft): void {
@@ -91,18 +100,21 @@ function readParameters(query: string, draft: Draft): void {
   const pairs = query.split('&').filter((pair) => pair !== '')
   // The end of a password with a bare ? and @ in it; the errors below would print it.
   if (pairs.some((pair) => pair.includes('@') && !PARAMETERS.has(cut(pair, '=')[0]))) {
-    throw malformed('the URL has a ? before its @', ENCODE)
+    throw malformed('the URL has a ? in front of its @', ENCODE)
   }
   for (const pair of pairs) {
     const [rawKey, rawValue] = cut(pair, '=')
     const key = decode(rawKey, 'a parameter of the URL')
-    const value = decode(rawValue ?? '', `${key} in the URL`)
-    if (seen.has(key)) throw malformed(`the URL has ${key} twice`, 'Leave one of them out.')
-    seen.add(key)
     const read = PARAMETERS.get(key)
     if (read === undefined) throw unknownParameter(key)
-    read(value, draft, key)
+    if (seen.has(key)) throw malformed(`the URL has ${key} twice`, 'Leave one of them out.')
+    seen.add(key)
+    read(decode(rawValue ?? '', `${key} in the URL`), draft, key)
   }
+}
+
+function written(key: string, value: string): string {
+  return mayHoldSecret(value) ? `${key} in the URL` : `${key}=${value} in the URL`
 }
 
 type ReadParameter = (value: string, draft: Draft, key: string) => unknown
@@ -113,7 +125,7 @@ function only(...values: readonly string[]): ReadParameter {
   return (value, _draft, key) => {
     if (!values.includes(value)) {
       throw malformed(
-        `${key}=${value} in the URL cannot be met`,
+        `${written(key, value)} cannot be met`,
         `Leave it out, or write ${key}=${values[0]}.`,
       )
     }
@@ -122,10 +134,10 @@ function only(...values: readonly string[]): ReadParameter {
 
 /** libpq's parameters that we can honour, or that are the client's own affair. */
 const PARAMETERS = new Map<string, ReadParameter>([
-  ['user', (value, draft) => Object.assign(draft, { user: value })],
+  ['user', (value, draft) => setPart(draft, 'user', value)],
   ['password', (value, draft) => Object.assign(draft, { password: value })],
-  ['dbname', (value, draft) => Object.assign(draft, { database: value })],
-  ['host', (value, draft) => Object.assign(draft, { host: readHost(value) })],
+  ['dbname', (value, draft) => setPart(draft, 'database', value)],
+  ['host', (value, draft) => setPart(draft, 'host', readHost(value))],
   ['port', readPort],
   ['hostaddr', (value, draft) => draft.options.set('hostaddr', value)],
   ['sslmode', readSslmode],
@@ -137,6 +149,8 @@ const PARAMETERS = new Map<string, ReadParameter>([
   ['sslsni', only('1')],
   ['sslcompression', only('0')],
   ['ssl_min_protocol_version', only('TLSv1.2', 'TLSv1.1', 'TLSv1')],
+  ['min_protocol_version', readMinProtocol],
+  ['max_protocol_version', ignored],
   ['target_session_attrs', only('any', 'read-write', 'primary')],
   ['application_name', ignored],
   ['fallback_application_name', ignored],
@@ -150,10 +164,16 @@ const PARAMETERS = new Map<string, ReadParameter>([
   ['load_balance_hosts', ignored],
 ])
 
+function setPart(draft: Draft, part: 'user' | 'host' | 'database', value: string): void {
+  draft[part] = value
+  const isV6 = part === 'host' && value.includes(':')
+  draft.shown[part] = isV6 ? `[${value}]` : encodeURIComponent(value)
+}
+
 function readSslmode(value: string, draft: Draft, key: string): void {
   if (!['require', 'verify-ca', 'verify-full'].includes(value)) {
     throw malformed(
-      `${key}=${value} in the URL is weaker than this proxy allows`,
+      `${written(key, value)} is weaker than this proxy allows`,
       'The server is always verified: leave it out, or write sslmode=require.',
     )
   }
@@ -165,20 +185,61 @@ function readSslrootcert(value: string, draft: Draft): void {
   if (value !== 'system') draft.options.set('sslrootcert', value)
 }
 
-function readChannelBinding(value: string, draft: Draft): void {
-  if (value !== 'require' && value !== 'prefer' && value !== 'disable') {
+function readChannelBinding(value: string): void {
+  if (value === 'require') {
     throw malformed(
-      `channel_binding=${value} in the URL is not one of libpq's`,
-      'Write require, prefer or disable.',
+      'channel_binding=require in the URL cannot be met: the proxy stands between client and server',
+      'The certificate and the name of the server are verified all the same: leave it out.',
     )
   }
-  draft.channelBinding = value
+  if (value !== 'prefer' && value !== 'disable') {
+    throw malformed(
+      `${written('channel_binding', value)} is not one of libpq's`,
+      'Leave it out, or write prefer or disable.',
+    )
+  }
+}
+
+function readMinProtocol(value: string): void {
+  if (value === '3.0') return
+  throw malformed(
+    `${written('min_protocol_version', value)} cannot be met: the proxy speaks 3.0 to the server`,
+    'Leave it out. A client negotiates its own version with the proxy.',
+  )
+}
+
+const OF_LIBPQ = [
+  'options service servicefile passfile require_auth requirepeer sslcert sslkey sslpassword',
+  'sslcertmode sslcrl sslcrldir sslkeylogfile ssl_max_protocol_version replication krbsrvname',
+  'gsslib gssdelegation scram_client_key scram_server_key',
+].flatMap((names) => names.split(' '))
+
+const OF_CLIENTS: Readonly<Record<string, string>> = {
+  schema: 'Prisma',
+  pgbouncer: 'Prisma',
+  connection_limit: 'Prisma',
+  pool_timeout: 'Prisma',
+  socket_timeout: 'Prisma',
+  statement_cache_size: 'Prisma',
+  sslaccept: 'Prisma',
+  sslidentity: 'Prisma',
+  uselibpqcompat: 'node-postgres',
+  currentSchema: 'the JDBC driver',
+  prepareThreshold: 'the JDBC driver',
+  prepared_statement_cache_size: 'asyncpg',
 }
 
 function unknownParameter(key: string): ProxyError {
-  const ours = key === 'options' || key === 'service' || key === 'sslcert' || key === 'require_auth'
+  const client = Object.hasOwn(OF_CLIENTS, key) ? OF_CLIENTS[key] : undefined
+  if (client !== undefined) {
+    return malformed(
+      `the URL has the parameter "${key}", which is for ${client} and not for the server`,
+      'Leave it out here. Keep it in the URL that the application uses to reach this proxy.',
+    )
+  }
+  const name = mayHoldSecret(key) ? '' : ` "${key}"`
   return malformed(
-    `the URL has ${ours ? 'a parameter that cannot be met' : 'an unknown parameter'} "${key}"`,
+    `the URL has ${OF_LIBPQ.includes(key) ? 'a parameter that cannot be met' : 'an unknown parameter'}${name}`,
     didYouMean(key, PARAMETERS.keys()) ??
       "A URL's query holds libpq's parameters; our own settings come by flag, variable or file.",
   )
@@ -194,8 +255,7 @@ function targetOf(draft: Draft): Target {
 
   if (password !== '') {
     if (user === '') throw malformed('the URL has a password and no user', FORM)
-    const { channelBinding } = draft
-    return { kind: 'static', host, user, password: new Secret(password), channelBinding }
+    return { kind: 'static', host, user, password: new Secret(password) }
   }
   if (lakebaseHost(draft.host) === undefined) {
     throw malformed(
@@ -207,12 +267,6 @@ function targetOf(draft: Draft): Target {
     throw malformed(
       `the URL's user "${user}" means something else here`,
       `Leave the user out of the URL, and set --user.`,
-    )
-  }
-  if (draft.channelBinding === 'require') {
-    throw malformed(
-      'channel_binding=require cannot be met with a token',
-      'A token is sent as a cleartext password inside TLS: leave channel_binding out.',
     )
   }
   return { kind: 'host', host }

@@ -1,6 +1,9 @@
 /** What the user may name as a TARGET, told apart by its form alone; nothing is looked up here. */
 
+import type { ProxyError } from '../../core/errors.js'
 import { didYouMean, nearest } from '../../core/nearest.js'
+import { mayHoldSecret } from '../../core/quoted.js'
+import { redact } from '../../core/redact.js'
 import type { Secret } from '../../core/secret.js'
 import { parsePostgresUrl } from './postgres-url.js'
 import {
@@ -28,7 +31,6 @@ export type Target =
       readonly host: string
       readonly user: string
       readonly password: Secret
-      readonly channelBinding: 'require' | 'prefer' | 'disable'
     }
 
 export interface ParsedTarget {
@@ -46,13 +48,44 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/
 
 /** Throws a `config` error that says what is wrong and gives the nearest right form, never a password. */
 export function parseTarget(written: string): ParsedTarget {
-  const text = written.trim()
+  const text = unwrap(written.trim())
   if (text === '') throw malformed('the TARGET is empty', FORMS)
   const scheme = /^([a-z][a-z0-9+.-]*):(?:\/\/|[a-z]+:\/\/)/i.exec(text)?.[1]
   if (scheme !== undefined) return parseUrl(scheme, text)
 
   const [name, query] = cut(text, '?')
+  if (mayHoldSecret(name)) throw unspeakable(name)
   return { name, target: parseName(name), options: parseOptions(name, query) }
+}
+
+/** A URL in quotation marks, perhaps behind `psql`, is what consoles give to be copied. */
+function unwrap(text: string): string {
+  const [, quote, url] = /^(?:psql\s+)?(['"]?)(postgres(?:ql)?:\/\/.*)$/is.exec(text) ?? []
+  if (url === undefined || quote === undefined) return text
+  return quote !== '' && url.endsWith(quote) ? url.slice(0, -1) : url
+}
+
+/** The error for a text that is never repeated, since it may hold a password. */
+function unspeakable(text: string): ProxyError {
+  if (/^(\w+)\s*=[^;]*$/s.test(text) || /(^|\s)PG[A-Z]+=/.test(text)) {
+    return malformed(
+      'a connection string of keywords and values is not a TARGET',
+      'Write it as a URL: postgresql://user:password@host:port/database.',
+    )
+  }
+  if (text.includes('=')) {
+    return malformed(
+      'an ADO.NET or ODBC connection string is not a TARGET',
+      'Write it as a URL: postgresql://user:password@host:port/database.',
+    )
+  }
+  if (text.includes('@')) {
+    return malformed(
+      'a TARGET with an @ is a URL, and has no scheme',
+      'Put postgresql:// in front of it.',
+    )
+  }
+  return malformed('this text is not a TARGET', FORMS)
 }
 
 function parseUrl(scheme: string, text: string): ParsedTarget {
@@ -70,17 +103,10 @@ function parseUrl(scheme: string, text: string): ParsedTarget {
       'Name the database instance or project, and give the workspace as --databricks-host.',
     )
   }
-  throw malformed(`"${scheme}://" is not the scheme of a TARGET`, FORMS)
+  throw malformed('the scheme of this URL is not that of a TARGET', FORMS)
 }
 
 function parseName(name: string): Target {
-  if (name.includes('@')) {
-    // Perhaps a URL that lost its scheme, and then it may hold a password.
-    throw malformed(
-      'a TARGET with an @ is a URL, and has no scheme',
-      `Put postgresql:// before it.`,
-    )
-  }
   if (name.includes('/')) return parsePath(name)
   if (ID.test(name)) return { kind: 'provisioned', instance: name }
   const [hostPart, port] = cut(name, ':')
@@ -139,6 +165,18 @@ function nearestPath(written: readonly string[]): string {
   return `Did you mean "${path.join('/')}"?`
 }
 
+/** Whether a text is, or holds, a TARGET with a password, also one that is written wrongly. */
+export function holdsPassword(text: string): boolean {
+  if (redact(text) !== text) return true
+  return [text, ...text.split(/\s+/)].some((each) => {
+    try {
+      return parseTarget(each).target.kind === 'static'
+    } catch {
+      return false
+    }
+  })
+}
+
 function parseOptions(name: string, query: string | undefined): Map<TargetSettingName, string> {
   const options = new Map<TargetSettingName, string>()
   for (const pair of (query ?? '').split('&')) {
@@ -167,7 +205,7 @@ export function targetOption(key: string, where: string): TargetSettingName {
     )
   }
   throw malformed(
-    `${where} has an unknown option "${key}"`,
+    `${where} has an unknown option${mayHoldSecret(key) ? '' : ` "${key}"`}`,
     didYouMean(key, TARGET_SETTING_NAMES) ?? `There are ${TARGET_SETTING_NAMES.join(', ')}.`,
   )
 }

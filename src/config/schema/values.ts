@@ -6,9 +6,17 @@
 import { isIP } from 'node:net'
 
 import { isLoopback } from '../../core/loopback.js'
+import { mayHoldSecret } from '../../core/quoted.js'
 
 /** Thrown by `parse`; the message reads on from the name of the setting: `port must be …`. */
-export class ValueError extends Error {}
+export class ValueError extends Error {
+  readonly hint: string | undefined
+
+  constructor(message: string, hint?: string) {
+    super(message)
+    this.hint = hint
+  }
+}
 
 /** `T` is what the program reads, `Option` what a caller of the library may write. */
 export interface Kind<T, Option = string> {
@@ -43,7 +51,7 @@ export const switched: Kind<boolean, boolean> = {
     const word = written.toLowerCase()
     if (['true', 'yes', 'on', '1'].includes(word)) return true
     if (['false', 'no', 'off', '0'].includes(word)) return false
-    throw new ValueError(`must be true or false, not "${written}"`)
+    throw new ValueError(`must be true or false${butNot(written)}`)
   },
   write: String,
 }
@@ -58,7 +66,7 @@ export function choice<const T extends string>(
     parse(written) {
       const found = choices.find((each) => each === written)
       if (found === undefined) {
-        throw new ValueError(`must be ${choices.join(', ')}, not "${written}"`)
+        throw new ValueError(`must be ${choices.join(', ')}${butNot(written)}`)
       }
       return found
     },
@@ -72,7 +80,7 @@ export function wholeNumber(placeholder: string, max: number, min = 0): Kind<num
     parse(written) {
       const value = /^\d{1,10}$/.test(written) ? Number(written) : -1
       if (value < min || value > max) {
-        throw new ValueError(`must be a whole number from ${min} to ${max}, not "${written}"`)
+        throw new ValueError(`must be a whole number from ${min} to ${max}${butNot(written)}`)
       }
       return value
     },
@@ -90,7 +98,7 @@ export function duration(minMs = 0, maxMs = LONGEST_MS): Kind<number, string | n
     placeholder: 'duration',
     parse(written) {
       if (written !== '0' && !/^(\d{1,9}(ms|s|m|h))+$/.test(written)) {
-        throw new ValueError(`must be a duration such as 30s, 5m or 1h, not "${written}"`)
+        throw new ValueError(`must be a duration such as 30s, 5m or 1h${butNot(written)}`)
       }
       let ms = 0
       for (const [, count, unit] of written.matchAll(/(\d+)(ms|s|m|h)/g)) {
@@ -98,7 +106,7 @@ export function duration(minMs = 0, maxMs = LONGEST_MS): Kind<number, string | n
       }
       if (ms < minMs || ms > maxMs) {
         throw new ValueError(
-          `must be from ${writeDuration(minMs)} to ${writeDuration(maxMs)}, not "${written}"`,
+          `must be from ${writeDuration(minMs)} to ${writeDuration(maxMs)}${butNot(written)}`,
         )
       }
       return ms
@@ -122,7 +130,7 @@ export const ipAddress: Kind<string> = {
     const address = written.replace(/^\[(.*)\]$/, '$1')
     if (address === 'localhost') return '127.0.0.1'
     if (isIP(address) === 0) {
-      throw new ValueError(`must be an IP address such as 127.0.0.1 or ::1, not "${written}"`)
+      throw new ValueError(`must be an IP address such as 127.0.0.1 or ::1${butNot(written)}`)
     }
     return address
   },
@@ -133,11 +141,13 @@ export const ipAddress: Kind<string> = {
 export const workspaceUrl: Kind<string> = {
   placeholder: 'URL',
   parse(written) {
-    const whole = /^[a-z]+:\/\//i.test(written) ? written : `https://${written}`
-    const url = URL.canParse(whole) ? new URL(whole) : undefined
-    if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '') {
-      throw new ValueError(`must be a URL such as https://adb-123.4.azuredatabricks.net`)
+    const text = written.trim()
+    for (const [slip, message] of WORKSPACE_SLIPS) {
+      if (slip.test(text)) throw new ValueError(message, WORKSPACE_FORM)
     }
+    const whole = text.includes('://') ? text : `https://${text}`
+    if (!URL.canParse(whole)) throw new ValueError('is not the URL of a workspace', WORKSPACE_FORM)
+    const url = new URL(whole)
     if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
       throw new ValueError('must begin with https:// unless it is on this machine')
     }
@@ -145,6 +155,20 @@ export const workspaceUrl: Kind<string> = {
   },
   write: String,
 }
+
+const WORKSPACE_FORM = 'Write it as https://dbc-a1b2c3d4-e5f6.cloud.databricks.com.'
+
+/** How the address of a workspace goes wrong on its way through files and shells. */
+const WORKSPACE_SLIPS: readonly (readonly [RegExp, string])[] = [
+  [/^$/, 'must not be empty'],
+  [/["'`\u2018-\u201f]/, 'has quotation marks in it'],
+  [/\$[{(A-Za-z]|\{\{|[<>]|%[A-Za-z_]+%/, 'has a placeholder in it that was not filled in'],
+  [/https?:?\/+.*https?:?\/+/i, 'holds two URLs'],
+  [/[\s,;]/, 'holds more than one URL, or white space'],
+  [/^https?(?!:\/\/[^/]|[^:/])/i, 'does not begin with https:// rightly'],
+  [/^(?!https?:)[^/?#]*:\/\//i, 'must begin with https://'],
+  [/^[^?#]*@/, 'must not hold a user name or a password'],
+]
 
 /** IP addresses to listen at. `localhost` is both loopback addresses. */
 export const ipAddresses: Kind<readonly string[], string | readonly string[]> = {
@@ -168,7 +192,7 @@ export const dnsServers: Kind<readonly string[], string | readonly string[]> = {
       const [, v6, v4, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(server) ?? []
       const known = isIP(server) !== 0 || isIP(v6 ?? '') === 6 || isIP(v4 ?? '') === 4
       if (!known || Number(port ?? 53) > 65_535 || Number(port ?? 53) === 0) {
-        throw new ValueError(`must be DNS servers such as 1.1.1.1 or 10.0.0.2:53, not "${server}"`)
+        throw new ValueError(`must be DNS servers such as 1.1.1.1 or 10.0.0.2:53${butNot(server)}`)
       }
     }
     if (servers.length === 0) throw new ValueError('must name at least one DNS server')
@@ -182,6 +206,11 @@ export const targetTexts: Kind<readonly string[], readonly string[]> = {
   placeholder: 'TARGET …',
   parse: (written) => written.split(/\s+/).filter((word) => word !== ''),
   write: (option) => option.join(' '),
+}
+
+/** What was written instead, where it can be told. */
+function butNot(written: string): string {
+  return mayHoldSecret(written) ? '' : `, not "${written}"`
 }
 
 function words(written: string): string[] {

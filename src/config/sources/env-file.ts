@@ -19,6 +19,8 @@ export interface EnvFile extends Variables {
 export interface EnvFilePlace {
   /** By `--env-file` or its variable. Undefined: `.env` of the working folder, where there is one. */
   readonly named: string | undefined
+  /** The path as the user gave it. */
+  readonly shown: string
   readonly cwd: string
   /** Whom this process runs as. */
   readonly uid: number
@@ -27,7 +29,7 @@ export interface EnvFilePlace {
 
 /** Errors: kind `config`, for a named file that cannot be read and for one that is not the user's. */
 export async function readEnvFile(place: EnvFilePlace): Promise<EnvFile | undefined> {
-  const { named, cwd } = place
+  const { named, shown, cwd } = place
   const path = resolve(cwd, named ?? '.env')
   // A folder of that name is a Python environment.
   if (named === undefined && !statSync(path, { throwIfNoEntry: false })?.isFile()) return undefined
@@ -42,7 +44,7 @@ export async function readEnvFile(place: EnvFilePlace): Promise<EnvFile | undefi
     where(variable) {
       const assigns = new RegExp(`^\\s*(export\\s+)?${variable}\\s*[=:]`)
       const line = lines.findLastIndex((each) => assigns.test(each)) + 1
-      return `${variable} (${named ?? '.env'}${line === 0 ? '' : `:${line}`})`
+      return `${variable} (${shown}${line === 0 ? '' : `:${line}`})`
     },
   }
 }

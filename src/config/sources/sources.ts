@@ -70,6 +70,13 @@ export function fromVariables(variables: Variables, notices: string[]): Source {
 
 export const LOCAL_PASSWORD = 'LAKEBASE_PROXY_LOCAL_PASSWORD'
 
+/** The local password of a variable, without the line break that a shell or a Secret often leaves. */
+export function localPasswordOf(variables: Variables): Written | undefined {
+  const text = variables.values[LOCAL_PASSWORD]?.replace(/\r?\n$/, '')
+  if (text === undefined || text === '') return undefined
+  return { text, where: variables.where(LOCAL_PASSWORD), folder: variables.folder }
+}
+
 /**
  * Kubernetes gives every container variables about the Services of its namespace, and those of a
  * Service named lakebase-proxy look like ours: LAKEBASE_PROXY_PORT=tcp://10.0.0.1:5432.
