@@ -274,6 +274,27 @@ test('only names that cannot be rebound, and no foreign origin, are answered', a
   assert.equal(daemon.phase, 'running')
 })
 
+test('requests that a page of another site makes are refused; a link to the page is not', async (t) => {
+  const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const status = async (path: string, site: string, mode: string, dest: string, method = 'GET') => {
+    const headers = { 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': dest }
+    return (await ask(`${daemon.adminUrl}${path}`, { method, headers })).status
+  }
+  for (const site of ['cross-site', 'same-site']) {
+    for (const path of ['/', '/status', '/metrics', '/events', '/readiness', '/icon.svg']) {
+      assert.equal(await status(path, site, 'no-cors', 'image'), 403, path)
+      assert.equal(await status(path, site, 'navigate', 'iframe'), 403, path)
+    }
+    assert.equal(await status('/shutdown', site, 'navigate', 'document', 'POST'), 403)
+    assert.equal(await status('/status', site, 'navigate', 'document'), 403)
+    assert.equal(await status('/', site, 'navigate', 'document'), 200)
+  }
+  for (const site of ['same-origin', 'none']) {
+    assert.equal(await status('/status', site, 'navigate', 'document'), 200)
+  }
+  assert.equal(daemon.phase, 'running')
+})
+
 const elsewhere = Object.values(networkInterfaces())
   .flatMap((addresses) => addresses ?? [])
   .find(({ family, internal }) => family === 'IPv4' && !internal)?.address

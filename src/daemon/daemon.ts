@@ -74,6 +74,7 @@ export class Daemon {
     this.#watch = new Watch({
       proxy: this,
       quiet: options.settings.quiet,
+      hasAdminPort: options.settings.admin !== undefined,
       clock: this.#clock,
       log: options.log,
       shutdown: () => void this.drain(),

@@ -11,6 +11,7 @@ import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { Admin } from '../observe/admin.js'
 import { CredentialLog } from '../observe/credential-log.js'
 import { Journal } from '../observe/journal.js'
+import { LazyMetrics } from '../observe/lazy-metrics.js'
 import type { ObservedProxy, ObservedTarget } from '../observe/observed-proxy.js'
 import { hasCredential } from '../observe/readiness.js'
 import { SessionLog } from '../observe/session-log.js'
@@ -22,6 +23,8 @@ import type { SessionObserver } from '../session/session-view.js'
 export interface WatchOptions {
   proxy: ObservedProxy & { readonly targets: readonly WatchedTarget[] }
   quiet: boolean
+  /** Metrics are counted only for an admin port. */
+  hasAdminPort: boolean
   clock: Clock
   log: Log
   /** Asked to at the admin port. */
@@ -39,22 +42,25 @@ export class Watch {
   readonly #tally = new Tally()
   readonly #journal: Journal
   readonly #startedAt: number
-  #observers: SessionObserver[]
-  readonly #uncounted: (() => void)[] = []
+  readonly #metrics: LazyMetrics | undefined
+  readonly sessionObserver: SessionObserver
   #admin: Admin | undefined
   #askedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: WatchOptions) {
-    const { clock, log, quiet } = options
+    const { proxy, clock, log, quiet, hasAdminPort } = options
     this.#options = options
     this.#startedAt = clock.now()
     this.#journal = new Journal(clock)
-    this.#observers = [new SessionLog(log, { quiet }), this.#tally, this.#journal]
+    const sources = { proxy, tally: this.#tally, journal: this.#journal }
+    this.#metrics = hasAdminPort ? new LazyMetrics(sources, clock) : undefined
+    const observers = [new SessionLog(log, { quiet }), this.#tally, this.#journal, this.#metrics]
+    this.sessionObserver = tellAll(observers.filter((observer) => observer !== undefined))
   }
 
   /** Errors: kind `config`, when the port is in use and was set by hand. */
   async openAdminPort(settings: ProxySettings['admin']): Promise<void> {
-    if (settings === undefined) return
+    if (settings === undefined || this.#metrics === undefined) return
     const { proxy, clock, log, shutdown } = this.#options
     // Not needed without an admin port, and then not loaded.
     const { Admin } = await import('../observe/admin.js')
@@ -64,6 +70,7 @@ export class Watch {
       status: () => this.status(),
       tally: this.#tally,
       journal: this.#journal,
+      metrics: this.#metrics,
       clock,
       log,
       askAgain: () => this.#askAgain(),
@@ -72,29 +79,20 @@ export class Watch {
         shutdown()
       },
     })
-    this.#observers.push(this.#admin.sessionObserver)
-    for (const count of this.#uncounted.splice(0)) count()
   }
 
   get adminUrl(): string | undefined {
     return this.#admin?.url
   }
 
-  get sessionObserver(): SessionObserver {
-    return tellAll(this.#observers)
-  }
-
-  /** For a target that is built now: what was known of one of its name is forgotten. */
+  /** For a target that is built now: what was known of an earlier one of its name is forgotten. */
   credentialObserver(name: string): CredentialObserver {
-    const observers: CredentialObserver[] = [
+    const observers: (CredentialObserver | undefined)[] = [
       new CredentialLog(this.#options.log, name),
       this.#journal.forget(name),
+      this.#metrics?.watch(name),
     ]
-    const count = (): void => void observers.push(this.#admin!.credentialObserver(name))
-    // The admin port opens when the first targets listen already.
-    if (this.#admin === undefined) this.#uncounted.push(count)
-    else count()
-    return tellAllOfCredentials(observers)
+    return tellAllOfCredentials(observers.filter((observer) => observer !== undefined))
   }
 
   status(): ProxyStatus {
@@ -132,10 +130,11 @@ export class Watch {
   }
 
   async close(): Promise<void> {
+    this.#metrics?.close()
     await this.#admin?.close()
   }
 
-  /** A load balancer sends no client, who would ask, to a proxy that is not ready: so its probe asks. */
+  /** An unready proxy gets no clients, whose sessions would ask for a credential: so its probes ask. */
   #askAgain(): void {
     const { proxy, clock } = this.#options
     if (proxy.phase !== 'running') return

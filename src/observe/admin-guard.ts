@@ -1,7 +1,8 @@
 /**
- * Who may ask the admin port: this machine and the network it was opened to, but no page in a
- * browser that came from somewhere else. Such a page can send a request here (its Origin says so),
- * or have its own name point here (DNS rebinding; the Host says so, and an address cannot).
+ * Which requests the admin port answers: those of this machine and of the network it was opened to,
+ * and none of a page of another site in a browser. Such a page can send a request here (Origin and
+ * Sec-Fetch-Site say so), or have its own name point here (DNS rebinding: the Host says so, and an
+ * address cannot).
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -29,11 +30,27 @@ export function refusalOf(
   if (origin !== undefined && !isSameOrigin(origin, host)) {
     return { status: 403, message: 'requests from other origins are not served' }
   }
+  if (isFromOtherSite(request)) {
+    return { status: 403, message: 'requests from other sites are not served' }
+  }
   const isLarge = length !== undefined && !(Number(length) <= MAX_BODY_BYTES)
   if (isLarge || request.headers['transfer-encoding'] !== undefined) {
     return { status: 413, message: 'no request body is expected here' }
   }
   return undefined
+}
+
+/**
+ * Browsers tell it of every request, also of an image's, which has no Origin. A link on another
+ * page may lead to the status page itself.
+ * https://www.w3.org/TR/fetch-metadata/
+ */
+function isFromOtherSite({ headers, method, url }: IncomingMessage): boolean {
+  const site = headers['sec-fetch-site']
+  if (site === undefined || site === 'same-origin' || site === 'none') return false
+  const isLink =
+    headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
+  return !(isLink && method === 'GET' && url === '/')
 }
 
 export function isFromLoopback({ socket }: IncomingMessage): boolean {

@@ -1,20 +1,15 @@
-/**
- * All that is there only because somebody may look: metrics, history and the server that shows
- * them. Loaded and built when the proxy has an admin port, and started before all else.
- */
+/** What the admin port shows: status, history and metrics, and the server that shows them. */
 
 import type { ProxySettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
 import { redact, redactedJson } from '../core/redact.js'
 import { packageVersion } from '../core/version.js'
-import type { CredentialObserver } from '../credentials/credential-cache.js'
-import type { SessionObserver } from '../session/session-view.js'
 import { AdminServer } from './admin-server.js'
 import { EventStreams } from './event-streams.js'
 import { History } from './history.js'
 import type { Journal } from './journal.js'
-import { LateMetrics } from './late-metrics.js'
+import type { LazyMetrics } from './lazy-metrics.js'
 import type { ObservedProxy } from './observed-proxy.js'
 import { readiness, targetReadiness } from './readiness.js'
 import type { ProxyStatus } from './status.js'
@@ -26,6 +21,7 @@ export interface AdminOptions {
   status: () => ProxyStatus
   tally: Tally
   journal: Journal
+  metrics: LazyMetrics
   clock: Clock
   log: Log
   /** A probe waits for readiness: asks again for the credentials that are missing. */
@@ -35,7 +31,6 @@ export interface AdminOptions {
 
 export class Admin {
   readonly #options: AdminOptions
-  readonly #metrics: LateMetrics
   readonly #history: History
   readonly #events: EventStreams
   readonly #server: AdminServer
@@ -43,7 +38,6 @@ export class Admin {
   private constructor(options: AdminOptions) {
     const { settings, proxy, clock, log } = options
     this.#options = options
-    this.#metrics = new LateMetrics(options, clock)
     this.#history = new History(options.tally, clock)
     this.#events = new EventStreams({
       clock,
@@ -67,7 +61,7 @@ export class Admin {
         },
         status: () => this.#status({ history: this.#history.samples }),
         metrics: async () => {
-          const metrics = await this.#metrics.load()
+          const metrics = await options.metrics.load()
           return { type: metrics.contentType, text: redact(await metrics.text()) }
         },
         shutdown: options.shutdown,
@@ -91,23 +85,14 @@ export class Admin {
     return this.#server.url
   }
 
-  get sessionObserver(): SessionObserver {
-    return this.#metrics
-  }
-
-  credentialObserver(target: string): CredentialObserver {
-    return this.#metrics.watch(target)
-  }
-
   async close(): Promise<void> {
-    this.#metrics.close()
     this.#history.close()
     this.#events.close()
     await this.#server.close()
   }
 
   async #status(more: object): Promise<string> {
-    const memoryBytes = await (await this.#metrics.load()).memoryBytes()
+    const memoryBytes = await (await this.#options.metrics.load()).memoryBytes()
     return redactedJson({ version, memoryBytes, ...this.#options.status(), ...more })
   }
 }

@@ -12,7 +12,8 @@ export interface Answer {
 }
 
 const TIMEOUT_MS = 5_000
-const MAX_BYTES = 4 * 1024 * 1024
+// Above what /status can be: 500 sessions, whose texts the proxy cuts, and every target.
+const MAX_BYTES = 32 * 1024 * 1024
 
 export class AdminClient {
   readonly url: string

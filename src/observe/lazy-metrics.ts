@@ -1,6 +1,6 @@
 /**
- * The metrics, loaded late: prom-client takes longer to load than all else does to start, and
- * clients should not wait for it. What happens meanwhile is remembered, and told when it is there.
+ * The metrics, loaded after start-up: prom-client takes longer to load than everything else
+ * together, and clients should not wait for it. Events until then are kept and counted afterwards.
  */
 
 import type { Clock } from '../core/clock.js'
@@ -10,7 +10,7 @@ import type { Metrics, MetricsSources } from './metrics.js'
 
 const AFTER_MS = 1_000
 
-export class LateMetrics implements SessionObserver {
+export class LazyMetrics implements SessionObserver {
   readonly #sources: MetricsSources
   readonly #cancel: () => void
   #waiting: ((metrics: Metrics) => void)[] = []
@@ -21,7 +21,7 @@ export class LateMetrics implements SessionObserver {
   constructor(sources: MetricsSources, clock: Clock) {
     this.#sources = sources
     this.#cancel = clock.after(AFTER_MS, () => {
-      this.load().catch(() => {}) // whoever asks for them hears of it
+      this.load().catch(() => {}) // a request for them reports the failure
     })
   }
 
@@ -63,16 +63,16 @@ export class LateMetrics implements SessionObserver {
     this.#tell((metrics) => metrics.closed(target, outcome))
   }
 
-  #tell(what: (metrics: Metrics) => void): void {
-    if (this.#metrics === undefined) this.#waiting.push(what)
-    else what(this.#metrics)
+  #tell(event: (metrics: Metrics) => void): void {
+    if (this.#metrics === undefined) this.#waiting.push(event)
+    else event(this.#metrics)
   }
 
   async #load(): Promise<Metrics> {
     this.#cancel()
     const { Metrics } = await import('./metrics.js')
     const metrics = new Metrics(this.#sources)
-    for (const what of this.#waiting.splice(0)) what(metrics)
+    for (const event of this.#waiting.splice(0)) event(metrics)
     this.#metrics = metrics
     return metrics
   }
