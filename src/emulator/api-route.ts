@@ -1,11 +1,13 @@
 /**
- * What the parts of the workspace API share: a route, what it is given, and the error in the shape
- * the real API gives it.
+ * What the parts of the workspace API share: a route, what it is given, and the forms of a reply.
  */
 
 import type { Clock } from '../core/clock.js'
+import { badRequest } from './api-error.js'
 import type { Behaviour } from './behaviour.js'
+import type { Branches } from './branches.js'
 import type { Identity, Inventory } from './inventory.js'
+import type { Operations } from './operations.js'
 import type { TokenOffice } from './tokens.js'
 
 export interface ApiCall {
@@ -17,7 +19,7 @@ export interface ApiCall {
   readonly body: Readonly<Record<string, unknown>>
   /** The raw body, of form posts. */
   readonly text: string
-  /** The caller. Of public routes: nobody in particular. */
+  /** The caller; without a name on public routes. */
   readonly identity: Identity
   /** `http://127.0.0.1:port`, as the caller named it. */
   readonly origin: string
@@ -60,6 +62,11 @@ export type ApiName =
   | 'synced-tables'
   | 'synced-table'
   | 'operation'
+  | 'branch-create'
+  | 'branch-update'
+  | 'branch-delete'
+  | 'branch-undelete'
+  | 'endpoint-delete'
   | 'unknown'
 
 /** What every part works with. */
@@ -68,25 +75,8 @@ export interface ApiContext {
   readonly tokens: TokenOffice
   readonly clock: Clock
   readonly behaviour: Behaviour
-}
-
-export class ApiError extends Error {
-  readonly status: number
-  readonly errorCode: string
-
-  constructor(status: number, errorCode: string, message: string) {
-    super(message)
-    this.status = status
-    this.errorCode = errorCode
-  }
-}
-
-export function notFound(message: string): ApiError {
-  return new ApiError(404, 'NOT_FOUND', message)
-}
-
-export function badRequest(message: string): ApiError {
-  return new ApiError(400, 'INVALID_PARAMETER_VALUE', message)
+  readonly branches: Branches
+  readonly operations: Operations
 }
 
 /** A time in a reply, by the API's clock. */
@@ -118,4 +108,12 @@ export function page<Item>(
 
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
+}
+
+/** Errors: ApiError, where it is no JSON object. */
+export function objectOf(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>
+  }
+  throw badRequest('spec is required')
 }

@@ -18,6 +18,8 @@ export interface Behaviour {
   whileWaking: 'hold' | 'starting up' | 'no connection' | 'no compute' | 'unavailable'
   /** An endpoint without queries and logins for so long is suspended. */
   suspendAfterMs: number
+  /** No branch is made to live longer; a workspace may cap it lower. */
+  maxBranchLifeMs: number
   /** A branch younger than this refuses logins. */
   youngMs: number
   /** How it does: 28000 in front of the password, or 28P01 behind it. */
@@ -40,6 +42,7 @@ export function defaultBehaviour(changes: Partial<Behaviour>): Behaviour {
     wakeMs: 200,
     whileWaking: 'hold',
     suspendAfterMs: 24 * 3600_000,
+    maxBranchLifeMs: 30 * 24 * 3600_000,
     youngMs: 0,
     youngRefusal: 'external authorization',
     cancelLookupMs: 20,

@@ -6,15 +6,16 @@
 
 import type { Clock } from '../core/clock.js'
 import type { Behaviour } from './behaviour.js'
+import type { BranchClusters } from './branch-clusters.js'
 import type { Destination } from './destinations.js'
 import { Refused, wakingRefusals } from './front-messages.js'
-import type { Endpoint } from './inventory.js'
-import type { Postgres } from './postgres.js'
+import type { Branch, Endpoint } from './inventory.js'
+import type { Postgres } from './postgres-server.js'
 
 export interface ComputesOptions {
   readonly clock: Clock
   readonly behaviour: Behaviour
-  readonly postgres: Postgres
+  readonly clusters: BranchClusters
 }
 
 /** A session of a client on a compute. */
@@ -42,13 +43,15 @@ export class Computes {
 
   /** Until the compute of this destination takes connections. Errors: Refused. */
   async enter(destination: Destination): Promise<Postgres> {
-    if (destination.kind === 'autoscaling') await this.#awake(destination.endpoint)
-    return this.#options.postgres
+    const { clusters } = this.#options
+    if (destination.kind === 'provisioned') return clusters.shared
+    await this.#awake(destination.branch, destination.endpoint)
+    return clusters.postgres(destination.branch.uid)
   }
 
   /** Where a CancelRequest may belong. */
   running(): readonly Postgres[] {
-    return [this.#options.postgres]
+    return this.#options.clusters.running()
   }
 
   /** `processId` serves a client of this destination from now until `close`. */
@@ -64,19 +67,20 @@ export class Computes {
   }
 
   /** Ends its sessions as an administrator would: 57P01. The next connection wakes it. */
-  async suspend(endpoint: Endpoint): Promise<void> {
+  async suspend(branch: Branch, endpoint: Endpoint): Promise<void> {
     const compute = this.#compute(endpoint)
     compute.cancelSuspend()
     endpoint.state = 'IDLE'
     endpoint.pendingState = undefined
+    const { clusters } = this.#options
+    if (!clusters.isShared(branch.uid)) return clusters.stop(branch.uid)
     const processIds = [...compute.sessions].join(', ')
     if (processIds === '') return
-    await this.#options.postgres.query(
-      `select pg_terminate_backend(pid) from unnest(array[${processIds}]) pid`,
-    )
+    const postgres = await clusters.postgres(branch.uid)
+    await postgres.query(`select pg_terminate_backend(pid) from unnest(array[${processIds}]) pid`)
   }
 
-  async #awake(endpoint: Endpoint): Promise<void> {
+  async #awake(branch: Branch, endpoint: Endpoint): Promise<void> {
     const { behaviour } = this.#options
     const compute = this.#compute(endpoint)
     if (endpoint.state === 'INIT') throw new Refused(wakingRefusals.unavailable)
@@ -88,7 +92,7 @@ export class Computes {
     }
     compute.lastActiveAt = this.#options.clock.now()
     endpoint.lastActiveAt = compute.lastActiveAt
-    this.#suspendLater(endpoint, compute, behaviour.suspendAfterMs)
+    this.#suspendLater(branch, endpoint, compute, behaviour.suspendAfterMs)
   }
 
   async #wake(endpoint: Endpoint, compute: Compute): Promise<void> {
@@ -100,13 +104,13 @@ export class Computes {
     compute.waking = undefined
   }
 
-  #suspendLater(endpoint: Endpoint, compute: Compute, delayMs: number): void {
+  #suspendLater(branch: Branch, endpoint: Endpoint, compute: Compute, delayMs: number): void {
     const { clock, behaviour } = this.#options
     compute.cancelSuspend()
     compute.cancelSuspend = clock.after(delayMs, () => {
       const leftMs = compute.lastActiveAt + behaviour.suspendAfterMs - clock.now()
-      if (leftMs > 0) this.#suspendLater(endpoint, compute, leftMs)
-      else this.suspend(endpoint).catch(() => {}) // PostgreSQL is being closed
+      if (leftMs > 0) this.#suspendLater(branch, endpoint, compute, leftMs)
+      else this.suspend(branch, endpoint).catch(() => {}) // PostgreSQL is being closed
     })
   }
 

@@ -22,7 +22,7 @@ import {
   type InstanceState,
   type Inventory,
 } from './inventory.js'
-import type { Postgres } from './postgres.js'
+import type { Postgres } from './postgres-server.js'
 import type { IssuedToken, TokenOffice } from './tokens.js'
 import type { RecordedCall, WorkspaceApi } from './workspace-api.js'
 
@@ -102,7 +102,8 @@ export class EmulatorControl {
 
   /** Ends its sessions with 57P01; the next connection wakes it. */
   suspendEndpoint(path: string): Promise<void> {
-    return this.#parts.computes.suspend(this.endpoint(path))
+    const branch = this.branch(path.split('/').slice(0, 4).join('/'))
+    return this.#parts.computes.suspend(branch, this.endpoint(path))
   }
 
   // Tokens

@@ -26,7 +26,7 @@ export function destinations(inventory: Inventory): Destination[] {
   return found
 }
 
-function branchDestinations(branch: Branch): Destination[] {
+export function branchDestinations(branch: Branch): Destination[] {
   return branch.endpoints.flatMap((endpoint) => {
     const to = { kind: 'autoscaling', branch, endpoint } as const
     return [

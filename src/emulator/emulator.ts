@@ -1,6 +1,6 @@
 /**
  * The Lakebase emulator: builds each part once and joins them. A workspace API, the DNS server that
- * alone knows its host names, the TLS front door, and a real PostgreSQL behind it, all on loopback
+ * alone knows its host names, the TLS front door, and real PostgreSQL behind it, all on loopback
  * ports, all gone after close().
  */
 
@@ -11,14 +11,17 @@ import { join } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.js'
 import { ApiFaults } from './api-faults.js'
 import { defaultBehaviour } from './behaviour.js'
+import { BranchClusters } from './branch-clusters.js'
+import { Branches } from './branches.js'
 import { createCertificateAuthority } from './certificates.js'
 import { Computes } from './computes.js'
 import { EmulatorControl } from './control.js'
-import { destinations } from './destinations.js'
+import { branchDestinations, destinations } from './destinations.js'
 import { startDns } from './dns.js'
 import { startFront } from './front.js'
 import { FrontFaults } from './front-faults.js'
 import { demoInventory, demoUser, groups, type Inventory } from './inventory.js'
+import { Operations } from './operations.js'
 import { type NativeRole, startPostgres } from './postgres.js'
 import { TokenOffice } from './tokens.js'
 import { startWorkspaceApi } from './workspace-api.js'
@@ -78,7 +81,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const tokens = new TokenOffice(clock, inventory.workspaceId)
   const apiFaults = new ApiFaults()
   const frontFaults = new FrontFaults()
-  const hosts = destinations(inventory)
+  const hosts = new Map(destinations(inventory).map((each) => [each.host, each]))
   // Closed in the reverse order of this list, whether start-up came to its end or not.
   const closers: (() => Promise<void>)[] = []
   const close = closeOnce(closers)
@@ -88,7 +91,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     const authority = await createCertificateAuthority('Lakebase emulator')
     const caFile = join(directory, 'ca.pem')
     await writeFile(caFile, authority.certificate, { mode: 0o644 })
-    const postgres = await startPostgres({
+    const { postgres, home } = await startPostgres({
       directory,
       roles: [
         ...inventory.identities.filter((each) => each.hasRole).map((each) => each.userName),
@@ -99,24 +102,38 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       maxConnections: options.maxConnections ?? 300,
     })
     closers.push(() => postgres.close())
-    const computes = new Computes({ clock, behaviour, postgres })
+    const clusters = new BranchClusters(home, postgres)
+    closers.push(() => clusters.close())
+    const computes = new Computes({ clock, behaviour, clusters })
     const front = await startFront({
       ...{ authority, computes, tokens, clock, behaviour, faults: frontFaults },
       untrustedAuthority: () => createCertificateAuthority('Another authority'),
-      destinations: new Map(hosts.map((each) => [each.host, each])),
+      destinations: hosts,
       nativeRoles: new Set(nativeRoles.map((role) => role.name)),
       port: options.frontPort ?? 0,
       handshakeTimeoutMs: options.handshakeTimeoutMs ?? 15_000,
     })
     closers.push(() => front.close())
-    const dns = await startDns(
-      hosts.map((each) => each.host),
-      ['127.0.0.1'],
-      options.dnsPort ?? 0,
-    )
+    const dns = await startDns([...hosts.keys()], ['127.0.0.1'], options.dnsPort ?? 0)
     closers.push(() => dns.close())
+    const branches = new Branches({
+      ...{ clock, behaviour, clusters },
+      publish(branch) {
+        for (const each of branchDestinations(branch)) {
+          hosts.set(each.host, each)
+          dns.set(each.host, { addresses: ['127.0.0.1'] })
+        }
+      },
+      withdraw(branch) {
+        for (const { host } of branchDestinations(branch)) {
+          hosts.delete(host)
+          dns.set(host, { addresses: [], failure: 'NXDOMAIN' })
+        }
+      },
+    })
     const api = await startWorkspaceApi({
-      ...{ inventory, tokens, clock, behaviour, faults: apiFaults },
+      ...{ inventory, tokens, clock, behaviour, branches, faults: apiFaults },
+      operations: new Operations(),
       port: options.port ?? 0,
     })
     closers.push(() => api.close())

@@ -20,7 +20,7 @@ import {
   Refused,
   refusals,
 } from './front-messages.js'
-import type { Postgres } from './postgres.js'
+import type { Postgres } from './postgres-server.js'
 
 const AUTHENTICATION = 0x52 // R
 const BACKEND_KEY_DATA = 0x4b // K

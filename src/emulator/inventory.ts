@@ -20,6 +20,8 @@ export interface Identity {
   readonly groups: readonly string[]
   /** False: has no role in the databases. */
   readonly hasRole: boolean
+  /** In every project. */
+  readonly projectRight: 'CAN_MANAGE' | 'CAN_USE'
 }
 
 export type InstanceState =
@@ -59,12 +61,22 @@ export interface Endpoint {
   readonly createdAt: number
 }
 
+export type BranchState = 'INIT' | 'READY' | 'ARCHIVED' | 'IMPORTING' | 'RESETTING'
+
 export interface Branch {
   /** `projects/P/branches/B` */
   readonly name: string
   readonly uid: string
   readonly isDefault: boolean
+  isProtected: boolean
   createdAt: number
+  updatedAt: number
+  state: BranchState
+  /** The branch whose data it began with. */
+  readonly source: string | undefined
+  expireAt: number | undefined
+  /** Deleted softly: its name is reserved. */
+  deletedAt: number | undefined
   readonly endpoints: Endpoint[]
 }
 
@@ -92,6 +104,7 @@ export const demoUser: Identity = {
   pat: 'dapi00000000000000000000000000000ada',
   groups: ['analysts'],
   hasRole: true,
+  projectRight: 'CAN_MANAGE',
 }
 
 export const otherUser: Identity = {
@@ -101,9 +114,10 @@ export const otherUser: Identity = {
   pat: 'dapi000000000000000000000000000grace',
   groups: [],
   hasRole: true,
+  projectRight: 'CAN_USE',
 }
 
-/** Signs in to the workspace, but nobody made it a role in the databases. */
+/** Signs in to the workspace, but has no role in the databases. */
 export const userWithoutRole: Identity = {
   userName: 'nora@example.com',
   displayName: 'Nora Norole',
@@ -111,6 +125,7 @@ export const userWithoutRole: Identity = {
   pat: 'dapi0000000000000000000000000000nora',
   groups: [],
   hasRole: false,
+  projectRight: 'CAN_USE',
 }
 
 export const servicePrincipal: Identity = {
@@ -120,6 +135,7 @@ export const servicePrincipal: Identity = {
   clientSecret: 'dose0000000000000000000000000secret',
   groups: ['analysts'],
   hasRole: true,
+  projectRight: 'CAN_MANAGE',
 }
 
 /** Groups that have a role of their own. */
@@ -195,16 +211,27 @@ export function project(id: string, createdAt: number, branches: readonly Branch
       const path = `${name}/branches/${plan.id}`
       return {
         name: path,
-        uid: `br-${word()}`,
-        isDefault: at === 0,
-        createdAt: plan.createdAt,
-        endpoints: plan.endpoints.map((each) => endpoint(`${path}/endpoints/${each}`, plan)),
+        uid: branchUid(),
+        ...{ isDefault: at === 0, isProtected: false, state: 'READY' },
+        ...{ createdAt: plan.createdAt, updatedAt: plan.createdAt },
+        ...{ source: undefined, expireAt: undefined, deletedAt: undefined },
+        endpoints: plan.endpoints.map((each) =>
+          newEndpoint(`${path}/endpoints/${each}`, plan.createdAt, plan.state),
+        ),
       }
     }),
   }
 }
 
-function endpoint(name: string, plan: BranchPlan): Endpoint {
+export function branchUid(): string {
+  return `br-${word()}`
+}
+
+export function newEndpoint(
+  name: string,
+  createdAt: number,
+  state: EndpointState | 'DISABLED',
+): Endpoint {
   const uid = `ep-${word()}`
   const region = 'database.us-west-2.cloud.databricks.com'
   const readOnly = name.includes('replica')
@@ -212,12 +239,12 @@ function endpoint(name: string, plan: BranchPlan): Endpoint {
     name,
     uid,
     type: readOnly ? 'READ_ONLY' : 'READ_WRITE',
-    state: plan.state === 'DISABLED' ? 'IDLE' : plan.state,
-    disabled: plan.state === 'DISABLED',
+    state: state === 'DISABLED' ? 'IDLE' : state,
+    disabled: state === 'DISABLED',
     host: `${uid}.${region}`,
     readOnlyHost: readOnly ? `${uid}.${region}` : undefined,
     pooledHost: `${uid}-pooler.${region}`,
-    createdAt: plan.createdAt,
+    createdAt,
   }
 }
 

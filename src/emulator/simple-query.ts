@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL client in one function: connects, asks, and leaves. The emulator and `demo --once`
- * ask with it, so that neither needs a driver. No client's bytes pass through it.
+ * A small PostgreSQL client: connects, asks, and leaves. The emulator and `demo --once` ask with it,
+ * so that neither needs a driver. No client's bytes pass through it.
  */
 
 import type { Socket } from 'node:net'
@@ -8,49 +8,82 @@ import type { Socket } from 'node:net'
 import { parse, serialize } from 'pg-protocol'
 import type { BackendMessage, DatabaseError, DataRowMessage } from 'pg-protocol/dist/messages.js'
 
-export interface SimpleQueryOptions {
-  /** Connected or connecting; this function closes it. */
+export interface QueryLogin {
+  /** Connected or connecting; closed with the session. */
   socket: Socket
   user: string
   database: string
-  /** Sent when the server asks for one in the clear. */
+  /** Sent when the server asks for it in the clear. */
   password?: string
-  /** Several statements are separated by semicolons, and run as one transaction. */
-  sql: string
+  /** Of each wait for an answer. */
   timeoutMs?: number
 }
 
-/** Rows of text, of all statements. Errors: what the server said, as an Error. */
-export function simpleQuery(options: SimpleQueryOptions): Promise<(string | null)[][]> {
-  const { socket, user, database, sql } = options
-  return new Promise((resolve, reject) => {
-    const rows: (string | null)[][] = []
-    let failure: Error | undefined
-    let asked = false
-    socket.setTimeout(options.timeoutMs ?? 30_000, () => socket.destroy(new Error('timed out')))
-    socket.once('error', reject)
-    socket.once('close', () => reject(new Error('server closed the connection')))
-    socket.write(serialize.startup({ user, database }))
-    parse(socket, receive).catch(reject)
+export interface QuerySession {
+  /**
+   * Rows of text, of all statements: several are separated by semicolons, and run as one transaction.
+   * One query at a time. Errors: what the server said, as an Error.
+   */
+  query(sql: string): Promise<(string | null)[][]>
+  close(): void
+}
 
-    function receive(message: BackendMessage): void {
-      if (message.name === 'dataRow') {
-        rows.push((message as DataRowMessage).fields as (string | null)[])
-      } else if (message.name === 'error') {
-        failure = new Error((message as unknown as DatabaseError).message)
-        if (!asked) reject(failure)
-      } else if (message.name === 'authenticationCleartextPassword') {
-        socket.write(serialize.password(options.password ?? ''))
-      } else if (message.name === 'readyForQuery') {
-        if (!asked) {
-          asked = true
-          socket.write(serialize.query(sql))
-        } else {
-          socket.end(serialize.end())
-          if (failure === undefined) resolve(rows)
-          else reject(failure)
-        }
+/** One query, on a connection of its own. */
+export async function simpleQuery(
+  options: QueryLogin & { sql: string },
+): Promise<(string | null)[][]> {
+  const session = await openSession(options)
+  try {
+    return await session.query(options.sql)
+  } finally {
+    session.close()
+  }
+}
+
+export async function openSession(login: QueryLogin): Promise<QuerySession> {
+  const { socket, user, database } = login
+  let rows: (string | null)[][] = []
+  let failure: Error | undefined
+  let settle: ((failure: Error | undefined) => void) | undefined
+  const fail = (error: Error): void => {
+    failure ??= error
+    settle?.(failure)
+  }
+  const answer = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      settle = (error) => {
+        settle = undefined
+        if (error === undefined) resolve()
+        else reject(error)
       }
+      if (socket.closed) fail(new Error('server closed the connection'))
+    })
+  socket.setTimeout(login.timeoutMs ?? 30_000, () => socket.destroy(new Error('timed out')))
+  socket.once('error', fail)
+  socket.once('close', () => fail(new Error('server closed the connection')))
+  socket.write(serialize.startup({ user, database }))
+  parse(socket, receive).catch(fail)
+  await answer()
+  return {
+    async query(sql) {
+      rows = []
+      failure = undefined
+      socket.write(serialize.query(sql))
+      await answer()
+      return rows
+    },
+    close: () => void socket.end(serialize.end()),
+  }
+
+  function receive(message: BackendMessage): void {
+    if (message.name === 'dataRow') {
+      rows.push((message as DataRowMessage).fields as (string | null)[])
+    } else if (message.name === 'error') {
+      failure = new Error((message as unknown as DatabaseError).message)
+    } else if (message.name === 'authenticationCleartextPassword') {
+      socket.write(serialize.password(login.password ?? ''))
+    } else if (message.name === 'readyForQuery') {
+      settle?.(failure)
     }
-  })
+  }
 }

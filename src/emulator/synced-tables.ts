@@ -5,7 +5,8 @@
 
 import { randomUUID } from 'node:crypto'
 
-import { ApiError, badRequest, notFound, text } from './api-route.js'
+import { ApiError, badRequest, notFound } from './api-error.js'
+import { text } from './api-route.js'
 
 export type SchedulingPolicy = 'SNAPSHOT' | 'TRIGGERED' | 'CONTINUOUS'
 

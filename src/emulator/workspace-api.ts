@@ -7,17 +7,11 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-
+import { ApiError, notFound } from './api-error.js'
 import type { ApiFaults } from './api-faults.js'
-import {
-  type ApiContext,
-  ApiError,
-  type ApiName,
-  type ApiReply,
-  type ApiRoute,
-  notFound,
-} from './api-route.js'
+import type { ApiContext, ApiName, ApiReply, ApiRoute } from './api-route.js'
 import type { Identity } from './inventory.js'
+import { branchRoutes } from './workspace-branches.js'
 import { databaseRoutes } from './workspace-database.js'
 import { oidcRoutes } from './workspace-oidc.js'
 import { postgresRoutes } from './workspace-postgres.js'
@@ -55,6 +49,7 @@ export async function startWorkspaceApi(options: WorkspaceApiOptions): Promise<W
     meRoute,
     ...oidcRoutes(options),
     ...databaseRoutes(options),
+    ...branchRoutes(options),
     ...postgresRoutes(options),
     ...syncedTableRoutes(options),
   ]
@@ -156,7 +151,9 @@ function handle(
   context: ApiContext,
 ): ApiReply {
   try {
-    const identity = route?.isPublic ? NOBODY : authenticate(request.headers.authorization, context)
+    const identity = route?.isPublic
+      ? ANONYMOUS
+      : authenticate(request.headers.authorization, context)
     if (route === undefined) throw notFound(`No API found for '${request.method} ${url.pathname}'`)
     const isJson = !route.isPublic && body !== ''
     return route.handle({
@@ -171,16 +168,18 @@ function handle(
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     const message = `${error.message} [TraceId: 00-emulator-00]`
-    return { status: error.status, body: { error_code: error.errorCode, message } }
+    const details = error.details.length > 0 ? { details: error.details } : {}
+    return { status: error.status, body: { error_code: error.errorCode, message, ...details } }
   }
 }
 
-const NOBODY: Identity = {
+const ANONYMOUS: Identity = {
   userName: '',
   displayName: '',
   kind: 'user',
   groups: [],
   hasRole: false,
+  projectRight: 'CAN_USE',
 }
 
 function authenticate(header: string | undefined, { inventory, tokens }: ApiContext): Identity {

@@ -1,15 +1,7 @@
 /** The API of Lakebase Provisioned, `/api/2.0/database`, as far as a proxy and its commands ask it. */
 
-import {
-  type ApiContext,
-  ApiError,
-  type ApiRoute,
-  badRequest,
-  notFound,
-  page,
-  text,
-  timestamp,
-} from './api-route.js'
+import { ApiError, badRequest, notFound } from './api-error.js'
+import { type ApiContext, type ApiRoute, page, text, timestamp } from './api-route.js'
 import { changeState, type Instance } from './inventory.js'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i

@@ -3,7 +3,8 @@
  * (client secret, or an ID token of a federated issuer). https://datatracker.ietf.org/doc/html/rfc8414
  */
 
-import { type ApiContext, ApiError, type ApiReply, type ApiRoute } from './api-route.js'
+import { ApiError } from './api-error.js'
+import type { ApiContext, ApiReply, ApiRoute } from './api-route.js'
 import type { Identity } from './inventory.js'
 
 /** The bearer that a GitHub Actions job would hold to ask for its ID token. */

@@ -1,16 +1,7 @@
-/** The API of Lakebase Autoscaling, `/api/2.0/postgres`, as far as a proxy and its commands ask it. */
+/** Projects, endpoints, roles and credentials in the API of Lakebase Autoscaling, `/api/2.0/postgres`. */
 
-import {
-  type ApiContext,
-  ApiError,
-  type ApiRoute,
-  badRequest,
-  notFound,
-  page,
-  text,
-  timestamp,
-} from './api-route.js'
-import { endpoints } from './destinations.js'
+import { ApiError, badRequest, notFound } from './api-error.js'
+import { type ApiContext, type ApiRoute, page, text, timestamp } from './api-route.js'
 import { type Branch, type Endpoint, groups, type Project } from './inventory.js'
 
 export function postgresRoutes(context: ApiContext): ApiRoute[] {
@@ -22,7 +13,7 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
   }
   const findBranch = (name: string): Branch => {
     const project = findProject(name.split('/').slice(0, 2).join('/'))
-    const found = project.branches.find((each) => each.name === name)
+    const found = context.branches.present(project).find((each) => each.name === name)
     if (found === undefined) throw notFound('branch id not found')
     return found
   }
@@ -47,21 +38,6 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
       method: 'GET',
       path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+)$/,
       handle: ({ path }) => ({ body: describeProject(findProject(path[0]!), context) }),
-    },
-    {
-      api: 'branches',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+)\/branches$/,
-      handle({ path, query }) {
-        const { items, next } = page(findProject(path[0]!).branches, query, behaviour)
-        return { body: { branches: items.map((each) => describeBranch(each, context)), ...next } }
-      },
-    },
-    {
-      api: 'branch',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)$/,
-      handle: ({ path }) => ({ body: describeBranch(findBranch(path[0]!), context) }),
     },
     {
       api: 'endpoints',
@@ -116,7 +92,7 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
       handle({ body, identity }) {
         const name = text(body.endpoint)
         if (name === undefined || name === '') throw badRequest('endpoint is required')
-        if (!endpoints(inventory).some((each) => each.name === name)) findEndpoint(name)
+        findEndpoint(name)
         const group = text(body.group_name)
         if (group !== undefined && !identity.groups.includes(group)) {
           throw new ApiError(
@@ -174,18 +150,6 @@ function describeProject(project: Project, { behaviour }: ApiContext): object {
     create_time: createdAt,
     update_time: createdAt,
     status: { display_name: project.displayName, pg_version: 17, owner: 'ada@example.com' },
-  }
-}
-
-function describeBranch(branch: Branch, { behaviour }: ApiContext): object {
-  const createdAt = timestamp(branch.createdAt, behaviour)
-  return {
-    name: branch.name,
-    uid: branch.uid,
-    parent: branch.name.split('/').slice(0, 2).join('/'),
-    create_time: createdAt,
-    update_time: createdAt,
-    status: { current_state: 'READY', ...(branch.isDefault && { default: true }) },
   }
 }
 

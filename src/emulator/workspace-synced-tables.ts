@@ -1,16 +1,8 @@
 /** Synced tables as the two APIs have them: one answers at once, the other with an operation. */
 
-import { randomUUID } from 'node:crypto'
-
-import {
-  type ApiContext,
-  ApiError,
-  type ApiRoute,
-  badRequest,
-  notFound,
-  text,
-  timestamp,
-} from './api-route.js'
+import { ApiError, badRequest, notFound } from './api-error.js'
+import { type ApiContext, type ApiRoute, objectOf, text, timestamp } from './api-route.js'
+import type { OperationState } from './operations.js'
 import { type SyncedTable, SyncedTables, syncStateOf } from './synced-tables.js'
 
 export function syncedTableRoutes(context: ApiContext): ApiRoute[] {
@@ -124,8 +116,7 @@ function lastSync(table: SyncedTable, behaviour: ApiContext['behaviour']): objec
 }
 
 function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
-  const { inventory, behaviour, clock } = context
-  const operations = new Map<string, SyncedTable>()
+  const { inventory, behaviour, clock, operations } = context
   const api = 'postgres'
   const one = /^\/api\/2\.0\/postgres\/synced_tables\/([^/]+)$/
   return [
@@ -136,8 +127,8 @@ function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
       handle({ query, body }) {
         const name = query.get('synced_table_id') ?? ''
         const spec = objectOf(body.spec)
-        const branches = inventory.projects.flatMap((project) => project.branches)
-        if (!branches.some((branch) => branch.name === spec.branch)) {
+        const known = inventory.projects.flatMap((project) => context.branches.present(project))
+        if (!known.some((branch) => branch.name === spec.branch)) {
           throw notFound('branch id not found')
         }
         if (text(spec.postgres_database) === undefined) {
@@ -145,22 +136,12 @@ function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
         }
         const stepMs = behaviour.transitionMs
         const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
-        const operation = `synced_tables/${name}/operations/${randomUUID()}`
-        operations.set(operation, table)
-        return { body: { name: operation, metadata: {} } }
-      },
-    },
-    {
-      api: 'operation',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(.+\/operations\/[^/]+)$/,
-      handle({ path }) {
-        const table = operations.get(path[0]!)
-        if (table === undefined) throw notFound('operation id not found')
-        // The operation is the table's creation: what follows is told by the table.
-        const done = clock.now() - table.createdAt >= table.stepMs
-        const response = describeAutoscaling(table, context)
-        return { body: { name: path[0], metadata: {}, ...(done && { done, response }) } }
+        // The operation is the table's creation: the table tells what follows.
+        const state = (): OperationState =>
+          clock.now() - table.createdAt >= table.stepMs
+            ? { is: 'done', response: describeAutoscaling(table, context) }
+            : { is: 'running' }
+        return { body: operations.begin(`synced_tables/${name}`, state) }
       },
     },
     {
@@ -175,8 +156,8 @@ function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
       path: one,
       handle({ path }) {
         tables.delete(path[0]!, api)
-        const name = `synced_tables/${path[0]}/operations/${randomUUID()}`
-        return { body: { name, done: true, response: {} } }
+        const done = { is: 'done', response: {} } as const
+        return { body: operations.begin(`synced_tables/${path[0]}`, () => done) }
       },
     },
   ]
@@ -196,11 +177,4 @@ function describeAutoscaling(table: SyncedTable, { clock, behaviour }: ApiContex
       ...(detailedState.includes('ONLINE') && { last_sync: lastSync(table, behaviour) }),
     },
   }
-}
-
-function objectOf(value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    return value as Record<string, unknown>
-  }
-  throw badRequest('spec is required')
 }
