@@ -14,7 +14,7 @@ import {
   authenticationSaslContinue,
   authenticationSaslFinal,
 } from '../wire/backend.js'
-import { readExactly } from '../wire/byte-reader.js'
+import { readExactly, StreamEnded } from '../wire/byte-reader.js'
 import { SCRAM_SHA_256, ScramServer, type ScramVerifier, scramVerifier } from '../wire/scram.js'
 
 export class ClientAuth {
@@ -48,12 +48,24 @@ export class ClientAuth {
 const MAX_PASSWORD_BYTES = 4096
 
 async function passwordMessage(client: Duplex, signal: AbortSignal): Promise<Buffer> {
-  const head = await readExactly(client, 5, signal)
+  const head = await readMessagePart(client, 5, signal)
   const byteCount = head.readInt32BE(1) - 4
   if (head[0] !== 0x70 || byteCount < 0 || byteCount > MAX_PASSWORD_BYTES) {
     throw malformed('expected password response')
   }
-  return byteCount === 0 ? Buffer.alloc(0) : readExactly(client, byteCount, signal)
+  return byteCount === 0 ? Buffer.alloc(0) : readMessagePart(client, byteCount, signal)
+}
+
+async function readMessagePart(
+  client: Duplex,
+  byteCount: number,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  try {
+    return await readExactly(client, byteCount, signal)
+  } catch (error) {
+    throw error instanceof StreamEnded ? malformed('client left during authentication') : error
+  }
 }
 
 function saslInitialResponse(body: Buffer): { mechanism: string; response: string } {

@@ -9,7 +9,7 @@
 import { kindTable, MessageWalk } from '../wire/message-walk.js'
 
 const CLIENT_KINDS = kindTable({ skip: 'dH', tell: 'QFSPBEDCcfX', keep: '' })
-const SERVER_KINDS = kindTable({ skip: 'RSKNADTtI123ncdVvHs', tell: 'CGW', keep: 'ZE' })
+const SERVER_KINDS = kindTable({ skip: 'RSKNADTtI123ncdVvHs', tell: 'ZCGW', keep: 'E' })
 
 // The letters of the messages that are told, and the states of ReadyForQuery.
 const QUERY = 0x51
@@ -105,9 +105,9 @@ export class Conversation {
 
   /** SQLSTATE of a FATAL error, where that was the last the server has sent. */
   get fatalSqlState(): string | undefined {
-    const { lastType, isBetweenMessages, kept, keptBytes } = this.#fromServer
+    const { lastType, isBetweenMessages, kept } = this.#fromServer
     if (lastType !== ERROR_RESPONSE || !isBetweenMessages) return undefined
-    const fields = kept.toString('latin1', 0, keptBytes).split('\0')
+    const fields = kept.toString('latin1').split('\0')
     if (!fields.includes('SFATAL') && !fields.includes('VFATAL')) return undefined
     return fields.find((field) => field.startsWith('C'))?.slice(1)
   }
@@ -187,7 +187,7 @@ export class Conversation {
   }
 
   #readyForQuery(bodyBytes: number): void {
-    const state = this.#fromServer.kept.readUInt8(0)
+    const state = this.#fromServer.firstByte
     if (bodyBytes !== 1 || !STATES.has(state) || this.#outstanding === 0) this.#isLost = true
     else this.#outstanding -= 1
     this.#state = state

@@ -1,8 +1,9 @@
 /**
  * Follows the messages of one direction of a session without reading them: the type and the length
- * in front of each body are looked at, and bodies are skipped. The bytes may be cut anywhere. Of the
- * types that are asked for, the first bytes of the body are kept. A type or length that cannot be
- * ends the walk for good, because after it no position is certain.
+ * in front of each body are looked at, and bodies are skipped. The bytes may be cut anywhere. Of a
+ * message that is told, the first byte of the body is known, and of some types the first bytes are
+ * kept. A type or length that cannot be ends the walk for good: after it no position is certain.
+ * Each session has two walks, so that they hold no buffer until they need one.
  * https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-MESSAGE-CONCEPTS
  */
 
@@ -46,22 +47,27 @@ export class MessageWalk {
   isLost = false
   /** Of the last message that has begun; 0 in front of the first. */
   lastType = 0
-  /** How many bytes of `kept` are of the last message of a kept type. */
-  keptBytes = 0
-  readonly kept: Buffer
-
+  /** Of the body of the last message that was told. */
+  firstByte = 0
+  #kept: Buffer | undefined
+  #keptBytes = 0
   readonly #kinds: KindTable
   readonly #told: Told
-  /** A type and a length that have not come whole. */
-  readonly #head: Buffer = Buffer.alloc(HEAD_BYTES)
+  /** How much has come of a type and a length that are not whole, and their values so far. */
   #headBytes = 0
+  #headType = 0
+  #headLength = 0
   #bodyBytes = 0
   #bodyBytesLeft = 0
 
   constructor(kinds: KindTable, told: Told) {
     this.#kinds = kinds
     this.#told = told
-    this.kept = kinds.includes(KEEP) ? Buffer.alloc(KEPT_BYTES) : this.#head.subarray(0, 0)
+  }
+
+  /** The first bytes of the body of the last message of a kept type. */
+  get kept(): Buffer {
+    return this.#kept?.subarray(0, this.#keptBytes) ?? Buffer.alloc(0)
   }
 
   /** The last message has come whole, and nothing of the next one. */
@@ -98,13 +104,15 @@ export class MessageWalk {
       while (this.#headBytes < HEAD_BYTES && at < end) at = this.#takeHeadByte(bytes, at)
       if (this.#headBytes < HEAD_BYTES) return end
       this.#headBytes = 0
-      if (!this.#begin(this.#head.readUInt8(0), this.#head.readInt32BE(1))) return end
+      if (!this.#begin(this.#headType, this.#headLength)) return end
     }
     return this.#takeBody(bytes, at, end)
   }
 
   #takeHeadByte(bytes: Buffer, at: number): number {
-    this.#head.writeUInt8(bytes.readUInt8(at), this.#headBytes)
+    const byte = bytes.readUInt8(at)
+    if (this.#headBytes === 0) this.#headType = byte
+    else this.#headLength = (this.#headLength << 8) | byte
     this.#headBytes += 1
     return at + 1
   }
@@ -119,15 +127,18 @@ export class MessageWalk {
     }
     this.#bodyBytes = length - 4
     this.#bodyBytesLeft = length - 4
-    if (kind === KEEP) this.keptBytes = 0
+    if (kind === KEEP) this.#keptBytes = 0
     return true
   }
 
   #takeBody(bytes: Buffer, at: number, end: number): number {
     const byteCount = Math.min(this.#bodyBytesLeft, end - at)
     const kind = this.#kinds[this.lastType]
-    if (kind === KEEP && this.keptBytes < KEPT_BYTES) {
-      this.keptBytes += bytes.copy(this.kept, this.keptBytes, at, at + byteCount)
+    if (byteCount > 0 && this.#bodyBytesLeft === this.#bodyBytes)
+      this.firstByte = bytes.readUInt8(at)
+    if (kind === KEEP && this.#keptBytes < KEPT_BYTES) {
+      this.#kept ??= Buffer.alloc(KEPT_BYTES)
+      this.#keptBytes += bytes.copy(this.#kept, this.#keptBytes, at, at + byteCount)
     }
     this.#bodyBytesLeft -= byteCount
     if (this.#bodyBytesLeft === 0 && kind !== SKIP) this.#told(this.lastType, this.#bodyBytes)
