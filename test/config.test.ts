@@ -189,6 +189,92 @@ test('a LAKEBASE_PG_URL of this machine is the application’s, and never a targ
   assert.equal(settings.targets[0]!.name, 'inst')
 })
 
+test('what `url --format dotenv` adds to .env does not take the target of the proxy away', async (t) => {
+  const own = 'LAKEBASE_PG_URL=postgresql://u:p@db.example.com/d?sslmode=require'
+  const added =
+    'PGHOST=localhost\nLAKEBASE_PG_URL="postgresql://any@localhost:5432/d?sslmode=disable"'
+  for (const text of [`${own}\n${added}\n`, `${added}\n${own}\n`, `${own}\n${added}\n${added}\n`]) {
+    const { settings, given } = await load(t, { files: { '.env': text } })
+    assert.equal(settings.targets[0]!.name, 'postgresql://u@db.example.com/d')
+    const line = text.split('\n').indexOf(own) + 1
+    assert.equal(given[0]!.where, `LAKEBASE_PG_URL (.env:${line})`)
+  }
+  const again = await load(t, { files: { '.env': `${own}\n${own.replace('db.', 'new.')}` } })
+  assert.equal(again.settings.targets[0]!.name, 'postgresql://u@new.example.com/d')
+})
+
+test('files in UTF-16, as Windows writes them, are read by their byte order mark', async (t) => {
+  const little = (text: string): Buffer => Buffer.from(`\ufeff${text}`, 'utf16le')
+  const big = (text: string): Buffer => little(text).swap16()
+  for (const encode of [little, big]) {
+    const files = {
+      '.env': encode('LAKEBASE_PROXY_DATABASE=größe\r\nLAKEBASE_PROXY_CONFIGS=1\r\n'),
+      'c.yaml': encode('targets:\r\n  - target: a\r\n    user: jürgen\r\n'),
+    }
+    const { settings, notices } = await load(t, { flags: { config: 'c.yaml' }, files })
+    const [target] = settings.targets
+    assert.deepEqual([target!.database, target!.user], ['größe', 'jürgen'])
+    assert.match(notices.join(), /LAKEBASE_PROXY_CONFIGS \(\.env:2\) is not a setting/)
+  }
+  const unmarked = Buffer.from('LAKEBASE_PROXY_DATABASE=d', 'utf16le')
+  assert.match(await refusal(t, { targets: ['a'], files: { '.env': unmarked } }), /\.env.*UTF-8/)
+})
+
+test('a slip in the address of the workspace is named in one error, and its text is not repeated', async (t) => {
+  const table: [string, RegExp][] = [
+    ['"https://x.cloud.databricks.com"', /has quotation marks in it/],
+    ['\u201chttps://x.cloud.databricks.com\u201d', /has quotation marks in it/],
+    ['https//x.cloud.databricks.com', /does not begin with https:\/\/ rightly/],
+    ['https:/x.cloud.databricks.com', /does not begin with https:\/\/ rightly/],
+    ['https:x.cloud.databricks.com', /does not begin with https:\/\/ rightly/],
+    ['https:///x.cloud.databricks.com', /does not begin with https:\/\/ rightly/],
+    ['https://https://x.cloud.databricks.com', /holds two URLs/],
+    ['https://x.databricks.com,https://y.databricks.com', /holds two URLs/],
+    ['x.databricks.com y.databricks.com', /holds more than one URL, or white space/],
+    ['\u0024{DATABRICKS_HOST}', /placeholder in it that was not filled in/],
+    ['https://$HOST', /placeholder/],
+    ['https://<workspace>.databricks.com', /placeholder/],
+    ['{{ host }}', /placeholder/],
+    ['ftp://x.databricks.com', /must begin with https:\/\//],
+    ['https://u:hunter2@x.databricks.com', /must not hold a user name or a password/],
+    ['http://x.databricks.com', /must begin with https:\/\/ unless/],
+  ]
+  for (const [text, expected] of table) {
+    for (const given of [
+      { targets: ['a'], env: { DATABRICKS_HOST: text } },
+      { targets: ['a'], flags: { 'databricks-host': text } },
+      { env: { DATABRICKS_HOST: text }, pickTarget: () => assert.fail('the host was asked') },
+    ]) {
+      const message = await refusal(t, given)
+      assert.match(message, expected)
+      assert.match(
+        message,
+        /^(DATABRICKS_HOST: DATABRICKS_HOST|--databricks-host: databricks-host) /,
+      )
+      assert.doesNotMatch(message, /hunter2/)
+    }
+  }
+  const spare = { DATABRICKS_HOST: '"' }
+  await load(t, { targets: ['postgresql://u:p@h/d', 'a?databricks-host=x.y'], env: spare })
+  for (const text of [
+    'x.databricks.com',
+    'localhost:8080',
+    'http://127.0.0.1:1/',
+    'https://x.y/?o=1',
+  ]) {
+    await load(t, { targets: ['a'], env: { DATABRICKS_HOST: text } })
+  }
+})
+
+test('two URLs that differ in the host of their query are two targets', async (t) => {
+  const targets = ['A', 'B'].map((host) => `postgresql:///db?host=${host}&user=u&password=p`)
+  const { settings } = await load(t, { targets })
+  assert.deepEqual(
+    settings.targets.map(({ name }) => name),
+    ['postgresql://u@A/db', 'postgresql://u@B/db'],
+  )
+})
+
 test('what a target says of itself wins over flags, environment and file, wherever it was named', async (t) => {
   const files = {
     'c.yaml':
@@ -393,6 +479,87 @@ test('a file that is not YAML, or not settings, is refused with its line', async
     }
     assert.match(await refusal(t, given), expected)
   }
+})
+
+test('aliases and merge keys of the file are followed', async (t) => {
+  const yaml = [
+    'x-common: &common {user: someone, database: shared}',
+    'x-more: &more {<<: *common, database: more, warm: 2}',
+    'log-level: &level debug',
+    'targets:',
+    '  - target: a',
+    '    <<: *common',
+    '    database: own',
+    '  - {target: b, <<: [*more, *common]}',
+    '  - &third c',
+    'idle-timeout: &t 5s',
+    'drain-timeout: *t',
+  ]
+  const given = { flags: { config: 'c.yaml' }, files: { 'c.yaml': yaml.join('\n') } }
+  const { settings } = await load(t, given)
+  assert.deepEqual(
+    settings.targets.map(({ name, user, database, warm }) => [name, user, database, warm]),
+    [
+      ['a', 'someone', 'own', 0],
+      ['b', 'someone', 'more', 2],
+      ['c', 'identity', 'databricks_postgres', 0],
+    ],
+  )
+  assert.deepEqual([settings.logLevel, settings.drainTimeoutMs], ['debug', 5000])
+})
+
+test('all mistakes of the file are told at once, in words of ours', async (t) => {
+  const yaml = [
+    'port: 1',
+    'port: 2',
+    'quiet: perhaps',
+    'user: *nowhere',
+    'targets:',
+    '  - target: not a target',
+    '    warm: many',
+    '    prot: 5',
+    '  - <<: 5',
+    'x-self: &self {<<: *self}',
+    '---',
+    'port: 3',
+  ]
+  const text = await refusal(t, {
+    flags: { config: 'c.yaml' },
+    files: { 'c.yaml': yaml.join('\n') },
+  })
+  for (const expected of [
+    /c\.yaml:2: is not YAML: the key stands twice/,
+    /c\.yaml:3: quiet must be true or false/,
+    /c\.yaml:4: an alias names an anchor that is not in front of it/,
+    /c\.yaml:6: this text is not a TARGET/,
+    /c\.yaml:7: warm must be a whole number/,
+    /c\.yaml:8: a target has an unknown option "prot"/,
+    /c\.yaml:9: << needs a map/,
+    /c\.yaml:11: is not YAML: a second document begins here/,
+  ]) {
+    assert.match(text, expected)
+  }
+  assert.doesNotMatch(text, /parseAllDocuments|Unresolved/)
+
+  const bomb = ['x-0: &a0 {user: u}']
+  for (let at = 1; at < 20; at += 1) {
+    bomb.push(
+      `x-${at}: &a${at} {<<: [${Array(9)
+        .fill(`*a${at - 1}`)
+        .join(', ')}]}`,
+    )
+  }
+  bomb.push('<<: *a19')
+  const files = { 'c.yaml': bomb.join('\n') }
+  assert.match(
+    await refusal(t, { targets: ['a'], flags: { config: 'c.yaml' }, files }),
+    /1000 merges/,
+  )
+  const circle = { 'c.yaml': 'x-a: 1\n<<: &s {<<: *s}' }
+  assert.match(
+    await refusal(t, { targets: ['a'], flags: { config: 'c.yaml' }, files: circle }),
+    /c\.yaml/,
+  )
 })
 
 test('a name that looks like a number is taken as it was written', async (t) => {

@@ -236,6 +236,7 @@ test('variables go into the service, but no secret does, and the user is told', 
       LAKEBASE_PROXY_LOCAL_PASSWORD: 'local-secret',
       LAKEBASE_PG_URL: 'postgresql://me:url-secret@db.example.com/x',
       HTTPS_PROXY: 'http://me:proxy-secret@proxy:8080',
+      LAKEBASE_PROXY_TARGETS: 'a postgresql://db.example.com/x?user=me&pass%77ord=query-secret',
       LAKEBASE_ENDPOINT: '',
       UNRELATED: 'x',
     },
@@ -247,7 +248,7 @@ test('variables go into the service, but no secret does, and the user is told', 
   assert.doesNotMatch(unit + notices.join(''), /secret|UNRELATED|LAKEBASE_ENDPOINT/)
   assert.match(
     notices.join(''),
-    /DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, HTTPS_PROXY, LAKEBASE_PG_URL, LAKEBASE_PROXY_LOCAL_PASSWORD/,
+    /DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, HTTPS_PROXY, LAKEBASE_PG_URL, LAKEBASE_PROXY_LOCAL_PASSWORD, LAKEBASE_PROXY_TARGETS/,
   )
 })
 
@@ -265,6 +266,16 @@ for (const { reason, machine, args, message } of [
     args: ['postgresql://me:hunter2@db.example.com/x'],
     message: /^(?!.*hunter2).*password/,
   },
+  ...[
+    'postgresql://me@db.example.com/x?password=hunter2',
+    'postgresql://db.example.com/x?user=me&pass%77ord=hunter2',
+    'host=db.example.com password=hunter2',
+  ].map((text) => ({
+    reason: `with a password in ${text.replace('hunter2', '…')}`,
+    machine: {},
+    args: ['--targets', `my-instance ${text}`],
+    message: /^(?!.*hunter2).*password/,
+  })),
 ]) {
   test(`install is refused ${reason}, with nothing written`, async (context) => {
     const { home, machine: whole, ran } = setUp(context, machine)

@@ -162,7 +162,8 @@ function checkEnvFile(
   const secret = names.find(
     (name) =>
       /^DATABRICKS_(TOKEN|CLIENT_SECRET|PASSWORD)$/.test(name) ||
-      (name === 'LAKEBASE_PG_URL' && holdsPassword(file.values[name]!)),
+      (name === 'LAKEBASE_PG_URL' &&
+        file.assignments(name).some(({ text }) => holdsPassword(text))),
   )
   if (secret !== undefined) {
     notices.push(`${file.where(secret)} is a secret, and the file can be read by others. ${hint}`)

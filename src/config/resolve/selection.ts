@@ -23,7 +23,7 @@ const NAMED_BY_OTHERS = ['LAKEBASE_ENDPOINT', 'LAKEBASE_INSTANCE', 'LAKEBASE_PG_
 
 /** Empty when nobody named one. */
 export function selectTargets(places: Places): readonly WrittenTarget[] {
-  const { typed, flags, variables, fileTargets, cwd } = places
+  const { typed, flags, variables, fileTargets, cwd, hostname } = places
   if (typed.length > 0) {
     return typed.map((text) => plain({ text, where: 'TARGET', folder: cwd }))
   }
@@ -36,12 +36,11 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
   if (fileTargets.length > 0) return fileTargets
   for (const name of NAMED_BY_OTHERS) {
     for (const { from } of variables) {
-      const text = from.values[name]?.trim()
-      if (text === undefined || text === '') continue
-      // What `url --format dotenv` printed for the application: the proxy must not dial itself.
-      if (name === 'LAKEBASE_PG_URL' && namesThisMachine(text, places.hostname)) continue
-      const { folder, isImplicit = false } = from
-      return [plain({ text, where: from.where(name), folder, isImplicit })]
+      for (const written of assignments(from, name)) {
+        // What `url --format dotenv` printed for the application: the proxy must not dial itself.
+        const isLocal = name === 'LAKEBASE_PG_URL' && namesThisMachine(written.text, hostname)
+        if (!isLocal) return [plain(written)]
+      }
     }
   }
   return []
@@ -53,7 +52,7 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
  */
 function listOf(text: string): readonly string[] {
   const words = text.split(/\s+/)
-  const isOneText = /(^|\s)[\w ]+\s*=|["';]|^psql\s/.test(text)
+  const isOneText = /(^|\s)\w+\s?=|["';]|^psql\s/.test(text)
   const isTorn =
     /:\/\/|@/.test(text) && words.some((word) => !/[@=]|:\/\//.test(word) && !isTarget(word))
   return isOneText || isTorn ? [text] : words
@@ -66,6 +65,17 @@ function isTarget(text: string): boolean {
   } catch {
     return false
   }
+}
+
+/** The values of a variable, the one that counts first; `.env` may assign it more than once. */
+function assignments(from: Variables, name: string): readonly Written[] {
+  const { folder, isImplicit = false } = from
+  const all = from.assignments?.(name) ?? [
+    { text: from.values[name] ?? '', where: from.where(name) },
+  ]
+  return all
+    .map(({ text, where }) => ({ text: text.trim(), where, folder, isImplicit }))
+    .filter(({ text }) => text !== '')
 }
 
 function plain(written: Written): WrittenTarget {

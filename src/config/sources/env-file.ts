@@ -14,6 +14,7 @@ import type { Variables } from './sources.js'
 export interface EnvFile extends Variables {
   readonly path: string
   readonly values: Readonly<Record<string, string>>
+  readonly assignments: NonNullable<Variables['assignments']>
 }
 
 export interface EnvFilePlace {
@@ -36,16 +37,26 @@ export async function readEnvFile(place: EnvFilePlace): Promise<EnvFile | undefi
   const text = named === undefined ? readOwn(path, place) : readWhole(path)
   const { default: dotenv } = await import('dotenv')
   const lines = text.split('\n')
+  const assignments = (variable: string) => {
+    const assigns = new RegExp(`^\\s*(export\\s+)?${variable}\\s*[=:]`)
+    const starts = lines.flatMap((line, at) => (assigns.test(line) ? [at] : []))
+    return starts
+      .map((start, index) => {
+        const own = lines.slice(start, starts[index + 1]).join('\n')
+        return {
+          text: dotenv.parse(own)[variable] ?? '',
+          where: `${variable} (${shown}:${start + 1})`,
+        }
+      })
+      .reverse()
+  }
   return {
     path,
     isImplicit: named === undefined,
     folder: dirname(path),
     values: dotenv.parse(text),
-    where(variable) {
-      const assigns = new RegExp(`^\\s*(export\\s+)?${variable}\\s*[=:]`)
-      const line = lines.findLastIndex((each) => assigns.test(each)) + 1
-      return `${variable} (${shown}${line === 0 ? '' : `:${line}`})`
-    },
+    assignments,
+    where: (variable) => assignments(variable)[0]?.where ?? `${variable} (${shown})`,
   }
 }
 

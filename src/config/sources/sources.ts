@@ -45,6 +45,8 @@ export interface Variables {
   readonly folder: string
   /** A `.env` that the user did not name. */
   readonly isImplicit?: boolean
+  /** Of a file, which may assign a variable more than once: the last one first. */
+  readonly assignments?: (name: string) => readonly Pick<Written, 'text' | 'where'>[]
 }
 
 /** Of the environment or of `.env`. An empty variable counts as not set, as compose files leave them. */
