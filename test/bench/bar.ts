@@ -24,6 +24,12 @@ export function barLines(samples: Samples): BarLine[] {
       'pgbench -S -c 1: latency added, against that of stunnel',
       addedLatencyRatios(samples),
     ),
+    atMost(
+      1.1,
+      'p99 of -c 16 latency, against stunnel',
+      ratios('tail@c16', 'p99 µs', 'proxy', 'stunnel'),
+    ),
+    atMost(1.5, 'p99.9 at -c 1 while scraped and tokens roll, against alone', busyRatios(samples)),
     ...connectionLines(ratios),
     atMost(
       0.9,
@@ -86,6 +92,12 @@ function addedLatencyRatios(samples: Samples): number[] {
     .get('latency', 'µs', 'proxy')
     .slice(0, Math.min(direct.length, stunnel.length))
     .map((proxy, round) => (proxy - direct[round]!) / (stunnel[round]! - direct[round]!))
+}
+
+function busyRatios(samples: Samples): number[] {
+  const alone = samples.get('tail@c1, alone', 'p99.9 µs', 'proxy')
+  const busy = samples.get('tail@c1, tokens and scrapes', 'p99.9 µs', 'proxy')
+  return busy.map((value, round) => value / alone[round]!)
 }
 
 function scaled(values: readonly number[], unit: number): number[] {

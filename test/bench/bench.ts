@@ -4,11 +4,10 @@
  * writes bench.json.
  */
 
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-
 import { barLines } from './bar.js'
 import { startFarServer } from './far-server.js'
 import { measureBulk } from './measure-bulk.js'
@@ -17,8 +16,9 @@ import { measureCrowd } from './measure-crowd.js'
 import { measureBeside, measureMemory } from './measure-idle.js'
 import { measureConnections, measureLatency, measureQueries } from './measure-pgbench.js'
 import { measureStart } from './measure-start.js'
+import { measureTail } from './measure-tail.js'
 import { findProgram } from './processes.js'
-import { printBar, printSamples, Samples } from './samples.js'
+import { printBar, printComparison, printSamples, Samples } from './samples.js'
 import { HOW_TO_INSTALL, type WayName } from './ways.js'
 
 export interface Bench {
@@ -35,13 +35,15 @@ const MEASURES: Record<string, (bench: Bench) => Promise<void>> = {
   queries: measureQueries,
   latency: measureLatency,
   connections: measureConnections,
+  tail: measureTail,
   cold: measureCold,
   crowd: measureCrowd,
   memory: measureMemory,
   start: measureStart,
   beside: measureBeside,
 }
-const HELP = `npm run bench -- [--only ${Object.keys(MEASURES).join(',')}] [--ways direct,stunnel,pgbouncer,proxy] [--rounds 5] [--quick]`
+const HELP = `npm run bench -- [--only ${Object.keys(MEASURES).join(',')}] [--ways direct,stunnel,pgbouncer,proxy] [--rounds 5] [--quick] [--compare FILE]
+--compare prints the ratios of the medians to those of an earlier bench.json.`
 
 const { values } = parseArgs({
   options: {
@@ -49,6 +51,7 @@ const { values } = parseArgs({
     ways: { type: 'string', default: 'direct,stunnel,pgbouncer,proxy' },
     rounds: { type: 'string' },
     quick: { type: 'boolean', default: false },
+    compare: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -74,6 +77,8 @@ async function main(): Promise<void> {
     process.exitCode = 1
     return
   }
+  // Read first: the run writes a bench.json of its own.
+  const earlier = values.compare === undefined ? undefined : await readFile(values.compare, 'utf8')
   const folder = await mkdtemp(join(tmpdir(), 'lakebase-proxy-bench-'))
   await chmod(folder, 0o755) // PostgreSQL and PgBouncer run as another user when we are root
   const samples = new Samples()
@@ -90,6 +95,7 @@ async function main(): Promise<void> {
     printBar(bar)
     const about = { node: process.version, cpus: cpus().length, at: new Date().toISOString() }
     const result = { ...about, rounds, quick, bar, samples }
+    if (earlier !== undefined) printComparison(samples, earlier)
     await writeFile('bench.json', `${JSON.stringify(result, null, 1)}\n`)
   } finally {
     await far.stop()

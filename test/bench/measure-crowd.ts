@@ -23,7 +23,7 @@ export async function measureCrowd(bench: Bench): Promise<void> {
       try {
         await proxy.listening(port)
         const startedAt = performance.now()
-        await openSessions(port, CLIENTS, sockets, CLIENTS)
+        await openSessions(port, CLIENTS, sockets, { atOnce: CLIENTS })
         bench.samples.add('crowd', 'proxy', {
           'served of 1,000': sockets.length,
           'credential calls': emulator.control.callCount('credentials') - before,

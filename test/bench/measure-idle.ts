@@ -76,7 +76,7 @@ export async function measureBeside(bench: Bench): Promise<void> {
 
 const GREETER = fileURLToPath(new URL('greeter.js', import.meta.url))
 
-async function withGreeter(
+export async function withGreeter(
   { far, folder }: Bench,
   act: (greeter: Destination) => Promise<void>,
 ): Promise<void> {

@@ -68,6 +68,24 @@ export function printBar(lines: readonly BarLine[]): void {
   printTable(['the bar', 'median', 'range', 'to reach', ''], cells)
 }
 
+/** `json` is the bench.json of an earlier run: the medians of both, and this one's as a ratio to it. */
+export function printComparison(samples: Samples, json: string): void {
+  const { samples: earlier } = JSON.parse(json) as {
+    samples: { measure: string; unit: string; way: string; median: number }[]
+  }
+  const cells = [...samples.rows()].flatMap(({ measure, unit, way, values }) => {
+    const before = earlier.find(
+      (row) => row.measure === measure && row.unit === unit && row.way === way,
+    )
+    if (before === undefined) return []
+    const now = median(values)
+    return [
+      [measure, unit, way, shown(before.median), shown(now), (now / before.median).toFixed(2)],
+    ]
+  })
+  printTable(['measure', 'unit', 'way', 'earlier', 'now', 'ratio'], cells)
+}
+
 function spread(values: readonly number[]): [string, string] {
   const range = `${shown(Math.min(...values))}–${shown(Math.max(...values))}`
   return [shown(median(values)), range]
