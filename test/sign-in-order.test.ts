@@ -5,6 +5,7 @@
  */
 
 import assert from 'node:assert/strict'
+import { createVerify, generateKeyPairSync } from 'node:crypto'
 import { chmod } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -40,6 +41,8 @@ interface Row {
   readonly requests?: readonly string[]
   readonly calls?: readonly string[]
   readonly notices?: readonly RegExp[]
+  /** What the host says of itself. */
+  readonly hostMetadata?: Readonly<Record<string, unknown>>
   readonly error?: { readonly kind: string; readonly text: RegExp }
 }
 
@@ -87,6 +90,22 @@ const H = { DATABRICKS_HOST: 'HOST' }
 const M2M = { DATABRICKS_CLIENT_ID: 'app-id', DATABRICKS_CLIENT_SECRET: 's3#cr;et%' }
 const AZURE = { ...H, DATABRICKS_AZURE_RESOURCE_ID: '/subscriptions/sub-1/resourceGroups/rg/x' }
 const ARM = { ARM_CLIENT_ID: 'arm-id', ARM_CLIENT_SECRET: 'arm-secret', ARM_TENANT_ID: 'ten' }
+const METADATA = 'GET /.well-known/databricks-config'
+const IMDS = 'GET /metadata/identity/oauth2/token'
+const GITHUB = {
+  ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github',
+  ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh',
+}
+const DEVOPS = {
+  SYSTEM_ACCESSTOKEN: 'ado',
+  SYSTEM_TEAMFOUNDATIONCOLLECTIONURI: 'HOST/org/',
+  SYSTEM_TEAMPROJECTID: 'proj-1',
+  SYSTEM_HOSTTYPE: 'build',
+  SYSTEM_PLANID: 'plan-1',
+  SYSTEM_JOBID: 'job-1',
+}
+const GCP = { ...H, DATABRICKS_CLOUD: 'GCP' }
+const GOOGLE_KEYS = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const AZ_CALL =
   'az account get-access-token --resource 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d --output json'
 const AZ_MANAGEMENT_CALL =
@@ -190,7 +209,14 @@ const ROWS: readonly Row[] = [
   { name: 'a Databricks CLI that is not logged in gives way to the Azure CLI', env: AZURE, databricks: 'loggedOut', az: 'loggedIn', type: 'azure-cli', token: 'az az-management /subscriptions/sub-1/resourceGroups/rg/x' },
   { name: 'the Azure CLI is not asked for other workspaces', env: H, az: 'loggedIn', error: { kind: 'config', text: /no way to sign in/ }, calls: [] },
   { name: 'neither CLI is logged in', env: AZURE, databricks: 'loggedOut', az: 'loggedOut', error: { kind: 'identity', text: /could not sign in.*databricks-cli: .*azure-cli: .*az login/s } },
-  { name: 'a managed identity is the business of the Azure CLI', env: { ...AZURE, ARM_USE_MSI: 'true' }, az: 'loggedOut', error: { kind: 'identity', text: /az login --identity/ } },
+  { name: 'a managed identity of an Azure machine', env: { ...AZURE, ARM_USE_MSI: 'true' }, az: 'loggedIn', type: 'azure-msi', token: 'msi 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d msi https://management.core.windows.net/ /subscriptions/sub-1/resourceGroups/rg/x', requests: [IMDS, IMDS], calls: [] },
+  { name: 'a managed identity that is chosen among several', env: { ...AZURE, ARM_USE_MSI: '1', ARM_CLIENT_ID: 'mine' }, type: 'azure-msi', token: 'msi 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d mine msi https://management.core.windows.net/ mine /subscriptions/sub-1/resourceGroups/rg/x' },
+  { name: 'a machine without a managed identity', env: { ...AZURE, ARM_USE_MSI: 'true', ARM_CLIENT_ID: 'none' }, error: { kind: 'identity', text: /identity service gave no token: HTTP status 400: .*Identity not found.*unset ARM_USE_MSI/s } },
+  { name: 'a managed identity comes before a client secret of Azure', env: { ...AZURE, ...ARM, ARM_USE_MSI: 'TRUE' }, type: 'azure-msi' },
+  { name: 'ARM_USE_MSI=false is none', env: { ...AZURE, ...ARM, ARM_USE_MSI: 'false' }, type: 'azure-client-secret' },
+  { name: 'GitHub Actions, trusted by Entra', env: { ...AZURE, ...GITHUB, ARM_CLIENT_ID: 'arm-id', ARM_TENANT_ID: 'ten', DATABRICKS_AUTH_TYPE: 'github-oidc-azure' }, type: 'github-oidc-azure', token: 'entra ten arm-id 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d github:gh:api://AzureADTokenExchange', requests: ['GET /github', 'POST /ten/oauth2/token'] },
+  { name: 'GitHub Actions that the workspace does not trust, but Entra does', env: { ...AZURE, ...GITHUB, DATABRICKS_CLIENT_ID: 'bad', ARM_CLIENT_ID: 'arm-id', ARM_TENANT_ID: 'ten' }, error: { kind: 'config', text: /azure and oauth/ } },
+  { name: 'GitHub Actions without a policy in the account falls to Entra', env: { ...AZURE, ...GITHUB, DATABRICKS_TOKEN_AUDIENCE: 'refused', ARM_CLIENT_ID: 'arm-id', ARM_TENANT_ID: 'ten' }, type: 'github-oidc-azure', token: 'entra ten arm-id 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d github:gh:api://AzureADTokenExchange' },
   { name: 'an Azure service principal', env: { ...AZURE, ...ARM }, type: 'azure-client-secret', token: 'entra ten arm-id 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d entra ten arm-id https://management.core.windows.net/ /subscriptions/sub-1/resourceGroups/rg/x', requests: ['POST /ten/oauth2/token', 'POST /ten/oauth2/token'] },
   { name: 'an Azure service principal whose tenant the workspace names', env: { ...AZURE, ARM_CLIENT_ID: 'arm-id', ARM_CLIENT_SECRET: 'x', DATABRICKS_AUTH_TYPE: 'azure-client-secret' }, type: 'azure-client-secret', requests: [TENANT, 'POST /discovered/oauth2/token', 'POST /discovered/oauth2/token'] },
 
@@ -201,7 +227,30 @@ const ROWS: readonly Row[] = [
   { name: 'an ID token in a file', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id', DATABRICKS_OIDC_TOKEN_FILEPATH: 'DIR/jwt' }, files: { jwt: 'id4\n' }, type: 'file-oidc', token: 'exchange id4 app-id all-apis' },
   { name: 'an ID token in a file, by its other name', env: { ...H, DATABRICKS_OIDC_TOKEN_FILE: 'DIR/jwt' }, files: { jwt: 'id5' }, type: 'file-oidc', token: 'exchange id5  all-apis' },
   { name: 'an ID token file that is not there', env: { ...H, DATABRICKS_OIDC_TOKEN_FILEPATH: 'DIR/none' }, error: { kind: 'identity', text: /could not read the ID token.*ENOENT/ } },
-  { name: 'the ID token of GitHub Actions', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id', ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github?v=1', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh' }, type: 'github-oidc', token: 'exchange github:gh:HOST/oidc/v1/token app-id all-apis', requests: [DISCOVERY, 'GET /github', TOKEN] },
+  { name: 'the ID token of GitHub Actions', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id', ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github?v=1', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh' }, type: 'github-oidc', token: 'exchange github:gh:HOST/oidc/v1/token app-id all-apis', requests: [DISCOVERY, METADATA, 'GET /github', TOKEN] },
+  { name: 'the audience that the host names', env: { ...H, ...GITHUB, DATABRICKS_CLIENT_ID: 'app-id' }, hostMetadata: { host_type: 'UNIFIED_HOST', account_id: 'acc', token_federation_default_oidc_audiences: ['first', 'second'] }, type: 'github-oidc', token: 'exchange github:gh:first app-id all-apis' },
+  { name: 'the account of a unified host is the audience', env: { ...H, ...GITHUB }, hostMetadata: { host_type: 'UNIFIED_HOST', account_id: 'acc', token_federation_default_oidc_audiences: [] }, type: 'github-oidc', token: 'exchange github:gh:acc  all-apis' },
+  { name: 'the account in the host’s URL comes before the host’s own word', env: { ...GITHUB, DATABRICKS_HOST: 'HOST/?a=mine' }, hostMetadata: { host_type: 'ACCOUNT_HOST', account_id: 'acc' }, type: 'github-oidc', token: 'exchange github:gh:mine  all-apis' },
+  { name: 'a workspace host has the token endpoint as its audience', env: { ...H, ...GITHUB }, hostMetadata: { host_type: 'WORKSPACE_HOST', account_id: 'acc' }, type: 'github-oidc', token: 'exchange github:gh:HOST/oidc/v1/token  all-apis' },
+  { name: 'a job of Azure Pipelines', env: { ...H, ...DEVOPS, DATABRICKS_CLIENT_ID: 'app-id' }, type: 'azure-devops-oidc', token: 'exchange devops:ado:/org/proj-1/_apis/distributedtask/hubs/build/plans/plan-1/jobs/job-1/oidctoken?api-version=7.2-preview.1 app-id all-apis' },
+  { name: 'a job of Azure Pipelines that does not map its token', env: { ...H, ...DEVOPS, SYSTEM_ACCESSTOKEN: '' }, error: { kind: 'config', text: /no way to sign in/ } },
+  { name: 'Azure Pipelines come before a variable, GitHub before them', env: { ...H, ...DEVOPS, ...GITHUB, DATABRICKS_OIDC_TOKEN: 'id' }, type: 'github-oidc' },
+  { name: 'Azure Pipelines come before a variable', env: { ...H, ...DEVOPS, DATABRICKS_OIDC_TOKEN: 'id' }, type: 'azure-devops-oidc' },
+  { name: 'scopes of a profile', cfg: '[DEFAULT]\nhost = HOST\nclient_id = a\nclient_secret = b\nscopes = postgres, sql\n', type: 'oauth-m2m', token: 'client_credentials a:b postgres sql' },
+
+  // Google
+  { name: 'the key of a Google service account, as JSON', env: { ...GCP, GOOGLE_CREDENTIALS: 'KEY' }, type: 'google-credentials', token: 'id sa@p.iam for HOST access sa@p.iam https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/compute', requests: ['POST /google', 'POST /google'] },
+  { name: 'the key of a Google service account, in a file', env: { ...GCP, GOOGLE_CREDENTIALS: 'DIR/key.json' }, files: { 'key.json': 'KEY' }, type: 'google-credentials' },
+  { name: 'a Google key that is none', env: { ...GCP, GOOGLE_CREDENTIALS: '{"private_key":"sesame"}' }, error: { kind: 'config', text: /^GOOGLE_CREDENTIALS is not the key of a Google service account(?!.*sesame)/s } },
+  { name: 'a Google key comes before a service account to impersonate', env: { ...GCP, GOOGLE_CREDENTIALS: 'KEY', DATABRICKS_GOOGLE_SERVICE_ACCOUNT: 'sa' }, type: 'google-credentials' },
+  { name: 'a Google key and a workspace elsewhere', env: { ...H, GOOGLE_CREDENTIALS: 'KEY' }, error: { kind: 'config', text: /no way to sign in/ } },
+  { name: 'a Google key, DATABRICKS_CLOUD=GCP and a host that is not Databricks’', env: { DATABRICKS_HOST: 'https://evil.example', DATABRICKS_CLOUD: 'GCP', GOOGLE_CREDENTIALS: 'KEY' }, error: { kind: 'config', text: /no way to sign in/ } },
+  { name: 'a Google key and a token', env: { ...GCP, GOOGLE_CREDENTIALS: 'KEY', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /google and pat/ } },
+  { name: 'a service account that the Google machine impersonates', env: { ...GCP, DATABRICKS_GOOGLE_SERVICE_ACCOUNT: 'sa@p.iam' }, type: 'google-id', token: 'id by machine for HOST true access by machine' },
+  { name: 'a service account that the login of gcloud impersonates', env: { ...GCP, DATABRICKS_GOOGLE_SERVICE_ACCOUNT: 'sa@p.iam', CLOUDSDK_CONFIG: 'DIR/' }, files: { 'application_default_credentials.json': '{"type":"authorized_user","client_id":"c","client_secret":"s","refresh_token":"r"}' }, type: 'google-id', token: 'id by user c s r for HOST true access by user c s r' },
+  { name: 'a service account that GOOGLE_APPLICATION_CREDENTIALS impersonates', env: { ...GCP, DATABRICKS_GOOGLE_SERVICE_ACCOUNT: 'sa@p.iam', GOOGLE_APPLICATION_CREDENTIALS: 'DIR/key.json' }, files: { 'key.json': 'KEY' }, type: 'google-id', token: 'id by access sa@p.iam https://www.googleapis.com/auth/cloud-platform for HOST true access by access sa@p.iam https://www.googleapis.com/auth/cloud-platform' },
+  { name: 'a Google login that is not supported', env: { ...GCP, DATABRICKS_GOOGLE_SERVICE_ACCOUNT: 'sa@p.iam', GOOGLE_APPLICATION_CREDENTIALS: 'DIR/x.json' }, files: { 'x.json': '{"type":"external_account"}' }, error: { kind: 'config', text: /no Google login that is supported.*gcloud auth/s } },
+
   { name: 'the ID token of GitHub Actions, for another audience', env: { ...H, DATABRICKS_TOKEN_AUDIENCE: 'mine', ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh' }, type: 'github-oidc', token: 'exchange github:gh:mine  all-apis' },
   { name: 'GitHub Actions comes before a variable', env: { ...H, DATABRICKS_OIDC_TOKEN: 'id6', ACTIONS_ID_TOKEN_REQUEST_URL: 'HOST/github', ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'gh' }, type: 'github-oidc', token: 'exchange github:gh:HOST/oidc/v1/token  all-apis' },
   { name: 'an ID token that the workspace refuses', env: { ...H, DATABRICKS_CLIENT_ID: 'bad', DATABRICKS_OIDC_TOKEN: 'id7' }, error: { kind: 'identity', text: /refused the ID token in DATABRICKS_OIDC_TOKEN: no such client.*federation policy of service principal bad/s } },
@@ -245,10 +294,17 @@ for (const row of ROWS) {
 }
 
 async function setUp(t: TestContext, row: Row) {
-  const server = await ScriptedWorkspace.start(t, answer)
+  const server = await ScriptedWorkspace.start(t, (request) =>
+    row.hostMetadata !== undefined && request.path === '/.well-known/databricks-config'
+      ? { body: row.hostMetadata }
+      : answer(request),
+  )
   const programs = await FakePrograms.create(t)
   const fill = (text: string): string =>
-    text.replaceAll('HOST', server.host).replaceAll('DIR', programs.folder)
+    text
+      .replaceAll('KEY', googleKey(server.host))
+      .replaceAll('HOST', server.host)
+      .replaceAll('DIR', programs.folder)
   if (row.databricks !== undefined) await programs.add('databricks', DATABRICKS[row.databricks])
   if (row.az !== undefined) await programs.add('az', AZ[row.az])
   if (row.cfg !== undefined) await writeProfiles(programs, fill(row.cfg))
@@ -256,10 +312,13 @@ async function setUp(t: TestContext, row: Row) {
   const env: Record<string, string> = { PATH: programs.folder }
   for (const [name, value] of Object.entries(row.env ?? {}))
     env[name] =
-      name === 'DATABRICKS_HOST' || value.includes('HOST/') || value.includes('DIR/')
+      name === 'DATABRICKS_HOST' ||
+      value === 'KEY' ||
+      value.includes('HOST/') ||
+      value.includes('DIR/')
         ? fill(value)
         : value
-  const dispatcher = entraAt(server.host)
+  const dispatcher = cloudsAt(server.host)
   t.after(() => dispatcher.close())
   const log = recordedLog()
   const open = async (): Promise<{ type: string | undefined; user: string }> => {
@@ -290,21 +349,43 @@ async function writeProfiles(programs: FakePrograms, cfg: string): Promise<void>
   if (how === 'MODE666') await chmod(path.join(programs.folder, '.databrickscfg'), 0o666)
 }
 
-/** Microsoft's login page, moved to the test's own server. */
-function entraAt(host: string): Dispatcher {
-  return new Agent().compose(
-    (dispatch) => (options, handler) =>
-      dispatch(
-        {
-          ...options,
-          origin:
-            String(options.origin) === 'https://login.microsoftonline.com'
-              ? host
-              : (options.origin ?? ''),
-        },
-        handler,
-      ),
-  )
+const CLOUDS = [
+  'https://login.microsoftonline.com',
+  'http://169.254.169.254',
+  'http://metadata.google.internal',
+  'https://iamcredentials.googleapis.com',
+  'https://oauth2.googleapis.com',
+]
+
+/** The clouds' own services, moved to the test's server. */
+function cloudsAt(host: string): Dispatcher {
+  return new Agent().compose((dispatch) => (options, handler) => {
+    const origin = String(options.origin)
+    return dispatch({ ...options, origin: CLOUDS.includes(origin) ? host : origin }, handler)
+  })
+}
+
+function googleKey(host: string): string {
+  return JSON.stringify({
+    type: 'service_account',
+    client_email: 'sa@p.iam',
+    private_key_id: 'key-1',
+    private_key: GOOGLE_KEYS.privateKey.export({ type: 'pkcs8', format: 'pem' }),
+    token_uri: `${host}/google`,
+  })
+}
+
+/** Google's token endpoint: checks the signature, and says what was asked for. */
+function googleGrant(assertion: string): ScriptedReply {
+  const [header = '', payload = '', signature = ''] = assertion.split('.')
+  const signed = createVerify('RSA-SHA256').update(`${header}.${payload}`)
+  assert.ok(signed.verify(GOOGLE_KEYS.publicKey, signature, 'base64url'))
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString())
+  assert.match(claims.aud, /\/google$/)
+  assert.ok(claims.exp - claims.iat === 3600)
+  return claims.scope === undefined
+    ? { body: { id_token: `id ${claims.iss} for ${claims.target_audience}` } }
+    : { body: { access_token: `access ${claims.iss} ${claims.scope}`, id_token: 'not this' } }
 }
 
 function answer(request: SeenRequest): ScriptedReply | undefined {
@@ -325,6 +406,7 @@ function answer(request: SeenRequest): ScriptedReply | undefined {
       const { headers } = request
       const shown = [
         headers.authorization?.replace('Bearer ', ''),
+        headers['x-databricks-gcp-sa-access-token'],
         headers['x-databricks-azure-sp-management-token'],
         headers['x-databricks-azure-workspace-resource-id'],
       ]
@@ -342,7 +424,9 @@ function answer(request: SeenRequest): ScriptedReply | undefined {
       }
       assert.equal(form.get('grant_type'), 'urn:ietf:params:oauth:grant-type:token-exchange')
       assert.equal(form.get('subject_token_type'), 'urn:ietf:params:oauth:token-type:jwt')
-      if (form.get('client_id') === 'bad') return refused
+      if (form.get('client_id') === 'bad' || form.get('subject_token')?.endsWith(':refused')) {
+        return refused
+      }
       return granted(
         `exchange ${form.get('subject_token')} ${form.get('client_id') ?? ''} ${form.get('scope')}`,
       )
@@ -352,7 +436,13 @@ function answer(request: SeenRequest): ScriptedReply | undefined {
       assert.equal(form.get('grant_type'), 'client_credentials')
       return {
         body: {
-          access_token: `entra ${request.path.split('/')[1]} ${form.get('client_id')} ${form.get('resource')}`,
+          access_token: [
+            'entra',
+            request.path.split('/')[1],
+            form.get('client_id'),
+            form.get('resource'),
+            ...form.getAll('client_assertion'),
+          ].join(' '),
           token_type: 'Bearer',
           expires_in: '3599',
         },
@@ -365,6 +455,39 @@ function answer(request: SeenRequest): ScriptedReply | undefined {
     case 'GET /github': {
       const bearer = String(request.headers.authorization).replace('Bearer ', '')
       return { body: { value: `github:${bearer}:${request.query.get('audience')}` } }
+    }
+    case IMDS: {
+      assert.equal(request.headers.metadata, 'true')
+      assert.equal(request.query.get('api-version'), '2018-02-01')
+      const clientId = request.query.get('client_id') ?? ''
+      if (clientId === 'none') return { status: 400, body: { error: 'Identity not found' } }
+      const access_token = `msi ${request.query.get('resource')} ${clientId}`
+      return { body: { access_token, expires_on: '4070908800', token_type: 'Bearer' } }
+    }
+    case 'POST /org/proj-1/_apis/distributedtask/hubs/build/plans/plan-1/jobs/job-1/oidctoken': {
+      const bearer = String(request.headers.authorization).replace('Bearer ', '')
+      return { body: { oidcToken: `devops:${bearer}:${request.line.replace('POST ', '')}` } }
+    }
+    case 'POST /google':
+      return googleGrant(form.get('assertion') ?? '')
+    case 'POST /token':
+      return {
+        body: {
+          access_token: `user ${form.get('client_id')} ${form.get('client_secret')} ${form.get('refresh_token')}`,
+          id_token: 'not this',
+        },
+      }
+    case 'GET /computeMetadata/v1/instance/service-accounts/default/token':
+      assert.equal(request.headers['metadata-flavor'], 'Google')
+      return { body: { access_token: 'machine', expires_in: 3599 } }
+    case 'POST /v1/projects/-/serviceAccounts/sa@p.iam:generateIdToken': {
+      const { audience, includeEmail } = JSON.parse(request.body)
+      const by = String(request.headers.authorization).replace('Bearer ', '')
+      return { body: { token: `id by ${by} for ${audience} ${includeEmail}` } }
+    }
+    case 'POST /v1/projects/-/serviceAccounts/sa@p.iam:generateAccessToken': {
+      const by = String(request.headers.authorization).replace('Bearer ', '')
+      return { body: { accessToken: `access by ${by}`, expireTime: '2099-01-01T00:00:00Z' } }
     }
     case 'GET /metadata':
       return {

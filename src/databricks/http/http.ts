@@ -25,6 +25,8 @@ export interface HttpRequest {
   readonly signal: AbortSignal
   /** False: a repeat could do it twice, so only what was surely not done is tried again. */
   readonly idempotent?: boolean
+  /** To the metadata service of this cloud machine: plain HTTP, on its own link, past any proxy. */
+  readonly toMachine?: true
   /** False: a redirect is handed back as it came. */
   readonly followRedirects?: boolean
 }
@@ -93,7 +95,7 @@ export class Http {
 
   /** Any status is a reply; errors are ProxyErrors of kind `credential` or `config`, or the signal's reason. */
   async send(request: HttpRequest): Promise<HttpReply> {
-    refusePlaintext(request.url)
+    refusePlaintext(request)
     refuseUnsendable(request)
     request.signal.throwIfAborted()
     const { clock, log } = this.#options
@@ -183,7 +185,7 @@ export class Http {
         headers: { 'user-agent': this.#options.userAgent, ...request.headers },
         ...(request.body === undefined ? {} : { body: request.body }),
         redirect: 'manual',
-        dispatcher: isLoopback(url) ? this.#direct : this.#proxied,
+        dispatcher: request.toMachine || isLoopback(url) ? this.#direct : this.#proxied,
         signal,
       })
       const text = await readCapped(response.body, url)
@@ -228,8 +230,12 @@ export function redirectOf(status: number, headers: Headers, from: URL): URL | u
   return URL.canParse(location, from.href) ? new URL(location, from) : undefined
 }
 
-function refusePlaintext(url: URL): void {
+/** What the machines of Azure and of Google are told about themselves by; never routed further. */
+const METADATA_HOSTS = ['169.254.169.254', 'metadata.google.internal']
+
+function refusePlaintext({ url, toMachine }: HttpRequest): void {
   if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))) return
+  if (toMachine && METADATA_HOSTS.includes(url.hostname)) return
   throw new ProxyError('config', `refusing to send a request to ${url.origin} without TLS`, {
     hint: 'Use https:// (http:// is accepted for this machine only).',
   })

@@ -57,6 +57,11 @@ export function isAzureHost(host: string): boolean {
   return /\.(azuredatabricks\.net|databricks\.azure\.(us|cn))$/.test(new URL(host).hostname)
 }
 
+/** `*.gcp.databricks.com`. */
+export function isGoogleHost(host: string): boolean {
+  return /\.gcp\.databricks\.com$/.test(new URL(host).hostname)
+}
+
 /** Databricks' own domains on all clouds; and this machine, where development servers are. */
 export function isDatabricksHost(host: string): boolean {
   const url = new URL(host)

@@ -79,6 +79,7 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
       clock,
       log,
       env,
+      homeDir: options.homeDir,
       run,
       patienceMs: options.budgetMs ?? PATIENCE_MS,
     })

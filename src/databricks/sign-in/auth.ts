@@ -9,11 +9,16 @@ import { LinkedAbort, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { azureCli } from './azure-cli.js'
 import { azureClientSecret } from './azure-client-secret.js'
+import { azureDevopsOidc } from './azure-devops-oidc.js'
+import { azureMsi } from './azure-msi.js'
 import { databricksCli } from './databricks-cli.js'
 import { type Attribute, COMMON_ATTRIBUTES, type DatabricksConfig } from './databricks-config.js'
 import { envOidc } from './env-oidc.js'
 import { fileOidc } from './file-oidc.js'
 import { githubOidc } from './github-oidc.js'
+import { githubOidcAzure } from './github-oidc-azure.js'
+import { googleCredentials } from './google-credentials.js'
+import { googleId } from './google-id.js'
 import { metadataService } from './metadata-service.js'
 import { oauthM2m } from './om2m.js'
 import { pat } from './pat.js'
@@ -34,10 +39,15 @@ const METHODS: readonly SignInMethod[] = [
   databricksCli,
   metadataService,
   githubOidc,
+  azureDevopsOidc,
   envOidc,
   fileOidc,
+  githubOidcAzure,
+  azureMsi,
   azureClientSecret,
   azureCli,
+  googleCredentials,
+  googleId,
 ]
 
 export const SIGN_IN_ATTRIBUTES: readonly Attribute[] = [

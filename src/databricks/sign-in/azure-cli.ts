@@ -21,9 +21,7 @@ export const azureCli: SignInMethod = {
   ambient: true,
   configure(config, deps) {
     if (!isAzure(config)) return undefined
-    // There is no sign-in by managed identity of our own; the Azure CLI has one.
-    const managedIdentity = /^(1|t|true)$/i.test(config.get('azure_use_msi') ?? '')
-    const hint = `Log in with: az login${managedIdentity ? ' --identity' : ''}`
+    const hint = 'Log in with: az login'
     return {
       hint,
       program: 'az account get-access-token',

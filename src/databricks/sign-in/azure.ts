@@ -21,7 +21,7 @@ export const AZURE_ATTRIBUTES: readonly Attribute[] = [
 ]
 
 /** The application that stands for Azure Databricks in every tenant. */
-const DATABRICKS_RESOURCE = '2ff814a6-3304-4ab8-85cb-cd0e6f879c1d'
+export const DATABRICKS_RESOURCE = '2ff814a6-3304-4ab8-85cb-cd0e6f879c1d'
 
 export interface AzureCloud {
   readonly login: string

@@ -49,12 +49,6 @@ export const COMMON_ATTRIBUTES: readonly Attribute[] = [
   // Known so that a mixture with them is refused by name.
   { name: 'username', env: ['DATABRICKS_USERNAME'], family: 'basic' },
   { name: 'password', env: ['DATABRICKS_PASSWORD'], family: 'basic', sensitive: true },
-  {
-    name: 'google_service_account',
-    env: ['DATABRICKS_GOOGLE_SERVICE_ACCOUNT'],
-    family: 'google',
-  },
-  { name: 'google_credentials', env: ['GOOGLE_CREDENTIALS'], family: 'google', sensitive: true },
 ]
 
 export class DatabricksConfig {
@@ -89,6 +83,12 @@ export class DatabricksConfig {
     const workspaceId = this.get('workspace_id') ?? address?.workspaceId
     // "none" is what the CLI writes for an account without a workspace.
     this.workspaceId = workspaceId === 'none' ? undefined : workspaceId
+  }
+
+  /** OAuth scopes, as a token request wants them. A profile holds them with commas. */
+  get scopes(): string {
+    const scopes = (this.get('scopes') ?? '').split(',').map((scope) => scope.trim())
+    return scopes.filter((scope) => scope !== '').join(' ') || 'all-apis'
   }
 
   get(name: string): string | undefined {

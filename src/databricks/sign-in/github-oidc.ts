@@ -5,51 +5,54 @@ import { z } from 'zod'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
 import { Secret } from '../../core/secret.js'
-import type { SignInMethod } from './sign-in-method.js'
-import { exchangeIdToken, federationHint } from './token-exchange.js'
+import type { Attribute } from './databricks-config.js'
+import type { ConfigWithHost, SignInDeps, SignInMethod } from './sign-in-method.js'
+import { exchangeIdToken, federationHint, type ReadIdToken } from './token-exchange.js'
+
+export const GITHUB_ATTRIBUTES: readonly Attribute[] = [
+  { name: 'actions_id_token_request_url', env: ['ACTIONS_ID_TOKEN_REQUEST_URL'] },
+  {
+    name: 'actions_id_token_request_token',
+    env: ['ACTIONS_ID_TOKEN_REQUEST_TOKEN'],
+    sensitive: true,
+  },
+]
 
 export const githubOidc: SignInMethod = {
   type: 'github-oidc',
-  attributes: [
-    { name: 'actions_id_token_request_url', env: ['ACTIONS_ID_TOKEN_REQUEST_URL'] },
-    {
-      name: 'actions_id_token_request_token',
-      env: ['ACTIONS_ID_TOKEN_REQUEST_TOKEN'],
-      sensitive: true,
-    },
-  ],
+  attributes: GITHUB_ATTRIBUTES,
   needs: 'a GitHub Actions job with "permissions: id-token: write"',
   ambient: true,
   configure(config, deps) {
-    const requestUrl = config.get('actions_id_token_request_url')
-    const requestToken = config.secret('actions_id_token_request_token')
-    if (requestUrl === undefined || requestToken === undefined) return undefined
+    const read = githubIdTokenReader(config, deps)
+    if (read === undefined) return undefined
     const hint = federationHint(config)
-    return {
-      hint,
-      fetchToken: (signal) =>
-        exchangeIdToken(
-          { what: 'the ID token of GitHub Actions', hint, read: readIdToken },
-          config,
-          deps,
-          signal,
-        ),
-    }
-
-    async function readIdToken(audience: string, signal: AbortSignal): Promise<Secret> {
-      const url = new URL(requestUrl!)
-      url.searchParams.set('audience', audience)
-      const headers = { authorization: `Bearer ${requestToken!.reveal()}` }
-      const reply = await deps.http.send({ url, headers, signal })
-      const token = reply.status === 200 ? readValue(reply.text) : undefined
-      if (token !== undefined) return token
-      throw new ProxyError(
-        'identity',
-        `GitHub gave no ID token: HTTP status ${reply.status}: ${plainText(reply.text)}`,
-        { hint: 'Give the job "permissions: id-token: write".' },
-      )
-    }
+    const source = { what: 'the ID token of GitHub Actions', hint, read }
+    return { hint, fetchToken: (signal) => exchangeIdToken(source, config, deps, signal) }
   },
+}
+
+/** Undefined outside such a job. */
+export function githubIdTokenReader(
+  config: ConfigWithHost,
+  { http }: SignInDeps,
+): ReadIdToken | undefined {
+  const requestUrl = config.get('actions_id_token_request_url')
+  const requestToken = config.secret('actions_id_token_request_token')
+  if (requestUrl === undefined || requestToken === undefined) return undefined
+  return async (audience, signal) => {
+    const url = new URL(requestUrl)
+    url.searchParams.set('audience', await audience())
+    const headers = { authorization: `Bearer ${requestToken.reveal()}` }
+    const reply = await http.send({ url, headers, signal })
+    const token = reply.status === 200 ? readValue(reply.text) : undefined
+    if (token !== undefined) return token
+    throw new ProxyError(
+      'identity',
+      `GitHub gave no ID token: HTTP status ${reply.status}: ${plainText(reply.text)}`,
+      { hint: 'Give the job "permissions: id-token: write".' },
+    )
+  }
 }
 
 function readValue(text: string): Secret | undefined {

@@ -22,6 +22,7 @@ import { plainText } from '../../core/plain-text.js'
 import type { Secret } from '../../core/secret.js'
 import type { Http, HttpReply } from '../http/http.js'
 import { isLoopback } from '../http/workspace-host.js'
+import { hostMetadata } from './host-metadata.js'
 import {
   type ConfigWithHost,
   type SignInDeps,
@@ -120,16 +121,10 @@ async function unifiedIssuer(
   http: Http,
   signal: AbortSignal,
 ): Promise<URL | undefined> {
-  const url = new URL('/.well-known/databricks-config', config.host)
-  const reply = await http.send({ url, signal })
-  if (reply.status !== 200) return undefined
+  const { oidc_endpoint: template, account_id: account } = await hostMetadata(config, http, signal)
+  if (!template) return undefined
+  const accountId = config.accountId ?? account ?? ''
   try {
-    const { oidc_endpoint: template, account_id: account } = JSON.parse(reply.text) as {
-      oidc_endpoint?: unknown
-      account_id?: unknown
-    }
-    if (typeof template !== 'string') return undefined
-    const accountId = config.get('account_id') ?? (typeof account === 'string' ? account : '')
     const issuer = new URL(template.replace('{account_id}', encodeURIComponent(accountId)))
     if (issuer.protocol !== 'https:' && !isLoopback(issuer)) return undefined
     return new URL(`${issuer.href.replace(/\/$/, '')}/.well-known/oauth-authorization-server`)

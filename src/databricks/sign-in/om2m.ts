@@ -25,7 +25,7 @@ export const oauthM2m: SignInMethod = {
             client: { client_id: clientId },
             clientAuth: unencodedBasic(clientId, clientSecret),
             grantType: 'client_credentials',
-            parameters: { scope: 'all-apis' },
+            parameters: { scope: config.scopes },
             what: `the client secret of ${clientId}`,
             hint,
           },

@@ -21,6 +21,7 @@ export interface SignInDeps {
   readonly clock: Clock
   readonly log: Log
   readonly env: Readonly<Record<string, string | undefined>>
+  readonly homeDir: string
   readonly run: RunCommand
   /** How long a caller waits for a token: a program that is asked may take longer. */
   readonly patienceMs: number

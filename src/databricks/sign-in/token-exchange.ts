@@ -1,11 +1,12 @@
 /**
- * Workload identity federation: somebody else's ID token for a workspace token, by RFC 8693 token
+ * Workload identity federation: the ID token of another issuer for a workspace token, by RFC 8693 token
  * exchange. With a client id the service principal's policy decides, without one the account's.
  */
 
 import { None } from 'oauth4webapi'
 
 import type { Secret } from '../../core/secret.js'
+import { federationAudience } from './host-metadata.js'
 import { discoverAuthorizationServer, requestToken } from './oidc.js'
 import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
 
@@ -13,9 +14,12 @@ export interface IdTokenSource {
   /** For "refused …": `the ID token of GitHub Actions`. */
   readonly what: string
   readonly hint: string
-  /** Asked anew at each exchange, for an ID token lives for minutes. */
-  read(audience: string, signal: AbortSignal): Promise<Secret>
+  /** Called at each exchange, because an ID token lives for minutes. */
+  readonly read: ReadIdToken
 }
+
+/** `audience` may ask the host, so it is called only by sources that can choose one. */
+export type ReadIdToken = (audience: () => Promise<string>, signal: AbortSignal) => Promise<Secret>
 
 export async function exchangeIdToken(
   source: IdTokenSource,
@@ -24,7 +28,8 @@ export async function exchangeIdToken(
   signal: AbortSignal,
 ): Promise<WorkspaceToken> {
   const server = await discoverAuthorizationServer(config, deps.http, signal)
-  const audience = config.get('audience') ?? server.token_endpoint ?? config.host
+  const audience = (): Promise<string> =>
+    federationAudience(config, server.token_endpoint, deps.http, signal)
   const idToken = await source.read(audience, signal)
   const clientId = config.get('client_id')
   return requestToken(
@@ -36,7 +41,7 @@ export async function exchangeIdToken(
       parameters: {
         subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
         subject_token: idToken.reveal(),
-        scope: 'all-apis',
+        scope: config.scopes,
       },
       what: source.what,
       hint: source.hint,

@@ -1,0 +1,87 @@
+/** `azure-devops-oidc`: the ID token of an Azure Pipelines job that maps `System.AccessToken`. */
+
+import { z } from 'zod'
+
+import { ProxyError } from '../../core/errors.js'
+import { plainText } from '../../core/plain-text.js'
+import { Secret } from '../../core/secret.js'
+import type { SignInDeps, SignInMethod } from './sign-in-method.js'
+import { exchangeIdToken, federationHint } from './token-exchange.js'
+
+const PARTS = {
+  devops_collection_uri: 'SYSTEM_TEAMFOUNDATIONCOLLECTIONURI',
+  devops_project_id: 'SYSTEM_TEAMPROJECTID',
+  devops_host_type: 'SYSTEM_HOSTTYPE',
+  devops_plan_id: 'SYSTEM_PLANID',
+  devops_job_id: 'SYSTEM_JOBID',
+} as const
+
+export const azureDevopsOidc: SignInMethod = {
+  type: 'azure-devops-oidc',
+  attributes: [
+    { name: 'devops_access_token', env: ['SYSTEM_ACCESSTOKEN'], sensitive: true },
+    ...Object.entries(PARTS).map(([name, variable]) => ({ name, env: [variable] })),
+  ],
+  needs: 'a job of Azure Pipelines with SYSTEM_ACCESSTOKEN: $(System.AccessToken) in its env',
+  ambient: true,
+  configure(config, deps) {
+    const accessToken = config.secret('devops_access_token')
+    const [collection, project, hub, plan, job] = Object.keys(PARTS).map((name) => config.get(name))
+    if (!accessToken || !collection || !project || !hub || !plan || !job) return undefined
+    // The parts are ids; encoded, so that none can lead elsewhere on the server.
+    const [p, h, l, j] = [project, hub, plan, job].map(encodeURIComponent)
+    const url = `${collection.replace(/\/+$/, '')}/${p}/_apis/distributedtask/hubs/${h}/plans/${l}/jobs/${j}/oidctoken?api-version=7.2-preview.1`
+    const hint = federationHint(config)
+    return {
+      hint,
+      fetchToken: (signal) =>
+        exchangeIdToken(
+          {
+            what: 'the ID token of Azure Pipelines',
+            hint,
+            read: (_audience, readSignal) => requestIdToken(url, accessToken, deps, readSignal),
+          },
+          config,
+          deps,
+          signal,
+        ),
+    }
+  },
+}
+
+/** https://learn.microsoft.com/rest/api/azure/devops/distributedtask/oidctoken/create */
+async function requestIdToken(
+  url: string,
+  accessToken: Secret,
+  { http }: SignInDeps,
+  signal: AbortSignal,
+): Promise<Secret> {
+  if (!URL.canParse(url)) {
+    throw new ProxyError('identity', 'SYSTEM_TEAMFOUNDATIONCOLLECTIONURI is not a URL')
+  }
+  const reply = await http.send({
+    method: 'POST',
+    url: new URL(url),
+    headers: {
+      authorization: `Bearer ${accessToken.reveal()}`,
+      'content-type': 'application/json',
+    },
+    body: '',
+    signal,
+  })
+  const token = reply.status === 200 ? readToken(reply.text) : undefined
+  if (token !== undefined) return token
+  throw new ProxyError(
+    'identity',
+    `Azure Pipelines gave no ID token: HTTP status ${reply.status}: ${plainText(reply.text)}`,
+    { hint: 'Map the token into the task: env: SYSTEM_ACCESSTOKEN: $(System.AccessToken).' },
+  )
+}
+
+function readToken(text: string): Secret | undefined {
+  try {
+    return new Secret(z.object({ oidcToken: z.string().min(1) }).parse(JSON.parse(text)).oidcToken)
+  } catch {
+    return undefined
+  }
+}

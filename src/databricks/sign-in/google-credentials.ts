@@ -1,0 +1,48 @@
+/** `google-credentials`: the key of a Google service account, as JSON or as the path of such a file. */
+
+import { readFile } from 'node:fs/promises'
+
+import { ProxyError } from '../../core/errors.js'
+import {
+  GOOGLE_ATTRIBUTES,
+  GOOGLE_SCOPES,
+  googleWorkspaceToken,
+  isGoogle,
+  readServiceAccountKey,
+  type ServiceAccountKey,
+  tokenOfKey,
+} from './google.js'
+import type { SignInMethod } from './sign-in-method.js'
+
+export const googleCredentials: SignInMethod = {
+  type: 'google-credentials',
+  attributes: GOOGLE_ATTRIBUTES,
+  needs: 'GOOGLE_CREDENTIALS, and a workspace on Google Cloud',
+  configure(config, deps) {
+    const given = config.secret('google_credentials')
+    if (given === undefined || !isGoogle(config)) return undefined
+    const source = config.sourceOf('google_credentials')
+    return {
+      hint: `Check the key that ${source} gives: it may be deleted, or its service account may not be in this workspace.`,
+      async fetchToken(signal) {
+        const key = await readKey(given.reveal(), source)
+        const [idToken, accessToken] = await Promise.all([
+          tokenOfKey(key, { target_audience: config.host }, deps, signal),
+          tokenOfKey(key, { scope: GOOGLE_SCOPES.join(' ') }, deps, signal),
+        ])
+        return googleWorkspaceToken(idToken, accessToken, deps.clock)
+      },
+    }
+  },
+}
+
+async function readKey(given: string, source: string): Promise<ServiceAccountKey> {
+  const isJson = given.trimStart().startsWith('{')
+  const text = isJson ? given : await readFile(given, 'utf8').catch(() => undefined)
+  const key = text === undefined ? undefined : readServiceAccountKey(text)
+  if (key !== undefined) return key
+  throw new ProxyError('config', `${source} is not the key of a Google service account`, {
+    detail: text === undefined ? 'It names no file that can be read.' : undefined,
+    hint: 'Set it to the JSON of the key, or to the path of that file.',
+  })
+}
