@@ -1,6 +1,6 @@
 /**
- * Who may come in: with `local-auth=password`, a client proves by SCRAM-SHA-256 that it knows the
- * one local password, whatever user name it gives. The AuthenticationOk is left to the upstream's
+ * With `local-auth=password`, a client proves by SCRAM-SHA-256 that it knows the local password. Any
+ * user name is taken. The AuthenticationOk is left to the upstream's
  * greeting, because libpq refuses two.
  * https://www.postgresql.org/docs/current/sasl-authentication.html
  */
@@ -44,7 +44,7 @@ export class ClientAuth {
   }
 }
 
-// A password nobody types is longer; the manual's own limit is 65535 (PG_MAX_AUTH_TOKEN_LENGTH).
+// Longer than any local password; PostgreSQL's own limit is 65535 (PG_MAX_AUTH_TOKEN_LENGTH).
 const MAX_PASSWORD_BYTES = 4096
 
 async function passwordMessage(client: Duplex, signal: AbortSignal): Promise<Buffer> {

@@ -22,7 +22,7 @@ export type ClientHello =
   | { readonly type: 'packet'; readonly packet: StartupMessage | CancelRequest }
   /** A whole packet with broken contents: the client is told. */
   | { readonly type: 'broken'; readonly error: unknown }
-  /** Nothing that deserves an answer: noise, or somebody who gave up. */
+  /** Nothing that deserves an answer: noise, or a client that gave up. */
   | { readonly type: 'none'; readonly reason: string }
   /** Connected, sent nothing and left: a port scan, or a load balancer's health check. */
   | { readonly type: 'probe' }
@@ -37,7 +37,7 @@ export interface ClientHelloResult {
 const PACKET_HEAD_BYTES = 8
 const TLS_HANDSHAKE_RECORD = 0x16
 
-/** Never rejects: whatever goes wrong here is the client's doing, and told in the result. */
+/** Never rejects: what goes wrong here is the client's doing, and the result says what it was. */
 export async function clientHandshake(
   socket: Socket,
   localTls: SecureContext | undefined,

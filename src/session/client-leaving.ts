@@ -1,4 +1,4 @@
-/** Notices that a client has left, while nobody reads from it. */
+/** Notices that a client has left while its upstream is dialled, when its bytes are not read. */
 
 import type { Socket } from 'node:net'
 
@@ -7,12 +7,12 @@ import { LinkedAbort } from '../core/deadline.js'
 export class ClientLeft extends Error {}
 
 /**
- * Aborts when the client leaves while nobody reads from it, so that its upstream is not dialled for
- * nothing. One that has sent ahead and then half-closed has not left.
+ * Aborts when the client leaves, so that its upstream is not dialled for nothing. A client that has
+ * sent bytes ahead and then half-closed has not left.
  */
 export class ClientLeaving extends LinkedAbort {
   readonly #client: Socket
-  // An end is announced only to who reads; read(0) takes no byte.
+  // A stream emits its end only when it is read; read(0) takes no byte.
   readonly #look = (): void => void this.#client.read(0)
   readonly #left = (): void => this.abort(new ClientLeft())
 

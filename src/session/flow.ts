@@ -1,8 +1,7 @@
 /**
- * One way of a session: what comes from one socket goes to the other, every byte of it, in order,
- * and at the pace of the slower one. A small read is written on at once. Large ones, which come in
- * pieces of one TLS record, are gathered for as long as this turn of the event loop brings more, and
- * written together.
+ * One direction of a session: every byte that comes from one socket goes to the other, in order, at
+ * the pace of the slower one. A small read is written at once. Large reads come in pieces of one TLS
+ * record: they are gathered while this turn of the event loop brings more, and written together.
  */
 
 import type { Socket } from 'node:net'
@@ -14,13 +13,13 @@ export interface FlowOptions {
   to: Socket
   /** Undefined: each read has a buffer of its own. */
   buffers: ReadBuffers | undefined
-  /** Told of all that comes, before it goes on. */
+  /** Called with all bytes that come, in front of their being written. */
   seen: (buffer: Buffer, byteCount: number) => void
 }
 
 // PostgreSQL sends in pieces of 8 KB, other servers in pieces of up to 16 KB: more comes at once.
 const LARGE_READ_BYTES = 4 * 1024
-// What waits for a slow reader at most, beside one batch.
+// The most that waits for a slow reader, beside one batch.
 const MAX_WAITING_BYTES = BATCH_BYTES
 
 export class Flow {
@@ -44,31 +43,31 @@ export class Flow {
 
   start(): void {
     const from = this.#from
-    // What was buffered before this comes so, and everything where a read has its own buffer.
+    // Bytes that are buffered already come this way, and all bytes where a read has its own buffer.
     from.on('data', (chunk: Buffer) => this.#take(chunk))
     this.#to.on('drain', () => from.resume())
     this.#buffers?.readInto(from, (buffer, byteCount) => this.#takeCopy(buffer, byteCount))
     from.resume()
   }
 
-  /** Nothing waits to be written. */
+  /** No byte waits to be written. */
   get isEmpty(): boolean {
     return this.#to.writableLength === 0 && this.#batch === undefined
   }
 
-  /** Ends the reader's side once all that has come is written. */
+  /** Ends the reading socket once all bytes that have come are written. */
   end(): void {
     this.flush()
     if (!this.#to.writableEnded) this.#to.end()
   }
 
-  /** What still comes has no place to go. */
+  /** Bytes that come from now on are read and dropped. */
   discard(): void {
     this.#isDiscarding = true
     this.#from.resume()
   }
 
-  /** What the streams still hold for a reader that was slow, when they will not say it any more. */
+  /** Takes the bytes that a stream holds for a slow reader, when it will emit no more of them. */
   takeRest(): void {
     const rest: Buffer | null = this.#from.read()
     if (rest !== null) this.#take(rest)
@@ -113,7 +112,7 @@ export class Flow {
     const bytes = batch.subarray(0, this.#batchedBytes)
     this.#batch = undefined
     this.#batchedBytes = 0
-    // After an error nobody knows who still reads it.
+    // After an error the batch may still be in use: it is not given back.
     this.#write(bytes, (error) => error ?? this.#buffers!.giveBack(batch))
   }
 

@@ -48,7 +48,7 @@ export class ReadBuffers {
     return this.#spareBatches.pop() ?? Buffer.allocUnsafeSlow(BATCH_BYTES)
   }
 
-  /** Only once nobody reads it any more. */
+  /** Only once its bytes are written. */
   giveBack(batch: Buffer): void {
     if (this.#spareBatches.length < MAX_SPARE_BATCHES) this.#spareBatches.push(batch)
   }

@@ -92,7 +92,7 @@ export class Session implements SessionView {
     this.#client = socket
     this.#deps = deps
     deps.observer.opened(this)
-    socket.on('error', ignore) // an unheard 'error' ends the process; whoever reads next hears of it
+    socket.on('error', ignore) // an 'error' without a listener ends the process; the next read fails with it
     // Not one function from end to end: it would hold on to all that the way to the pipe has needed.
     this.done = this.#admit(this.#ending!.signal)
       .then((admitted) => admitted && this.#relay(admitted))
@@ -318,7 +318,7 @@ function handshakeTimeout(): ProxyError {
   })
 }
 
-/** Over loopback or a Unix socket: nobody else's machine lies between. */
+/** Over loopback or a Unix socket: no other machine lies between. */
 function isFromHere({ localAddress }: Socket): boolean {
   return localAddress === undefined || isLoopback(localAddress)
 }
