@@ -42,6 +42,7 @@ const SETTING_RULES: Record<SettingName, string | 'free'> = {
   warm: 'free',
   'warm-ttl': 'free',
   'connect-timeout': 'free',
+  'wake-timeout': 'free',
   'handshake-timeout': 'free',
   'start-timeout': 'free',
   'max-connections': 'free',

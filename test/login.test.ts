@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test'
 
 import { Secret } from '../src/core/secret.js'
 import { login } from '../src/upstream/login.js'
-import { isDoorClosed, isTokenRefused, isWaking } from '../src/upstream/refusal.js'
+import { meaningOf } from '../src/upstream/refusal.js'
 import { errorResponse } from '../src/wire/backend.js'
 import { message } from './chaos/raw-client.js'
 import { emulatorForTests } from './support/emulator.js'
@@ -94,9 +94,12 @@ test('a server that answers a 3.0 StartupMessage with another version breaks the
 })
 
 test('a token is never given to SASL or MD5, nor a password to a server that skips the end of SCRAM', async (t) => {
-  for (const request of [R(10, 'SCRAM-SHA-256\0\0'), R(10, 'OAUTHBEARER\0\0'), R(5, 'salt')]) {
-    await assert.rejects(loginBefore(t, [request]), { kind: 'identity', sqlState: '28000' })
+  for (const request of [R(10, 'SCRAM-SHA-256\0\0'), R(10, 'OAUTHBEARER\0\0')]) {
+    const { result, told } = await loginBefore(t, [request])
+    assert.equal(result.outcome, 'sasl required')
+    assert.equal(told.length, told.readInt32BE(0), 'nothing but the StartupMessage')
   }
+  await assert.rejects(loginBefore(t, [R(5, 'salt')]), { kind: 'identity', sqlState: '28000' })
   const cut = [R(10, 'SCRAM-SHA-256\0\0'), OK, READY]
   await assert.rejects(loginBefore(t, cut, { method: 'password' }), {
     ...{ kind: 'upstream', message: /AuthenticationOk in the middle of SCRAM/ },
@@ -208,6 +211,7 @@ test('a refusal knows how far the login had come', async (t) => {
 })
 
 const DENIED = 'External authorization failed.'
+const CONTROL_PLANE = 'Control plane request failed'
 for (const [stage, sqlState, text, meaning] of [
   ['after password', '28P01', 'password authentication failed for user "ada"', 'token refused'],
   ['after password', '28000', 'JWT token has expired (exp=1)', 'token refused'],
@@ -215,25 +219,41 @@ for (const [stage, sqlState, text, meaning] of [
   ['after password', '28000', 'Provided token is not a valid JWT encoding', 'token refused'],
   ['before password', '28P01', 'password authentication failed', 'final'],
   ['authenticated', '28P01', 'JWT token has expired', 'final'],
-  ['before password', '28000', DENIED, 'door closed'],
+  ['before password', '28000', DENIED, 'access denied'],
   ['after password', '28000', DENIED, 'final'],
   ['before password', '28000', 'no pg_hba.conf entry', 'final'],
-  ['before password', '53300', 'too many connections', 'final'],
-  ['after password', '53300', 'too many connections', 'final'],
-  ['authenticated', '3D000', 'database "x" does not exist', 'final'],
+  ['before password', '53300', 'too many connections', 'full'],
+  ['after password', '53300', 'too many connections', 'full'],
+  ['after password', 'XX000', 'Too many connections to this endpoint. Please try again.', 'full'],
+  ['authenticated', '3D000', 'database "x" does not exist', 'database missing'],
+  ['before password', '57P01', 'terminating connection due to administrator command', 'waking'],
+  ['before password', '57P02', 'terminating connection because of crash', 'waking'],
   ['before password', '57P03', 'the database system is starting up', 'waking'],
   ['authenticated', '57P03', 'the database system is starting up', 'waking'],
+  ['before password', '08006', 'server closed the connection unexpectedly', 'waking'],
+  ['after password', '08001', 'could not connect to the compute', 'waking'],
+  ['authenticated', '08003', 'connection does not exist', 'waking'],
+  ['before password', '08006', 'Client handshake timeout.', 'waking'],
+  ['after password', 'XX000', "Couldn't connect to compute node", 'waking'],
+  ['before password', 'XX000', `${CONTROL_PLANE}: endpoint is temporarily unavailable.`, 'waking'],
+  ['after password', 'XX000', 'Service is temporarily unavailable, try again', 'waking'],
+  ['after password', 'XX000', 'Failed to acquire permit to connect to the database.', 'waking'],
+  ['after password', 'XX000', CONTROL_PLANE, 'waking'],
+  ['before password', 'XX000', `${CONTROL_PLANE}: endpoint is disabled`, 'final'],
+  ['before password', 'XX000', `${CONTROL_PLANE}: endpoint cannot be found`, 'final'],
+  ['before password', 'XX000', 'This IP address 10.0.0.1 is not allowed', 'final'],
+  ['after password', 'XX000', 'something nobody has seen yet', 'final'],
+  ['before password', '08006', 'Insecure connection. Use SSL.', 'final'],
+  ['before password', '08006', 'Connection does not have SNI.', 'final'],
+  ['before password', '08006', 'Invalid length of startup packet.', 'final'],
+  ['before password', '08004', 'Unsupported frontend protocol 3.2.', 'final'],
+  ['before password', '0A000', 'Unsupported frontend protocol 3.2.', 'final'],
+  ['before password', '08P01', 'Invalid protocol version. Protocol version: 80877104', 'final'],
+  ['before password', '08P01', 'Received unencrypted data after SSL request.', 'final'],
 ] as const) {
   test(`${sqlState} "${text}" ${stage} means: ${meaning}`, () => {
     const error = { sqlState, message: text, detail: undefined, hint: undefined }
-    const refusal = { stage, error }
-    const meanings = {
-      'token refused': isTokenRefused(refusal),
-      'door closed': isDoorClosed(refusal),
-      waking: isWaking(refusal),
-    }
-    const found = Object.entries(meanings).flatMap(([name, is]) => (is ? [name] : []))
-    assert.deepEqual(found, meaning === 'final' ? [] : [meaning])
+    assert.equal(meaningOf({ stage, error }), meaning)
   })
 }
 

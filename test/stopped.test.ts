@@ -208,10 +208,11 @@ for (const [what, fault] of [
   })
 }
 
-test('a server that does not wake within connect-timeout is 57P03, in its own words', async () => {
+test('a server that does not wake within wake-timeout is 57P03, in its own words', async () => {
   const { proxy, port } = await proxyForTests(emulator, {
     targets: [ENDPOINT],
     connectTimeout: '1s',
+    wakeTimeout: '1s',
   })
   control.failFront({
     at: 'startup',

@@ -16,7 +16,7 @@ import type { ProxyStatus } from '../observe/status.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { isSameSetting, planReload } from './reload-plan.js'
-import { RunningTarget, type RunningTargetOptions } from './running-target.js'
+import { RunningTarget } from './running-target.js'
 import { Watch } from './watch.js'
 import { type ClosableWorkspace, Workspaces } from './workspaces.js'
 
@@ -265,15 +265,11 @@ export class Daemon {
   ): Promise<RunningTarget[]> {
     const started: RunningTarget[] = []
     try {
-      const isWarm = targets.some(({ warm }) => warm > 0)
-      const Spares = isWarm ? (await import('../upstream/spares.js')).Spares : undefined
-      for (const target of targets) started.push(this.#buildTarget(target, shared, Spares))
+      for (const target of targets) started.push(this.#buildTarget(target, shared))
       // Asked before anything is waited for: a sign-in that fails is forgotten at once.
       const opened = this.#workspaces.opened()
       opened.catch(() => {})
       for (const { listener } of started) await listener.start(leaving)
-      // Not when the first client comes: there may be no file descriptor left to read it with.
-      for (const running of started) await running.load()
       await onListening?.()
       await opened
       this.#checkRunning()
@@ -288,18 +284,13 @@ export class Daemon {
     return started
   }
 
-  #buildTarget(
-    target: TargetSettings,
-    shared: Shared,
-    Spares: RunningTargetOptions['Spares'],
-  ): RunningTarget {
+  #buildTarget(target: TargetSettings, shared: Shared): RunningTarget {
     return new RunningTarget({
       ...shared,
       target,
       signedIn: this.#workspaces.of(target),
       cancelRoutes: this.#cancelRoutes,
       buffers: this.#buffers,
-      Spares: target.warm > 0 ? Spares : undefined,
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,

@@ -42,9 +42,10 @@ export function isSameSetting(before: unknown, after: unknown): boolean {
 
 /** What of the process's settings a target's parts are built with. */
 function sharedByTargets(settings: ProxySettings): object {
-  const { resolver, connectTimeoutMs, handshakeTimeoutMs, localPassword, localTls, unsafeListen } =
-    settings
-  return { resolver, connectTimeoutMs, handshakeTimeoutMs, localPassword, localTls, unsafeListen }
+  const { resolver, connectTimeoutMs, wakeTimeoutMs, handshakeTimeoutMs } = settings
+  const { localPassword, localTls, unsafeListen } = settings
+  const timeouts = { connectTimeoutMs, wakeTimeoutMs, handshakeTimeoutMs }
+  return { resolver, ...timeouts, localPassword, localTls, unsafeListen }
 }
 
 function needRestart(before: ProxySettings, after: ProxySettings): readonly string[] {

@@ -20,9 +20,9 @@ import { ClientAuth } from '../session/client-auth.js'
 import type { ReadBuffers } from '../session/read-buffers.js'
 import type { SessionObserver } from '../session/session-view.js'
 import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
-import type { Spares } from '../upstream/spares.js'
+import { Connector } from '../upstream/connect.js'
+import { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
-import { LateConnector } from './late-connector.js'
 import type { SignedIn } from './workspaces.js'
 
 export interface RunningTargetOptions {
@@ -34,8 +34,6 @@ export interface RunningTargetOptions {
   localTls: LocalTls | undefined
   /** Of all targets: a session that a reload has left behind is cancelled at its successor's port. */
   cancelRoutes: CancelRoutes
-  /** Loaded for a target that is to be kept warm. */
-  Spares: typeof Spares | undefined
   buffers: ReadBuffers
   clock: Clock
   log: Log
@@ -53,7 +51,7 @@ export class RunningTarget {
   readonly spares: Spares | undefined
   readonly #endpoints: Endpoints
   readonly #tls: UpstreamTls
-  readonly #connector: LateConnector
+  readonly #connector: Connector
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #closing = new AbortController()
@@ -73,12 +71,17 @@ export class RunningTarget {
     const tls = new UpstreamTls(target)
     this.#tls = tls
     const { credentials } = this
-    const timeoutMs = settings.connectTimeoutMs
-    const upstream = { endpoints, credentials, tls, clock, log, timeoutMs }
+    const { connectTimeoutMs, wakeTimeoutMs } = settings
+    const upstream = { endpoints, credentials, tls, clock, log }
     const { warm: count, warmTtlMs: ttlMs } = target
-    this.spares = options.Spares && new options.Spares({ ...upstream, count, ttlMs })
-    const connector = new LateConnector({
+    this.spares =
+      count === 0
+        ? undefined
+        : new Spares({ ...upstream, count, ttlMs, timeoutMs: connectTimeoutMs })
+    const connector = new Connector({
       ...upstream,
+      connectTimeoutMs,
+      wakeTimeoutMs,
       target,
       starter: buildStarter(options, database, closing),
       spares: this.spares,
@@ -125,9 +128,9 @@ export class RunningTarget {
     return this.#database?.held
   }
 
-  /** Resolves when all that a client needs is there: nothing is left to be read from a file. */
-  async load(): Promise<void> {
-    await this.#connector.load()
+  /** How long clients have waited for the server to wake; undefined when none waits. */
+  get wakingSeconds(): number | undefined {
+    return this.#connector.wakingSeconds
   }
 
   /** Asks ahead for identity, endpoint, address and token, so that the first client need not wait. */

@@ -43,3 +43,15 @@ export function checkStartable(database: LakebaseDatabase): void {
   const refusal = refusalByState(database, { autoStart: false })
   if (refusal !== undefined) throw refusal
 }
+
+const YOUNG_BRANCH_MS = 5 * 60_000
+
+/** Its roles and access rules may not have arrived everywhere yet. */
+export function isYoung(database: LakebaseDatabase, now: number): boolean {
+  return now - (database.branchCreatedAt ?? Number.NEGATIVE_INFINITY) < YOUNG_BRANCH_MS
+}
+
+/** It takes connections, but may need a while for the first. */
+export function takesTime(database: LakebaseDatabase, now: number): boolean {
+  return database.state === 'idle' || database.state === 'starting' || isYoung(database, now)
+}

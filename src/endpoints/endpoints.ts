@@ -31,11 +31,14 @@ export interface EndpointsOptions {
 
 // With an old answer at hand, a workspace that hangs must not keep clients waiting.
 const PATIENCE_MS = 3_000
+const STATE_GOOD_MS = 1_000
 
 export class Endpoints {
   readonly #options: EndpointsOptions
   readonly #dead = new Set<string>()
   #askAgain = false
+  /** Monotonic. */
+  #stateAskedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: EndpointsOptions) {
     this.#options = options
@@ -54,6 +57,23 @@ export class Endpoints {
           })
         : [target.hostaddr]
     return { host, port: target.upstreamPort, addresses: this.#deadLast(addresses), database }
+  }
+
+  /**
+   * The state of the target, at most a second old, for the many clients of a server that is silent.
+   * Undefined for a static URL. Errors: those of the workspace, when no answer is held.
+   */
+  async recentState(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
+    const { database, clock } = this.#options
+    const now = clock.monotonic()
+    if (database?.held !== undefined && now - this.#stateAskedAt < STATE_GOOD_MS)
+      return database.held
+    this.#stateAskedAt = now
+    const ms = PATIENCE_MS
+    const reason = (): Error => new Error('timeout expired')
+    return withDeadline({ clock, ms, reason, signals: [signal] }, (limit) =>
+      this.refreshState(limit),
+    )
   }
 
   /** The state of the target as the workspace says it now; undefined for a static URL. */

@@ -24,6 +24,8 @@ export interface ObservedTarget {
   readonly acceptsTls: boolean
   /** Undefined with `warm=0`. */
   readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
+  /** How long clients have waited for the server to wake; undefined when none waits. */
+  readonly wakingSeconds: number | undefined
 }
 
 export type ProxyPhase = 'starting' | 'running' | 'stopping'

@@ -168,6 +168,10 @@ function stateOf(
   if (!notes.asked && !hasCredential(target)) {
     return { state: 'starting', words: 'Asking the workspace for a credential', hint: undefined }
   }
+  const { wakingSeconds } = target
+  if (wakingSeconds !== undefined) {
+    return { state: 'starting', words: `The server is waking, ${wakingSeconds} s`, hint: undefined }
+  }
   if (trouble !== undefined) return { state: 'degraded', words: trouble.message, hint }
   if (target.listener.isFull) {
     return {

@@ -1,10 +1,13 @@
 /**
  * One client's way to a logged-in upstream, over all its tries: how far it has come, what it has
- * learned, and what is to be said when its time is up.
+ * learned, how long it may take, and what its client reads when the time is up.
  */
 
+import type { Clock } from '../core/clock.js'
+import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { StartupMessage } from '../wire/frontend.js'
+import type { Waking } from './waking.js'
 
 export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'
 
@@ -15,7 +18,18 @@ export interface ConnectProgress {
   retrying(error: ProxyError): void
 }
 
-/** What one client's tries have learned so far. */
+export interface AttemptOptions {
+  progress: ConnectProgress
+  clock: Clock
+  /** The client's: it aborts when the client leaves. */
+  signal: AbortSignal
+  connectTimeoutMs: number
+  /** Takes the place of `connectTimeoutMs` for a server that is waking, where it is longer. */
+  wakeTimeoutMs: number
+  /** Of the target. */
+  waking: Waking
+}
+
 export class Attempt {
   /** One was minted after the first was refused: there is no third. */
   hasNewToken = false
@@ -23,40 +37,105 @@ export class Attempt {
   /** The instance was started for it: its front door may take a moment more. */
   hasStarted = false
   retries = 0
-  phase: ConnectPhase = 'resolve'
-  lastError: ProxyError | undefined
-  readonly #progress: ConnectProgress
+  /** Tries that an address has let run out of patience. */
+  silences = 0
   /** The database that is only libpq's default: the client's user name. */
   readonly guess: string | undefined
+  readonly #options: AttemptOptions
+  readonly #limit: LinkedAbort
+  #phase: ConnectPhase = 'resolve'
+  #lastError: ProxyError | undefined
+  #isWaking = false
+  /** The workspace's word for the state that this client waits for to change. */
+  #apiState: string | undefined
+  /** Monotonic; moved on by the time that an instance took to start. */
+  #startedAt: number
+  #cancelTimeout = (): void => {}
 
-  constructor({ parameters }: StartupMessage, progress: ConnectProgress) {
-    this.#progress = progress
+  constructor({ parameters }: StartupMessage, options: AttemptOptions) {
+    this.#options = options
     const database = parameters.get('database')
     this.guess = database === parameters.get('user') ? database : undefined
+    this.#limit = new LinkedAbort(options.signal)
+    this.#startedAt = options.clock.monotonic()
+    this.#setTimeout()
+  }
+
+  /** Aborts when the client leaves and when its time is up. */
+  get signal(): AbortSignal {
+    return this.#limit.signal
+  }
+
+  get clientLeft(): boolean {
+    return this.#options.signal.aborted
+  }
+
+  get isWaking(): boolean {
+    return this.#isWaking
   }
 
   enter(phase: ConnectPhase): void {
-    this.phase = phase
-    this.#progress.enter(phase)
+    this.#phase = phase
+    this.#options.progress.enter(phase)
   }
 
   /** This try failed with `error`, and there will be another. */
   retrying(error: ProxyError): void {
-    this.lastError = error
-    this.#progress.retrying(error)
+    this.#lastError = error
+    this.#options.progress.retrying(error)
   }
 
-  timedOut(timeoutMs: number): ProxyError {
-    const { lastError, phase } = this
-    const seconds = `${timeoutMs / 1000} s`
-    if (lastError !== undefined) {
-      const { kind, message, hint, sqlState } = lastError
-      const detail = `Tried for ${seconds} (connect-timeout).`
-      return new ProxyError(kind, message, { cause: lastError, detail, hint, sqlState })
+  /** The server is waking: its client waits longer. `apiState` where the workspace says so. */
+  wake(apiState?: string): void {
+    if (this.signal.aborted) return
+    this.#apiState = apiState ?? this.#apiState
+    if (this.#isWaking) return
+    this.#isWaking = true
+    this.#options.waking.waits(this, apiState)
+    this.#cancelTimeout()
+    this.#setTimeout()
+  }
+
+  /** Runs `work`, which has a deadline of its own; afterwards the client's time begins again. */
+  async outsideTimeout(work: () => Promise<void>): Promise<void> {
+    this.#cancelTimeout()
+    await work()
+    this.#startedAt = this.#options.clock.monotonic()
+    this.#setTimeout()
+  }
+
+  /** Stops the clock. */
+  release(isConnected: boolean): void {
+    this.#options.waking.left(this, isConnected)
+    this.#limit.release()
+  }
+
+  get #timeout(): { name: string; ms: number } {
+    const { connectTimeoutMs, wakeTimeoutMs } = this.#options
+    return this.#isWaking && wakeTimeoutMs >= connectTimeoutMs
+      ? { name: 'wake-timeout', ms: wakeTimeoutMs }
+      : { name: 'connect-timeout', ms: connectTimeoutMs }
+  }
+
+  #setTimeout(): void {
+    const { clock } = this.#options
+    const leftMs = Math.max(0, this.#startedAt + this.#timeout.ms - clock.monotonic())
+    this.#cancelTimeout = this.#limit.abortAfter(clock, leftMs, () => this.#timedOut())
+  }
+
+  #timedOut(): ProxyError {
+    const { name, ms } = this.#timeout
+    const seconds = `${ms / 1000} s (${name}).`
+    const state =
+      this.#apiState === undefined ? '' : ` The workspace reported the state ${this.#apiState}.`
+    if (this.#lastError !== undefined) {
+      const { kind, message, hint, sqlState } = this.#lastError
+      const detail = `Tried for ${seconds}${state}`
+      return new ProxyError(kind, message, { cause: this.#lastError, detail, hint, sqlState })
     }
-    const kind = phase === 'resolve' ? 'credential' : 'dial'
-    return new ProxyError(kind, `${SLOW[phase]}: timeout expired`, {
-      detail: `Waited for ${seconds} (connect-timeout).`,
+    const kind = this.#phase === 'resolve' ? 'credential' : 'dial'
+    return new ProxyError(kind, `${SLOW[this.#phase]}: timeout expired`, {
+      detail: `Waited for ${seconds}${state}`,
       hint: 'Run "lakebase-proxy doctor" to see which step is slow.',
     })
   }

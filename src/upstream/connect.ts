@@ -1,35 +1,36 @@
 /**
  * From a client's StartupMessage to a logged-in upstream. Endpoint and credential are asked for in
- * parallel and before dialling; what can be mended (a waking server, a token refused, an instance
- * to start, a database that is only libpq's guess) is mended here, before anything was relayed.
+ * parallel and before dialling. Each try has one outcome, and the outcome says what comes next: a
+ * waking server, a refused token, an instance to start, a branch that was just made and a database
+ * that libpq only guessed are all dealt with here, before anything is relayed.
  */
 
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
-import { LinkedAbort, pause } from '../core/deadline.js'
+import { pause } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import type { Credentials, LoginCredential } from '../credentials/credentials.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
-import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
-import { refusalByState } from '../endpoints/availability.js'
+import { isYoung, refusalByState, takesTime } from '../endpoints/availability.js'
 import { type Endpoint, type Endpoints, hostOf } from '../endpoints/endpoints.js'
 import type { Starter } from '../endpoints/starter.js'
 import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
 import { Attempt, type ConnectProgress } from './attempt.js'
-import { type Connected, openUpstream } from './open.js'
+import { DatabaseGuesses } from './database-guesses.js'
+import { NoAnswer } from './dial.js'
+import { type Connected, type OpenResult, openUpstream } from './open.js'
 import {
   concernsAll,
-  isDatabaseMissing,
-  isDoorClosed,
-  isFull,
-  isTokenRefused,
-  isWaking,
+  maySettle,
+  meaningOf,
   type Refusal,
   refusalError,
+  saslError,
 } from './refusal.js'
 import type { Spares } from './spares.js'
 import type { UpstreamTls } from './tls-context.js'
+import { Waking } from './waking.js'
 
 export interface ConnectorOptions {
   target: TargetSettings
@@ -42,22 +43,39 @@ export interface ConnectorOptions {
   spares: Spares | undefined
   clock: Clock
   log: Log
-  timeoutMs: number
+  connectTimeoutMs: number
+  wakeTimeoutMs: number
 }
+
+/** What one try came to. */
+type Outcome =
+  | { readonly next: 'connected'; readonly connected: Connected }
+  | { readonly next: 'retry'; readonly after: 'pause'; readonly error: ProxyError }
+  /** Something was wrong with what we asked for, and is put right. */
+  | { readonly next: 'retry'; readonly after: 'correction' }
+  | { readonly next: 'start-instance' }
+  | { readonly next: 'failed'; readonly error: unknown }
 
 const FIRST_RETRY_MS = 100
 const MAX_RETRY_MS = 2_000
-const YOUNG_BRANCH_MS = 5 * 60_000
-const WRONG_GUESS_MS = 60_000
-const MAX_GUESSES = 1_000
+/** A server that has not let the client in by then may be waking: its state is asked for. */
+const SILENCE_MS = 1_000
 
 export class Connector {
   readonly #options: ConnectorOptions
-  /** Databases that libpq guessed from the user name and that do not exist: until when (epoch ms). */
-  readonly #wrongGuesses = new Map<string, number>()
+  readonly #guesses: DatabaseGuesses
+  readonly #waking: Waking
 
   constructor(options: ConnectorOptions) {
     this.#options = options
+    const { clock, log, target } = options
+    this.#guesses = new DatabaseGuesses(clock)
+    this.#waking = new Waking({ clock, log, target: target.name })
+  }
+
+  /** How long clients have waited for the server to wake; undefined when none waits. */
+  get wakingSeconds(): number | undefined {
+    return this.#waking.seconds
   }
 
   /** Errors: all kinds but `protocol`; each is for the client to read. */
@@ -66,45 +84,63 @@ export class Connector {
     progress: ConnectProgress,
     signal: AbortSignal,
   ): Promise<Connected> {
-    const { clock, timeoutMs } = this.#options
-    const limit = new LinkedAbort(signal)
-    const attempt = new Attempt(startup, progress)
-    let cancelTimeout = limit.abortAfter(clock, timeoutMs, () => attempt.timedOut(timeoutMs))
+    const attempt = new Attempt(startup, {
+      ...this.#options,
+      progress,
+      signal,
+      waking: this.#waking,
+    })
+    let isConnected = false
     try {
       for (;;) {
-        try {
-          const result = await this.#try(startup, attempt, limit.signal).catch((error) => {
-            if (!signal.aborted) this.#options.spares?.refused()
-            throw error
-          })
-          if ('greeting' in result) return result
-          await this.#mend(result, attempt, limit.signal)
-        } catch (error) {
-          if (limit.signal.aborted) throw limit.signal.reason
-          if (!attempt.hasStarted && this.#canWaitFor(error)) {
-            cancelTimeout()
+        const outcome = await this.#try(startup, attempt)
+        if (attempt.signal.aborted && outcome.next !== 'connected') throw attempt.signal.reason
+        switch (outcome.next) {
+          case 'connected':
+            isConnected = true
+            return outcome.connected
+          case 'retry':
+            if (outcome.after === 'pause') await this.#pause(outcome.error, attempt)
+            break
+          case 'start-instance':
             attempt.enter('start-instance')
-            await this.#options.starter!.start(limit.signal)
+            await attempt.outsideTimeout(() => this.#options.starter!.start(attempt.signal))
             attempt.hasStarted = true
-            cancelTimeout = limit.abortAfter(clock, timeoutMs, () => attempt.timedOut(timeoutMs))
-          } else if (error instanceof ProxyError && error.kind === 'dial') {
-            await this.#waitToRetry(error, attempt, limit.signal)
-          } else {
-            throw error
-          }
+            break
+          case 'failed':
+            throw outcome.error
         }
       }
     } finally {
-      limit.release()
+      attempt.release(isConnected)
     }
   }
 
-  async #try(
+  async #try(startup: StartupMessage, attempt: Attempt): Promise<Outcome> {
+    const { spares } = this.#options
+    try {
+      const { result, context } = await this.#open(startup, attempt)
+      switch (result.outcome) {
+        case 'connected':
+          return { next: 'connected', connected: result.connected }
+        case 'sasl required':
+          // An unknown role may be asked for SASL as if it had a password.
+          spares?.refused()
+          return this.#retryIfYoung(saslError(), context, attempt)
+        case 'refused':
+          return await this.#afterRefusal(result, context, attempt)
+      }
+    } catch (error) {
+      return this.#afterError(error, attempt)
+    }
+  }
+
+  async #open(
     startup: StartupMessage,
     attempt: Attempt,
-    signal: AbortSignal,
-  ): Promise<Connected | (Refusal & { context: LoginContext })> {
-    const { endpoints, credentials, spares } = this.#options
+  ): Promise<{ result: OpenResult; context: LoginContext }> {
+    const { endpoints, credentials, spares, clock, connectTimeoutMs } = this.#options
+    const { signal } = attempt
     attempt.enter('resolve')
     const resolving = endpoints.resolve(signal)
     const [endpoint, credential] = await Promise.all([
@@ -115,27 +151,28 @@ export class Connector {
       }),
     ])
     const parameters = this.#parameters(startup, credential, attempt)
-    const request = { endpoint, credential, parameters }
-    const result =
-      spares?.take(request) ??
-      (await openUpstream(
-        {
-          ...this.#options,
-          ...request,
-          enter: (phase) => attempt.enter(phase),
-          // A server that moved leaves a black hole: only who gives up on it in time can ask where
-          // it is now. Longer each time, so that a slow way gets through too.
-          lastPatienceMs: (this.#options.timeoutMs / 2) * 2 ** attempt.retries,
-        },
-        signal,
-      ))
-    if ('greeting' in result) {
-      spares?.seen(parameters)
-      return result
+    const context = { endpoint, credential, parameters }
+    const spare = spares?.take(context)
+    const stopWatching = clock.after(SILENCE_MS, () => void this.#lookForWaking(attempt))
+    try {
+      const result: OpenResult = spare
+        ? { outcome: 'connected', connected: spare }
+        : await openUpstream(
+            {
+              ...this.#options,
+              ...context,
+              enter: (phase) => attempt.enter(phase),
+              // A server that moved leaves a black hole: it has to be given up on in time to ask
+              // where it is now. Longer each time, so that a slow way gets through too.
+              lastPatienceMs: (connectTimeoutMs / 2) * 2 ** attempt.silences,
+            },
+            signal,
+          )
+      if (result.outcome === 'connected') spares?.seen(parameters)
+      return { result, context }
+    } finally {
+      stopWatching()
     }
-    const user = fromWireText(parameters.get('user') ?? '')
-    const database = fromWireText(parameters.get('database') ?? '')
-    return { ...result, context: { endpoint, credential, user, database } }
   }
 
   /** Role and database as the target wants them; all else as the client sent it. */
@@ -155,104 +192,131 @@ export class Connector {
       })
     }
     parameters.set('user', role)
-    if (asked === '' || attempt.useDefaultDatabase || this.#isWrongGuess(attempt)) {
+    if (asked === '' || attempt.useDefaultDatabase || this.#guesses.isWrong(attempt.guess)) {
       parameters.set('database', toWireText(target.database))
     }
     return parameters
   }
 
-  #isWrongGuess({ guess }: Attempt): boolean {
-    const until = guess === undefined ? undefined : this.#wrongGuesses.get(guess)
-    if (until === undefined) return false
-    // Further away than it was ever set: the clock was set back since.
-    const leftMs = until - this.#options.clock.now()
-    return leftMs > 0 && leftMs <= WRONG_GUESS_MS
-  }
-
-  /** Returns when another try makes sense; else throws what the client is to read. */
-  async #mend(
-    refusal: Refusal & { context: LoginContext },
-    attempt: Attempt,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { context } = refusal
+  async #afterRefusal(refusal: Refusal, context: LoginContext, attempt: Attempt): Promise<Outcome> {
     const { credentials, spares } = this.#options
+    const { credential, parameters } = context
     const gaveUpSpares = concernsAll(refusal) && spares?.refused()
-    const error = refusalError(refusal, { ...context, method: context.credential.method })
-    if (isTokenRefused(refusal) && !attempt.hasNewToken) {
-      attempt.hasNewToken = (await credentials.renew(context.credential, signal)) !== undefined
-      if (attempt.hasNewToken) return
+    const user = fromWireText(parameters.get('user') ?? '')
+    const error = refusalError(refusal, { user, method: credential.method })
+    switch (meaningOf(refusal)) {
+      case 'waking':
+        attempt.wake()
+        return { next: 'retry', after: 'pause', error }
+      case 'token refused':
+        if (!attempt.hasNewToken) {
+          attempt.hasNewToken = (await credentials.renew(credential, attempt.signal)) !== undefined
+          if (attempt.hasNewToken) return { next: 'retry', after: 'correction' }
+        }
+        return this.#retryIfYoung(error, context, attempt)
+      case 'access denied':
+        return this.#explainDenied(error, context, attempt)
+      case 'database missing':
+        if (this.#wasWrongGuess(context, attempt)) return { next: 'retry', after: 'correction' }
+        return { next: 'failed', error }
+      case 'full':
+        // A spare connection takes no client's place.
+        return gaveUpSpares ? { next: 'retry', after: 'pause', error } : { next: 'failed', error }
+      case 'final':
+        if (maySettle(refusal)) return this.#retryIfYoung(error, context, attempt)
+        return { next: 'failed', error }
     }
-    // A spare takes no client's place.
-    if (isFull(refusal) && gaveUpSpares) return this.#waitToRetry(error, attempt, signal)
-    if (isWaking(refusal)) return this.#waitToRetry(error, attempt, signal)
-    if (isDoorClosed(refusal)) return this.#explainClosedDoor(error, context, attempt, signal)
-    if (isDatabaseMissing(refusal) && this.#wasWrongGuess(context, attempt)) return
-    throw error
   }
 
-  async #explainClosedDoor(
+  /** Roles and access rules of a branch that was just made may arrive in a moment. */
+  #retryIfYoung(error: ProxyError, { endpoint }: LoginContext, attempt: Attempt): Outcome {
+    const { database } = endpoint
+    if (database === undefined || !isYoung(database, this.#options.clock.now())) {
+      return { next: 'failed', error }
+    }
+    attempt.wake(database.apiState)
+    return { next: 'retry', after: 'pause', error }
+  }
+
+  /** The front door says "External authorization failed" for many reasons: the state tells which. */
+  async #explainDenied(
     error: ProxyError,
     { endpoint }: LoginContext,
     attempt: Attempt,
-    signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Outcome> {
     const { endpoints, target, clock, starter } = this.#options
-    const database = await endpoints.refreshState(signal).catch((reason: unknown) => {
+    const database = await endpoints.refreshState(attempt.signal).catch((reason: unknown) => {
       if (isGone(reason)) throw reason
       return undefined
     })
-    if (database === undefined) throw error
+    if (database === undefined) return { next: 'failed', error }
     const refusal = refusalByState(database, target)
     if (refusal !== undefined) throw refusal
-    if (database.state === 'starting' && starter !== undefined) throw starting(database)
+    if (database.state === 'starting' && starter !== undefined && !attempt.hasStarted) {
+      return { next: 'start-instance' }
+    }
     const hasChanged =
       database.state !== endpoint.database?.state ||
-      // Deleted and made anew, an instance has its old name and another host.
+      // Deleted and made again, an instance has its old name and another host.
       hostOf(target, database) !== endpoint.host
-    const ageMs = clock.now() - (database.branchCreatedAt ?? Number.NEGATIVE_INFINITY)
-    const isNew = attempt.hasStarted || database.state === 'starting' || ageMs < YOUNG_BRANCH_MS
-    if (hasChanged || isNew) return this.#waitToRetry(error, attempt, signal)
-    throw error
+    if (hasChanged || attempt.hasStarted || takesTime(database, clock.now())) {
+      attempt.wake(database.apiState)
+      return { next: 'retry', after: 'pause', error }
+    }
+    return { next: 'failed', error }
   }
 
-  /** A database named like the client's user is libpq's default, and nobody's wish. */
-  #wasWrongGuess(context: LoginContext, attempt: Attempt): boolean {
-    const { target, clock } = this.#options
+  /** A database named like the client's user is libpq's default: the client did not choose it. */
+  #wasWrongGuess({ parameters }: LoginContext, attempt: Attempt): boolean {
     const { guess } = attempt
-    if (guess === undefined || guess !== toWireText(context.database)) return false
-    if (attempt.useDefaultDatabase || context.database === target.database) return false
-    if (this.#wrongGuesses.size >= MAX_GUESSES) this.#wrongGuesses.clear()
-    this.#wrongGuesses.set(guess, clock.now() + WRONG_GUESS_MS)
+    const asked = parameters.get('database')
+    if (guess === undefined || guess !== asked || attempt.useDefaultDatabase) return false
+    if (asked === toWireText(this.#options.target.database)) return false
+    this.#guesses.wasWrong(guess)
     attempt.useDefaultDatabase = true
     return true
   }
 
-  async #waitToRetry(error: ProxyError, attempt: Attempt, signal: AbortSignal): Promise<void> {
+  #afterError(error: unknown, attempt: Attempt): Outcome {
+    const { starter, spares } = this.#options
+    const kind = error instanceof ProxyError ? error.kind : undefined
+    if (!attempt.clientLeft) spares?.refused()
+    if (error instanceof ProxyError && !attempt.signal.aborted) {
+      if (kind === 'dial') {
+        if (error.cause instanceof NoAnswer) attempt.silences++
+        void this.#lookForWaking(attempt)
+        return { next: 'retry', after: 'pause', error }
+      }
+      const isStarting = kind === 'stopped' || kind === 'starting'
+      if (isStarting && starter !== undefined && !attempt.hasStarted) {
+        return { next: 'start-instance' }
+      }
+      if (kind === 'starting') {
+        attempt.wake()
+        return { next: 'retry', after: 'pause', error }
+      }
+    }
+    return { next: 'failed', error }
+  }
+
+  /** The client waits longer where the workspace says that its server takes time. */
+  async #lookForWaking(attempt: Attempt): Promise<void> {
+    if (attempt.isWaking) return
+    const { endpoints, clock } = this.#options
+    const database = await endpoints.recentState(attempt.signal).catch(() => undefined)
+    if (database !== undefined && takesTime(database, clock.now())) attempt.wake(database.apiState)
+  }
+
+  async #pause(error: ProxyError, attempt: Attempt): Promise<void> {
     attempt.retrying(error)
     const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt.retries++)
     this.#options.log.debug({ err: error, delayMs }, 'trying to connect again')
-    await pause(this.#options.clock, delayMs * (0.5 + Math.random() / 2), signal)
-  }
-
-  /** With auto-start: one that is starting already, by whomever, as well as one to be started. */
-  #canWaitFor(error: unknown): boolean {
-    const { starter } = this.#options
-    if (starter === undefined || !(error instanceof ProxyError)) return false
-    return error.kind === 'stopped' || error.kind === 'starting'
+    await pause(this.#options.clock, delayMs * (0.5 + Math.random() / 2), attempt.signal)
   }
 }
 
 interface LoginContext {
   readonly endpoint: Endpoint
   readonly credential: LoginCredential
-  readonly user: string
-  readonly database: string
-}
-
-function starting({ name, apiState }: LakebaseDatabase): ProxyError {
-  return new ProxyError('starting', `database instance "${name}" is starting`, {
-    detail: `The workspace reports the state ${apiState}.`,
-    hint: 'Try again in a minute.',
-  })
+  readonly parameters: ReadonlyMap<string, string>
 }

@@ -35,7 +35,7 @@ const KEEP_ALIVE_MS = 30_000
 export const ADDRESS_PATIENCE_MS = 3_000
 
 /** The cause of a `dial` error: an address was given up on, which had used up its patience. */
-class NoAnswer extends Error {}
+export class NoAnswer extends Error {}
 
 /** Errors: kind `dial` (worth another try), kind `tls` (final). Aborts with the signal's reason. */
 export async function dial(

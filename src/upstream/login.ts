@@ -35,6 +35,8 @@ export type LoginResult =
       readonly key: string | undefined
     }
   | { readonly outcome: 'refused'; readonly stage: LoginStage; readonly error: ServerError }
+  /** A token was to be sent, and it is never an answer to SASL. */
+  | { readonly outcome: 'sasl required' }
 
 // A PostgreSQL server sends about 20 messages. A login trigger may add notices.
 const LIMITS: MessageLimits = { messageBytes: 64 * 1024, totalBytes: 1024 * 1024, messages: 2_000 }
@@ -52,8 +54,8 @@ export async function login(
   const exchange = new LoginExchange(socket, signal)
   try {
     socket.write(startupMessage(parameters))
-    await authenticate(exchange, credential)
-    return await readGreeting(exchange)
+    const isAuthenticated = await authenticate(exchange, credential)
+    return isAuthenticated ? await readGreeting(exchange) : { outcome: 'sasl required' }
   } catch (error) {
     if (error instanceof Refused) {
       return { outcome: 'refused', stage: exchange.stage, error: error.serverError }
@@ -63,23 +65,24 @@ export async function login(
   }
 }
 
-/** Returns at AuthenticationOk. */
+/** Returns at AuthenticationOk; false when SASL is asked for, and all we have is a token. */
 async function authenticate(
   exchange: LoginExchange,
   { password, method }: Pick<LoginCredential, 'password' | 'method'>,
-): Promise<void> {
+): Promise<boolean> {
   const { code, data } = await exchange.authenticationRequest()
   switch (code) {
     case AUTHENTICATION.ok:
-      return
+      return true
     case AUTHENTICATION.cleartextPassword:
       exchange.sendSecret(serialize.password(password.reveal()))
       await exchange.expect(AUTHENTICATION.ok, 'after the password')
-      return
+      return true
     case AUTHENTICATION.sasl:
-      if (method === 'token') throw wantsSasl()
+      if (method === 'token') return false
       if (!data.toString('latin1').split('\0').includes(SCRAM_SHA_256)) throw unknownMethod(code)
-      return authenticateByScram(exchange, new ScramClient(password.reveal()))
+      await authenticateByScram(exchange, new ScramClient(password.reveal()))
+      return true
     default:
       throw unknownMethod(code)
   }
@@ -212,19 +215,6 @@ function protocolBroken(what: string): ProxyError {
 
 function scramBroken(cause: unknown): never {
   throw new ProxyError('upstream', `SCRAM exchange failed: ${(cause as Error).message}`, { cause })
-}
-
-/** A token cannot answer SASL: the role has a native password, or does not exist. */
-function wantsSasl(): ProxyError {
-  return new ProxyError(
-    'identity',
-    'server asks for SASL, but tokens are sent as cleartext passwords',
-    {
-      hint:
-        'Most likely the role is a native Postgres role, or does not exist: create it for the ' +
-        'Databricks identity, or use a postgresql:// URL with its password as the target.',
-    },
-  )
 }
 
 const REQUEST_NAMES: Record<number, string> = {

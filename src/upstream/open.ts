@@ -1,12 +1,11 @@
-/** One try to open a logged-in upstream: dialled, verified, logged in, or refused. Nothing is mended here. */
+/** One try to open a logged-in upstream: dialled, verified, logged in, or refused. Nothing is retried here. */
 
 import type { Clock } from '../core/clock.js'
 import type { LoginCredential } from '../credentials/credentials.js'
 import type { Endpoint, Endpoints } from '../endpoints/endpoints.js'
 import { fromWireText } from '../wire/frontend.js'
 import { dial, type Upstream } from './dial.js'
-import { login } from './login.js'
-import type { Refusal } from './refusal.js'
+import { type LoginResult, login } from './login.js'
 import type { UpstreamTls } from './tls-context.js'
 
 export interface Connected {
@@ -37,11 +36,12 @@ export interface OpenOptions extends OpenRequest {
   lastPatienceMs: number
 }
 
+export type OpenResult =
+  | { readonly outcome: 'connected'; readonly connected: Connected }
+  | Exclude<LoginResult, { outcome: 'ready' }>
+
 /** Errors: those of dialling and of logging in. */
-export async function openUpstream(
-  options: OpenOptions,
-  signal: AbortSignal,
-): Promise<Connected | Refusal> {
+export async function openUpstream(options: OpenOptions, signal: AbortSignal): Promise<OpenResult> {
   const { endpoint, endpoints, tls, clock, lastPatienceMs, enter } = options
   enter?.('dial')
   const upstream = await dial(
@@ -62,10 +62,10 @@ export async function openUpstream(
     if (result.outcome === 'ready') {
       const { greeting, key } = result
       const database = fromWireText(parameters.get('database') ?? '')
-      return { upstream, endpoint, greeting, key, database }
+      return { outcome: 'connected', connected: { upstream, endpoint, greeting, key, database } }
     }
     upstream.socket.destroy()
-    return { stage: result.stage, error: result.error }
+    return result
   } catch (error) {
     upstream.socket.destroy()
     throw error

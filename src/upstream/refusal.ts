@@ -1,10 +1,10 @@
 /**
- * What a server's refusal of a login means, and what the client is told of it. The texts are those
- * seen at Lakebase's front doors (lakebase.md §5.4–5.6), which do not always bring a telling SQLSTATE.
+ * What a server's refusal of a login means, and what the client is told of it. Lakebase's front
+ * doors do not always send a telling SQLSTATE, so some of their texts count too. A refusal that is
+ * known to pass is retried before anything is relayed; every other one is final.
  */
 
 import { type ErrorKind, ProxyError } from '../core/errors.js'
-import { plainText } from '../core/plain-text.js'
 import type { ServerError } from '../wire/backend.js'
 import type { LoginStage } from './login.js'
 
@@ -13,42 +13,70 @@ export interface Refusal {
   readonly error: ServerError
 }
 
+export type RefusalMeaning =
+  /** It starts, fails over, or its front door could not reach it: it passes. */
+  | 'waking'
+  /** The token itself, or the role that it does not fit. */
+  | 'token refused'
+  /** Stopped, disabled, blocked by an IP access list or a private link, or a branch just made. */
+  | 'access denied'
+  | 'database missing'
+  /** Every connection the server has, or the role or database, is taken. */
+  | 'full'
+  | 'final'
+
+export function meaningOf({ stage, error }: Refusal): RefusalMeaning {
+  const { sqlState, message } = error
+  if (sqlState === '3D000') return 'database missing'
+  if (sqlState === '53300' || FULL_TEXT.test(message)) return 'full'
+  if (isWaking(error)) return 'waking'
+  if (stage === 'before password' && sqlState === '28000' && DENIED_TEXT.test(message)) {
+    return 'access denied'
+  }
+  // Only between our PasswordMessage and AuthenticationOk can it be the token.
+  if (stage === 'after password' && (sqlState === '28P01' || TOKEN_TEXT.test(message))) {
+    return 'token refused'
+  }
+  return 'final'
+}
+
 const TOKEN_TEXT =
   /JWT token has expired|Failed to decode token|not a valid JWT|authentication failed|not yet ready to use/i
+const DENIED_TEXT = /External authorization failed/i
+const FULL_TEXT = /^Too many connections to this endpoint/i
+// The front door complains about what was sent to it: the next try would send the same.
+const PROTOCOL_TEXT =
+  /insecure connection|\bSNI\b|startup packet|unsupported frontend protocol|invalid protocol version|unencrypted data/i
+// Said by the proxies in front of a compute, always with XX000.
+const COMPUTE_TEXT =
+  /couldn't connect to compute node|temporarily unavailable|failed to acquire permit|^(control plane|console) request failed\.?$/i
 
-/** Was it the token itself? Only between our PasswordMessage and AuthenticationOk can it be. */
-export function isTokenRefused({ stage, error }: Refusal): boolean {
-  if (stage !== 'after password') return false
-  return error.sqlState === '28P01' || TOKEN_TEXT.test(error.message)
+function isWaking({ sqlState, message }: ServerError): boolean {
+  switch (sqlState) {
+    case '57P01': // admin_shutdown: suspended or restarted at this very moment
+    case '57P02': // crash_shutdown
+    case '57P03': // cannot_connect_now
+      return true
+    case '08P01': // protocol_violation
+      return false
+    case 'XX000':
+      return COMPUTE_TEXT.test(message)
+    default:
+      return sqlState.startsWith('08') && !PROTOCOL_TEXT.test(message)
+  }
 }
 
-/** Stopped, disabled, blocked by an IP access list or a private link, or a branch just made. */
-export function isDoorClosed({ stage, error }: Refusal): boolean {
-  return (
-    stage === 'before password' &&
-    error.sqlState === '28000' &&
-    /External authorization failed/i.test(error.message)
-  )
-}
-
-/** Starting or failing over: nothing was relayed yet, so it may be tried again. */
-export function isWaking({ error }: Refusal): boolean {
-  return error.sqlState === '57P03'
-}
-
-export function isDatabaseMissing({ error }: Refusal): boolean {
-  return error.sqlState === '3D000'
-}
-
-/** Every connection the server has, or the role or database, is taken. */
-export function isFull({ error }: Refusal): boolean {
-  return error.sqlState === '53300'
+/** On a branch that was just made, roles and access rules may not have arrived yet. */
+export function maySettle(refusal: Refusal): boolean {
+  const { sqlState } = refusal.error
+  return sqlState === '28P01' || sqlState === '28000' || meaningOf(refusal) === 'token refused'
 }
 
 /** Is it about the server or the credential, and not about what this one client asked for? */
 export function concernsAll(refusal: Refusal): boolean {
-  if (isDatabaseMissing(refusal)) return false
-  return refusal.stage !== 'authenticated' || isWaking(refusal) || isFull(refusal)
+  const meaning = meaningOf(refusal)
+  if (meaning === 'database missing') return false
+  return refusal.stage !== 'authenticated' || meaning === 'waking' || meaning === 'full'
 }
 
 export interface RefusalContext {
@@ -60,49 +88,65 @@ export interface RefusalContext {
 /** The server's own words, with what to do about them. */
 export function refusalError(refusal: Refusal, context: RefusalContext): ProxyError {
   const { error } = refusal
-  const tokenRefused = isTokenRefused(refusal)
-  const kind = tokenRefused ? 'identity' : kindOf(error.sqlState)
-  return new ProxyError(kind, plainText(error.message), {
-    // 28P01 is a wrong local password, and nothing else, to a client of this proxy.
+  const meaning = meaningOf(refusal)
+  const tokenRefused = meaning === 'token refused'
+  const details = [
+    error.detail,
+    tokenRefused ? `The server's SQLSTATE was ${error.sqlState}.` : undefined,
+  ].filter((part) => part !== undefined)
+  return new ProxyError(kindOf(meaning, error.sqlState), error.message, {
+    // To a client of this proxy, 28P01 is a wrong local password and nothing else.
     sqlState: tokenRefused ? '28000' : error.sqlState,
-    detail:
-      [
-        error.detail && plainText(error.detail),
-        tokenRefused ? `The server's SQLSTATE was ${error.sqlState}.` : undefined,
-      ]
-        .filter((part) => part !== undefined)
-        .join(' ') || undefined,
-    hint: hintFor(refusal, context) ?? (error.hint && plainText(error.hint)),
+    detail: details.join(' ') || undefined,
+    hint: hintFor(meaning, context) ?? error.hint,
   })
 }
 
-function kindOf(sqlState: string): ErrorKind {
-  if (sqlState.startsWith('28')) return 'identity'
-  if (sqlState === '53300') return 'limit'
-  if (sqlState === '3D000') return 'target'
-  if (sqlState === '57P03') return 'starting'
-  return 'upstream'
+function kindOf(meaning: RefusalMeaning, sqlState: string): ErrorKind {
+  switch (meaning) {
+    case 'waking':
+      return 'starting'
+    case 'token refused':
+    case 'access denied':
+      return 'identity'
+    case 'database missing':
+      return 'target'
+    case 'full':
+      return 'limit'
+    case 'final':
+      return sqlState.startsWith('28') ? 'identity' : 'upstream'
+  }
 }
 
-function hintFor(refusal: Refusal, context: RefusalContext): string | undefined {
-  const { method } = context
-  const user = plainText(context.user, 128)
-  if (isTokenRefused(refusal)) {
-    return method === 'password'
-      ? `Check the password of the role "${user}" in the URL.`
-      : `Does the role "${user}" exist there, and is it the signed-in identity's? ` +
-          'An administrator creates it with: databricks_create_role, or in the workspace. ' +
-          '"lakebase-proxy doctor" shows who is signed in.'
-  }
-  if (isDoorClosed(refusal)) {
-    return 'Its state is fine: an IP access list or a private link keeps this machine out. Ask the workspace administrator.'
-  }
-  switch (refusal.error.sqlState) {
-    case '3D000':
+function hintFor(meaning: RefusalMeaning, { user, method }: RefusalContext): string | undefined {
+  switch (meaning) {
+    case 'token refused':
+      return method === 'password'
+        ? `Check the password of the role "${user}" in the URL.`
+        : `Most likely the role "${user}" does not exist there, or is not the signed-in identity's. ` +
+            'An administrator creates it with databricks_create_role, or in the workspace. ' +
+            '"lakebase-proxy doctor" shows who is signed in.'
+    case 'access denied':
+      return 'Its state is fine: most likely an IP access list or a private link keeps this machine out. Ask the workspace administrator.'
+    case 'database missing':
       return 'Name one that exists ("psql -l" lists them), or set --database for clients that name none.'
-    case '53300':
-      return 'Close connections that are not used, or put a pooler before the proxy.'
-    default:
+    case 'full':
+      return 'Close connections that are not used, or put a pooler in front of the proxy.'
+    case 'waking':
+    case 'final':
       return undefined
   }
+}
+
+/** A token cannot answer SASL: the role has a native password, or does not exist. */
+export function saslError(): ProxyError {
+  return new ProxyError(
+    'identity',
+    'server asks for SASL, but tokens are sent as cleartext passwords',
+    {
+      hint:
+        'Most likely the role is a native Postgres role, or does not exist: create it for the ' +
+        'Databricks identity, or use a postgresql:// URL with its password as the target.',
+    },
+  )
 }

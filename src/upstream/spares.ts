@@ -16,7 +16,7 @@ import { READY_IDLE } from '../wire/backend.js'
 import { startupMessage, TERMINATE, toWireText } from '../wire/frontend.js'
 import { ADDRESS_PATIENCE_MS } from './dial.js'
 import { type Connected, type OpenRequest, openUpstream } from './open.js'
-import { refusalError } from './refusal.js'
+import { refusalError, saslError } from './refusal.js'
 import type { UpstreamTls } from './tls-context.js'
 
 export interface SparesOptions {
@@ -160,7 +160,7 @@ export class Spares {
     }
   }
 
-  /** One try: what can be mended is mended for clients. */
+  /** One try: only a client's login is retried. */
   async #logIn(parameters: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Spare> {
     const { endpoints, credentials } = this.#options
     const [endpoint, credential] = await Promise.all([
@@ -171,9 +171,16 @@ export class Spares {
     const request = { endpoint, credential, parameters }
     const lastPatienceMs = ADDRESS_PATIENCE_MS
     const result = await openUpstream({ ...this.#options, ...request, lastPatienceMs }, signal)
-    if ('greeting' in result) return new Spare(result, credential.password)
-    const { method } = credential
-    throw refusalError(result, { user: parameters.get('user') ?? '', method })
+    switch (result.outcome) {
+      case 'connected':
+        return new Spare(result.connected, credential.password)
+      case 'sasl required':
+        throw saslError()
+      case 'refused': {
+        const { method } = credential
+        throw refusalError(result, { user: parameters.get('user') ?? '', method })
+      }
+    }
   }
 
   /** Its server closed it or said something: a reason not to be back at once. */

@@ -14,7 +14,7 @@ import { Resolver } from '../../endpoints/resolver.js'
 import { askServer } from '../../upstream/ask-server.js'
 import { dial, dialError } from '../../upstream/dial.js'
 import { login } from '../../upstream/login.js'
-import { refusalError } from '../../upstream/refusal.js'
+import { refusalError, saslError } from '../../upstream/refusal.js'
 import { UpstreamTls } from '../../upstream/tls-context.js'
 import { toWireText } from '../../wire/frontend.js'
 import type { DoctorReport } from './report.js'
@@ -124,6 +124,7 @@ async function checkLogin(
     const parameters = { user, database, application_name: 'lakebase-proxy doctor' }
     const wire = new Map(Object.entries(parameters).map(([name, text]) => [name, toWireText(text)]))
     const result = await login(socket, wire, credential, signal)
+    if (result.outcome === 'sasl required') throw saslError()
     if (result.outcome === 'refused') {
       const error = refusalError(result, { user, method: credential.method })
       const roles = await rolesOf(check)

@@ -194,6 +194,7 @@ function processSettings(
     targets,
     resolver: values.resolver ?? [],
     connectTimeoutMs: values['connect-timeout'],
+    wakeTimeoutMs: values['wake-timeout'],
     handshakeTimeoutMs: values['handshake-timeout'],
     drainTimeoutMs: values['drain-timeout'],
     drainDelayMs: values['drain-delay'],

@@ -40,6 +40,8 @@ export interface ProxySettings {
   /** DNS servers, `IP[:port]`. Empty: the system's servers, asked directly. */
   readonly resolver: readonly string[]
   readonly connectTimeoutMs: number
+  /** In its place for clients of a server that is waking, where it is longer. */
+  readonly wakeTimeoutMs: number
   readonly handshakeTimeoutMs: number
   readonly drainTimeoutMs: number
   readonly drainDelayMs: number

@@ -194,6 +194,12 @@ export const SECTIONS = {
       help: "from a client's StartupMessage to its login at the server",
       dotenv: FREE,
     }),
+    'wake-timeout': once({
+      kind: duration(100),
+      default: '60s',
+      help: 'the same, for a server that is waking or on a branch younger than 5 minutes',
+      dotenv: FREE,
+    }),
     'handshake-timeout': once({
       kind: duration(100),
       default: '10s',

@@ -132,7 +132,7 @@ export function toDatabase({ endpoint, branch }: EndpointOnBranch): LakebaseData
     readWriteHost: readOnly ? undefined : host,
     readOnlyHost: status?.hosts?.read_only_host || (readOnly ? host : undefined),
     state: stateOf(endpoint, branch),
-    apiState: status?.disabled === true ? 'DISABLED' : (status?.current_state ?? 'UNKNOWN'),
+    apiState: apiStateOf(endpoint, branch),
     branchCreatedAt: timeOf(branch.create_time),
   }
 }
@@ -240,16 +240,33 @@ function severalChoices(
   })
 }
 
+// A branch in such a state takes connections later: an archived one is brought back by the first.
+const UNREADY_BRANCH = new Set(['INIT', 'ARCHIVED', 'IMPORTING', 'RESETTING'])
+
+/** The API's word for what stands in the way most: the branch's state, where it is not ready. */
+function apiStateOf({ status }: Endpoint, branch: Branch): string {
+  const branchState = branch.status?.current_state ?? ''
+  if (branchState === 'DELETED') return branchState
+  if (status?.disabled === true) return 'DISABLED'
+  if (UNREADY_BRANCH.has(branchState)) return branchState
+  return status?.current_state ?? 'UNKNOWN'
+}
+
 function stateOf(endpoint: Endpoint, branch: Branch): DatabaseState {
-  if (branch.status?.current_state === 'DELETED') return 'deleting'
-  if (endpoint.status?.disabled === true) return 'disabled'
-  switch (endpoint.status?.current_state) {
+  switch (apiStateOf(endpoint, branch)) {
+    case 'DELETED':
+      return 'deleting'
+    case 'DISABLED':
+      return 'disabled'
     case 'IDLE':
+    case 'ARCHIVED':
       return 'idle'
     case 'INIT':
+    case 'IMPORTING':
+    case 'RESETTING':
       return 'starting'
     default:
-      // ACTIVE; DEGRADED still connects; what is not known here is tried rather than refused.
+      // ACTIVE; DEGRADED still connects; an unknown state is tried rather than refused.
       return 'available'
   }
 }
