@@ -46,7 +46,7 @@ test('an administrator who ends a session is quoted to its client, word for word
   assert.match((await client.rest()).toString(), /57P01.*terminating connection due to admin/)
   client.socket.end()
   await world.assertNothingLeft()
-  assert.equal(world.ends()[0]?.reason, 'server closed the connection')
+  assert.equal(world.ends()[0]?.reason, 'the compute was suspended or restarted')
 })
 
 test('a bit turned over on its way is a broken connection, never a wrong byte', async (t) => {

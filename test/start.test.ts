@@ -67,13 +67,13 @@ Server.prototype.listen = function (...args) {
   return listen.apply(this, args)
 }`
 
-test('it listens before it loads what only a session, a line of the log or the admin port needs', async (t) => {
+test('it listens before it loads what only the workspace, a line of the log or the admin port needs', async (t) => {
   const probe = join(await temporaryFolder(t), 'probe.cjs')
   writeFileSync(probe, PROBE)
   const env = { NODE_OPTIONS: `--require=${probe}` }
   const proxy = startCli(t, ['postgresql://ada:pass@db.example/shop', ...QUIET_PORTS], { env })
   const [, names] = await proxy.saw(/loaded: (.*)\n/)
-  assert.equal(names, 'clone commander node-cache')
+  assert.equal(names, 'clone commander node-cache pg-protocol')
 })
 
 test('a session that is cut short by the drain time-out makes the exit code 1', async (t) => {
