@@ -296,3 +296,22 @@ test('the API fails as told, so many times, and then no more', async () => {
   assert.ok(performance.now() - startedAt > 90)
   assert.equal((await call(path)).status, 200)
 })
+
+test('a database and a role are found by their names, and an endpoint is disabled by an operation', async (t) => {
+  const branch = 'projects/demo/branches/production'
+  for (const kind of ['databases', 'roles']) {
+    const list = (await call(`/api/2.0/postgres/${branch}/${kind}`)).body[kind]
+    const [first] = list as { name: string }[]
+    assert.deepEqual((await call(`/api/2.0/postgres/${first!.name}`)).body, first)
+    assert.equal((await call(`/api/2.0/postgres/${branch}/${kind}/none`)).status, 404)
+  }
+  const patch = (disabled: boolean) =>
+    call(`/api/2.0/postgres/${primary}?update_mask=spec.disabled`, {
+      ...{ method: 'PATCH', body: { spec: { disabled } } },
+    })
+  t.after(() => patch(false))
+  const operation = (await patch(true)).body
+  assert.match(String(operation.name), /\/operations\//)
+  const { status } = (await call(`/api/2.0/postgres/${primary}`)).body as { status: object }
+  assert.equal((status as { disabled?: boolean }).disabled, true)
+})

@@ -35,6 +35,8 @@ export interface SourceTable {
 
 const sourceTables: readonly SourceTable[] = [
   source('main.sales.orders', { changeDataFeed: true }),
+  // README's example.
+  source('main.shop.orders', { columns: ['order_id', 'at', 'total'] }),
   source('main.sales.customers', { changeDataFeed: false }),
   source('main.sales.broken', { changeDataFeed: true, outcome: 'failed' }),
   source('main.sales.paused', { changeDataFeed: true, outcome: 'offline' }),

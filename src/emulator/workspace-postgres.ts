@@ -1,8 +1,9 @@
 /** Projects, endpoints, roles and credentials in the API of Lakebase Autoscaling, `/api/2.0/postgres`. */
 
 import { ApiError, badRequest, notFound } from './api-error.js'
-import { type ApiContext, type ApiRoute, page, text, timestamp } from './api-route.js'
+import { type ApiContext, type ApiRoute, objectOf, page, text, timestamp } from './api-route.js'
 import { type Branch, type Endpoint, groups, type Project } from './inventory.js'
+import type { OperationState } from './operations.js'
 
 export function postgresRoutes(context: ApiContext): ApiRoute[] {
   const { inventory, behaviour, tokens } = context
@@ -57,17 +58,37 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
       handle: ({ path }) => ({ body: describeEndpoint(findEndpoint(path[0]!), context) }),
     },
     {
+      api: 'endpoint-update',
+      method: 'PATCH',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+\/endpoints\/[^/]+)$/,
+      handle({ path, query, body }) {
+        const endpoint = findEndpoint(path[0]!)
+        if (query.get('update_mask') !== 'spec.disabled') {
+          throw badRequest('update_mask must be spec.disabled')
+        }
+        endpoint.disabled = objectOf(body.spec).disabled === true
+        const doneAt = context.clock.now() + behaviour.transitionMs
+        const state = (): OperationState =>
+          context.clock.now() < doneAt
+            ? { is: 'running' }
+            : { is: 'done', response: describeEndpoint(endpoint, context) }
+        return { body: context.operations.begin(endpoint.name, state) }
+      },
+    },
+    {
       api: 'databases',
       method: 'GET',
       path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/databases$/,
+      handle: ({ path }) => ({ body: { databases: [describeDatabase(findBranch(path[0]!))] } }),
+    },
+    {
+      api: 'database',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/databases\/([^/]+)$/,
       handle({ path }) {
-        const { name } = findBranch(path[0]!)
-        const database = { name: `${name}/databases/databricks-postgres`, parent: name }
-        return {
-          body: {
-            databases: [{ ...database, status: { postgres_database: 'databricks_postgres' } }],
-          },
-        }
+        const database = describeDatabase(findBranch(path[0]!))
+        if (!database.name.endsWith(`/${path[1]}`)) throw notFound('database id not found')
+        return { body: database }
       },
     },
     {
@@ -75,14 +96,20 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
       method: 'GET',
       path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/roles$/,
       handle({ path, query }) {
-        const branch = findBranch(path[0]!)
-        const { items, next } = page(roles(context), query, behaviour)
-        const described = items.map((status, at) => ({
-          name: `${branch.name}/roles/role-${at + 1}`,
-          parent: branch.name,
-          status: { ...status, auth_method: 'LAKEBASE_OAUTH_V1' },
-        }))
-        return { body: { roles: described, ...next } }
+        const described = describeRoles(findBranch(path[0]!), context)
+        const { items, next } = page(described, query, behaviour)
+        return { body: { roles: items, ...next } }
+      },
+    },
+    {
+      api: 'role',
+      method: 'GET',
+      path: /^\/api\/2\.0\/postgres\/((projects\/[^/]+\/branches\/[^/]+)\/roles\/[^/]+)$/,
+      handle({ path }) {
+        const described = describeRoles(findBranch(path[1]!), context)
+        const found = described.find((each) => each.name === path[0])
+        if (found === undefined) throw notFound('role id not found')
+        return { body: found }
       },
     },
     {
@@ -128,6 +155,19 @@ function requestedLifeMs(
     throw badRequest('ttl must be a duration between 300s and 3600s')
   }
   return lifeMs
+}
+
+function describeDatabase({ name }: Branch): { name: string; parent: string; status: object } {
+  const status = { postgres_database: 'databricks_postgres' }
+  return { name: `${name}/databases/databricks-postgres`, parent: name, status }
+}
+
+function describeRoles({ name }: Branch, context: ApiContext): { name: string }[] {
+  return roles(context).map((status, at) => ({
+    name: `${name}/roles/role-${at + 1}`,
+    parent: name,
+    status: { ...status, auth_method: 'LAKEBASE_OAUTH_V1' },
+  }))
 }
 
 function roles({ inventory }: ApiContext): { postgres_role: string; identity_type: string }[] {
