@@ -4,7 +4,7 @@
  */
 
 import type { TargetSettings } from '../config/resolve/settings.js'
-import type { Target } from '../config/schema/targets.js'
+import type { Target } from '../config/schema/target-text.js'
 import { LookUp } from '../databricks/lakebase/look-up.js'
 import type {
   DatabaseCredential,

@@ -1,7 +1,7 @@
 /** What a command is, and what it is given: the frame that registry.ts fills and program.ts runs. */
 
 import type { Config, ConfigInputs } from '../../config/resolve/config.js'
-import type { Machine } from '../../config/resolve/resolve.js'
+import type { Machine } from '../../config/resolve/settings.js'
 import type { SettingName } from '../../config/schema/table.js'
 
 export interface Command {

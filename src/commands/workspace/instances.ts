@@ -1,6 +1,6 @@
 /** `instances`: what there is in the workspace, of both kinds, and starting and stopping it. */
 
-import type { Target } from '../../config/schema/targets.js'
+import type { Target } from '../../config/schema/target-text.js'
 import { type Clock, systemClock } from '../../core/clock.js'
 import { pause } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'

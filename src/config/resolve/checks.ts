@@ -7,8 +7,7 @@ import type { Problems } from '../sources/problems.js'
 import type { KnownTarget } from './known-target.js'
 import { checkCertificates } from './local-access.js'
 import type { Lookup } from './lookup.js'
-import type { Machine } from './resolve.js'
-import type { ProxySettings, TargetSettings } from './settings.js'
+import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 
 // The shortest limit of the systems we run on: macOS's sun_path, less its zero byte.
 const LONGEST_SOCKET_PATH = 103

@@ -22,9 +22,9 @@ import {
 import { checkHosts, usableVariables } from './implicit.js'
 import type { KnownTarget } from './known-target.js'
 import { Lookup } from './lookup.js'
-import { type Machine, resolveSettings } from './resolve.js'
+import { resolveSettings } from './resolve.js'
 import { selectTargets } from './selection.js'
-import type { ProxySettings } from './settings.js'
+import type { Machine, ProxySettings } from './settings.js'
 
 export interface ConfigInputs {
   /** TARGETs of the command line. */

@@ -1,7 +1,7 @@
 /** A target and its settings as they were found, before values are made of their texts. */
 
 import type { SettingName } from '../schema/table.js'
-import type { Target } from '../schema/targets.js'
+import type { Target } from '../schema/target-text.js'
 import type { Written, WrittenTarget } from '../sources/sources.js'
 
 /** A target whose text has been read; its options are still texts. */

@@ -18,17 +18,7 @@ import {
 } from './local-access.js'
 import { Lookup } from './lookup.js'
 import { assignPorts, meet } from './ports.js'
-import type { ProxySettings, TargetSettings } from './settings.js'
-
-/** What settings depend on beside what was written. */
-export interface Machine {
-  readonly cwd: string
-  readonly homeDir: string
-  readonly hostname: string
-  readonly platform: string
-  /** Whether a person reads stderr. */
-  readonly isTerminal: boolean
-}
+import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 
 export interface ResolveInput {
   /** The strongest first. */

@@ -1,5 +1,15 @@
 import type { Secret } from '../../core/secret.js'
-import type { Target } from '../schema/targets.js'
+import type { Target } from '../schema/target-text.js'
+
+/** What settings depend on beside what was written. */
+export interface Machine {
+  readonly cwd: string
+  readonly homeDir: string
+  readonly hostname: string
+  readonly platform: string
+  /** Whether a person reads stderr. */
+  readonly isTerminal: boolean
+}
 
 /** The settings of one target: those marked [t] in the table, resolved. Durations in milliseconds. */
 export interface TargetSettings {

@@ -11,8 +11,14 @@ import { didYouMean } from '../../core/nearest.js'
 import { mayHoldSecret } from '../../core/quoted.js'
 import { Secret } from '../../core/secret.js'
 import type { TargetSettingName } from './table.js'
-import { cut, decode, lakebaseHost, malformed } from './target-text.js'
-import type { ParsedTarget, Target } from './targets.js'
+import {
+  cut,
+  decode,
+  lakebaseHost,
+  malformed,
+  type ParsedTarget,
+  type Target,
+} from './target-text.js'
 
 interface Draft {
   user: string

@@ -1,6 +1,34 @@
-/** The pieces of a TARGET's text, for both of its grammars: names with options, and URLs. */
+/** What a TARGET is, and the pieces of its text, for both of its grammars: names with options, and URLs. */
 
 import { ProxyError } from '../../core/errors.js'
+import type { Secret } from '../../core/secret.js'
+import type { TargetSettingName } from './table.js'
+
+export type Target =
+  | { readonly kind: 'provisioned'; readonly instance: string }
+  | {
+      readonly kind: 'autoscaling'
+      readonly project: string
+      readonly branch?: string
+      readonly endpoint?: string
+    }
+  /** A Lakebase host name, whose instance or endpoint is looked up. */
+  | { readonly kind: 'host'; readonly host: string }
+  /** A native Postgres role and password: no workspace is asked. */
+  | {
+      readonly kind: 'static'
+      readonly host: string
+      readonly user: string
+      readonly password: Secret
+    }
+
+export interface ParsedTarget {
+  /** As it was written, without its query and password. */
+  readonly name: string
+  readonly target: Target
+  /** Settings of this target that stood in its query, or in its URL; not yet parsed. */
+  readonly options: ReadonlyMap<TargetSettingName, string>
+}
 
 /** The host in lower case, or undefined when it is not one of Lakebase's. */
 export function lakebaseHost(text: string): string | undefined {

@@ -4,7 +4,6 @@ import type { ProxyError } from '../../core/errors.js'
 import { didYouMean, nearest } from '../../core/nearest.js'
 import { mayHoldSecret } from '../../core/quoted.js'
 import { redact } from '../../core/redact.js'
-import type { Secret } from '../../core/secret.js'
 import { parsePostgresUrl } from './postgres-url.js'
 import {
   isSettingName,
@@ -13,33 +12,14 @@ import {
   type TargetSettingName,
   variableOf,
 } from './table.js'
-import { cut, decode, lakebaseHost, malformed } from './target-text.js'
-
-export type Target =
-  | { readonly kind: 'provisioned'; readonly instance: string }
-  | {
-      readonly kind: 'autoscaling'
-      readonly project: string
-      readonly branch?: string
-      readonly endpoint?: string
-    }
-  /** A Lakebase host name, whose instance or endpoint is looked up. */
-  | { readonly kind: 'host'; readonly host: string }
-  /** A native Postgres role and password: no workspace is asked. */
-  | {
-      readonly kind: 'static'
-      readonly host: string
-      readonly user: string
-      readonly password: Secret
-    }
-
-export interface ParsedTarget {
-  /** As it was written, without its query and password. */
-  readonly name: string
-  readonly target: Target
-  /** Settings of this target that stood in its query, or in its URL; not yet parsed. */
-  readonly options: ReadonlyMap<TargetSettingName, string>
-}
+import {
+  cut,
+  decode,
+  lakebaseHost,
+  malformed,
+  type ParsedTarget,
+  type Target,
+} from './target-text.js'
 
 const FORMS =
   'A TARGET is my-instance, projects/P[/branches/B[/endpoints/E]], a Lakebase host name, or postgresql://user:password@host/database.'

@@ -4,7 +4,7 @@
  */
 
 import { z } from 'zod'
-import type { Target } from '../../config/schema/targets.js'
+import type { Target } from '../../config/schema/target-text.js'
 import type { Clock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'

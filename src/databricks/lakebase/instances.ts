@@ -4,7 +4,7 @@
  * (lakebase.md §0.1); a name that nobody knows is answered with the closest ones.
  */
 
-import type { Target } from '../../config/schema/targets.js'
+import type { Target } from '../../config/schema/target-text.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
 import { nearest } from '../../core/nearest.js'

@@ -3,7 +3,7 @@
  * lives, and a credential for it. Both kinds of Lakebase look the same from here on.
  */
 
-import type { Target } from '../../config/schema/targets.js'
+import type { Target } from '../../config/schema/target-text.js'
 import type { Secret } from '../../core/secret.js'
 
 export type DatabaseState = 'available' | 'idle' | 'starting' | 'stopped' | 'disabled' | 'deleting'
