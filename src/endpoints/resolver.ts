@@ -9,7 +9,7 @@ import { isIP } from 'node:net'
 
 import NodeCache from 'node-cache'
 import type { Clock } from '../core/clock.js'
-import { waitFor } from '../core/deadline.js'
+import { SingleFlight, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 
 export interface ResolverOptions {
@@ -32,42 +32,48 @@ const MIN_TTL_SECONDS = 1
 const MAX_TTL_SECONDS = 30
 /** How long one client waits for a better answer than an old one; the next ones do not. */
 const OLD_ANSWER_PATIENCE_MS = 2_000
-/** Some networks swallow questions for AAAA; who has an A need not wait for that. */
+/** Some networks swallow questions for AAAA; a host with an A record need not wait for that. */
 const OTHER_FAMILY_PATIENCE_MS = 200
+
+interface LastAnswer {
+  readonly addresses: readonly string[]
+  /** Asking again fails or takes long: the next clients do not wait for it. */
+  isStuck: boolean
+}
 
 export class Resolver {
   readonly #options: ResolverOptions
+  /** Addresses within their TTL. */
   readonly #fresh = new NodeCache({ checkperiod: 0, useClones: false })
-  readonly #lastGood = new Map<string, readonly string[]>()
-  readonly #pending = new Map<string, Promise<readonly string[]>>()
-  readonly #pendingBySystem = new Map<string, Promise<Answer>>()
-  /** Hosts with an old answer and nobody who has a new one. */
-  readonly #troubled = new Set<string>()
+  readonly #lastAnswers = new Map<string, LastAnswer>()
+  readonly #asking = new SingleFlight((host: string) => this.#ask(host))
+  /** A look-up that hangs holds one of the few threads of this process: never two for one name. */
+  readonly #bySystem = new SingleFlight((host: string) => this.bySystem(host))
 
   constructor(options: ResolverOptions) {
     this.#options = options
   }
 
-  /** Errors: kind `resolve`, when nobody has an answer and none is kept. */
+  /** Errors: kind `resolve`, when there is no answer and no old one. */
   async resolve(host: string, signal: AbortSignal): Promise<readonly string[]> {
     if (isIP(host) !== 0) return [host]
     const known = this.#fresh.get<readonly string[]>(host)
     if (known !== undefined) return known
-    const asking = this.#pending.get(host) ?? this.#askOnce(host)
-    const old = this.#lastGood.get(host)
-    if (old === undefined) return waitFor(asking, signal)
-    if (this.#troubled.has(host)) return old
+    const asking = this.#asking.join(host)
+    const last = this.#lastAnswers.get(host)
+    if (last === undefined) return waitFor(asking, signal)
+    if (last.isStuck) return last.addresses
     let cancel = (): void => {}
     const patience = new Promise<readonly string[]>((resolve) => {
       cancel = this.#options.clock.after(OLD_ANSWER_PATIENCE_MS, () => {
-        this.#troubled.add(host)
-        resolve(old)
+        last.isStuck = true
+        resolve(last.addresses)
       })
     })
     return waitFor(Promise.race([asking, patience]), signal).finally(() => cancel())
   }
 
-  /** After a dial that failed: the next `resolve` asks anew. */
+  /** After a dial that failed: the next `resolve` asks again. */
   forget(host: string): void {
     this.#fresh.del(host)
   }
@@ -96,40 +102,26 @@ export class Resolver {
     }
   }
 
-  #askOnce(host: string): Promise<readonly string[]> {
-    const asking = this.#ask(host).finally(() => this.#pending.delete(host))
-    this.#pending.set(host, asking)
-    return asking
-  }
-
   async #ask(host: string): Promise<readonly string[]> {
     try {
       const { addresses, ttlSeconds } = await this.#firstAnswer(host)
       // A ttl of 0 would mean for ever to node-cache.
       const ttl = Math.max(MIN_TTL_SECONDS, Math.min(MAX_TTL_SECONDS, ttlSeconds))
       this.#fresh.set(host, addresses, ttl)
-      this.#lastGood.set(host, addresses)
-      this.#troubled.delete(host)
+      this.#lastAnswers.set(host, { addresses, isStuck: false })
       return addresses
     } catch (error) {
-      const old = this.#lastGood.get(host)
-      if (old === undefined) throw unresolved(host, error)
-      this.#fresh.set(host, old, MIN_TTL_SECONDS)
-      this.#troubled.add(host)
-      return old
+      const last = this.#lastAnswers.get(host)
+      if (last === undefined) throw unresolved(host, error)
+      this.#fresh.set(host, last.addresses, MIN_TTL_SECONDS)
+      last.isStuck = true
+      return last.addresses
     }
-  }
-
-  /** A look-up that hangs holds one of the few threads of this process: never two for one name. */
-  #askSystemOnce(host: string): Promise<Answer> {
-    const asking = this.bySystem(host).finally(() => this.#pendingBySystem.delete(host))
-    this.#pendingBySystem.set(host, asking)
-    return asking
   }
 
   /** The servers are asked once the system has failed or kept us waiting; the first answer counts. */
   async #firstAnswer(host: string): Promise<Answer> {
-    const bySystem = this.#pendingBySystem.get(host) ?? this.#askSystemOnce(host)
+    const bySystem = this.#bySystem.join(host)
     let cancel = (): void => {}
     const patienceOver = new Promise<void>((resolve) => {
       cancel = this.#options.clock.after(SYSTEM_PATIENCE_MS, resolve)
@@ -149,7 +141,7 @@ export class Resolver {
       try {
         return await this.byServers(host)
       } catch (error) {
-        if (!this.#pendingBySystem.has(host)) throw error
+        if (!this.#bySystem.isUnderWay(host)) throw error
       }
       await new Promise<void>((resolve) => this.#options.clock.after(SYSTEM_PATIENCE_MS, resolve))
     }
