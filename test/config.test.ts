@@ -150,6 +150,8 @@ test('with no TARGET the targets come from the first place that names one', asyn
     LAKEBASE_ENDPOINT: 'projects/p/branches/b/endpoints/e',
     LAKEBASE_INSTANCE: 'inst',
     LAKEBASE_PG_URL: 'postgresql://u:p@db.example.com/d?sslmode=require',
+    PGHOST: 'ep-cool-1.database.us-west-2.cloud.databricks.com',
+    PGDATABASE: 'app',
   }
   const files = { 'c.yaml': 'targets:\n  - three\n  - target: four\n    port: 6000\n' }
   const names = async (given: Given): Promise<string[]> =>
@@ -164,9 +166,23 @@ test('with no TARGET the targets come from the first place that names one', asyn
   assert.deepEqual(await names({ env: noEndpoint }), ['inst'])
   const { LAKEBASE_INSTANCE: _3, ...onlyUrl } = noEndpoint
   assert.deepEqual(await names({ env: onlyUrl }), ['postgresql://u@db.example.com/d'])
+  const { LAKEBASE_PG_URL: _4, ...onlyApp } = onlyUrl
+  const app = await load(t, { env: onlyApp })
+  assert.deepEqual(
+    app.settings.targets.map(({ name, database }) => [name, database]),
+    [[env.PGHOST, 'app']],
+  )
+  const chosen = await load(t, { env: { ...onlyApp, LAKEBASE_PROXY_DATABASE: 'mine' } })
+  assert.equal(chosen.settings.targets[0]!.database, 'mine')
+  await refusal(t, { env: { PGHOST: 'localhost', PGDATABASE: 'app' } })
+  const path = await load(t, { targets: ['projects/p/branches/b/databases/sales'] })
+  const [sales] = path.settings.targets
+  assert.deepEqual(sales!.target, { kind: 'autoscaling', project: 'p', branch: 'b' })
+  assert.equal(sales!.database, 'sales')
   assert.deepEqual(await names({ pickTarget: async () => 'picked' }), ['picked'])
   const text = await refusal(t, {})
-  for (const name of Object.keys(env)) assert.ok(text.includes(name), text)
+  for (const name of Object.keys(env).filter((each) => each !== 'PGDATABASE'))
+    assert.ok(text.includes(name), text)
 })
 
 test('a LAKEBASE_PG_URL of this machine is the application’s, and never a target', async (t) => {

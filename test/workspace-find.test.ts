@@ -217,6 +217,29 @@ test('the name of an endpoint, given as an instance, is found too', async (t) =>
   }
 })
 
+for (const [what, name] of [
+  ['a branch', 'br-quiet-1'],
+  ['a project', '99999999-2222-3333-4444-555555555555'],
+  ['a project of that display name', 'My-Shop'],
+] as const) {
+  test(`the uid or display name that the pages show is found: ${what}`, async (t) => {
+    const uid = '99999999-2222-3333-4444-555555555555'
+    const project = { name: 'projects/shop', uid, status: { display_name: 'My-Shop' } }
+    const shown = {
+      ...shop,
+      [`${API}/projects`]: { body: { projects: [{ name: 'projects/other' }, project] } },
+      [`${API}/projects/other/branches`]: { body: {} },
+      [`${API}/projects/shop/branches`]: {
+        body: { branches: [{ ...branch(B, true), uid: 'br-quiet-1' }] },
+      },
+    }
+    const server = await ScriptedWorkspace.start(t, routes(shown))
+    const workspace = await connectTo(t, server.host)
+    const found = await workspace.findDatabase({ kind: 'provisioned', instance: name }, patience)
+    assert.equal(found.name, E)
+  })
+}
+
 test('a project that is an instance is found there, with a notice', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes(warehouse))
   const log = recordedLog()

@@ -185,6 +185,6 @@ function mergeEnvironment(
 
 function noTarget(): ProxyError {
   return new ProxyError('config', 'no target is named', {
-    hint: 'Name one, as in "lakebase-proxy my-instance", or set LAKEBASE_PROXY_TARGETS, targets: in the --config file, LAKEBASE_ENDPOINT, LAKEBASE_INSTANCE or LAKEBASE_PG_URL.',
+    hint: 'Name one, as in "lakebase-proxy my-instance", or set LAKEBASE_PROXY_TARGETS, targets: in the --config file, LAKEBASE_ENDPOINT, LAKEBASE_INSTANCE, LAKEBASE_PG_URL or PGHOST.',
   })
 }

@@ -4,6 +4,7 @@
  */
 
 import { isThisMachine } from '../../core/loopback.js'
+import { lakebaseHost } from '../schema/target-text.js'
 import { parseTarget } from '../schema/targets.js'
 import type { Source, Variables, Written, WrittenTarget } from '../sources/sources.js'
 
@@ -19,7 +20,13 @@ export interface Places {
   readonly hostname: string
 }
 
-const NAMED_BY_OTHERS = ['LAKEBASE_ENDPOINT', 'LAKEBASE_INSTANCE', 'LAKEBASE_PG_URL'] as const
+// PGHOST is what Databricks Apps set; it counts only where it names a Lakebase.
+const NAMED_BY_OTHERS = [
+  'LAKEBASE_ENDPOINT',
+  'LAKEBASE_INSTANCE',
+  'LAKEBASE_PG_URL',
+  'PGHOST',
+] as const
 
 /** Empty when nobody named one. */
 export function selectTargets(places: Places): readonly WrittenTarget[] {
@@ -39,11 +46,22 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
       for (const written of assignments(from, name)) {
         // What `url --format dotenv` printed for the application: the proxy must not dial itself.
         const isLocal = name === 'LAKEBASE_PG_URL' && namesThisMachine(written.text, hostname)
-        if (!isLocal) return [plain(written)]
+        if (isLocal) continue
+        if (name !== 'PGHOST') return [plain(written)]
+        if (lakebaseHost(written.text) !== undefined) return [ofApp(written, from, places)]
       }
     }
   }
   return []
+}
+
+/** PGDATABASE is the default database, below every setting of ours that names one. */
+function ofApp(host: Written, from: Variables, { flags, variables }: Places): WrittenTarget {
+  const [database] = assignments(from, 'PGDATABASE')
+  const sources = [flags, ...variables.map(({ source }) => source)]
+  const isSet = sources.some(({ settings }) => settings.has('database'))
+  if (database === undefined || isSet) return plain(host)
+  return { ...plain(host), options: new Map([['database', database]]) }
 }
 
 /**

@@ -35,7 +35,17 @@ export function parseTarget(written: string): ParsedTarget {
 
   const [name, query] = cut(text, '?')
   if (mayHoldSecret(name)) throw unspeakable(name)
-  return { name, target: parseName(name), options: parseOptions(name, query) }
+  const options = parseOptions(name, query)
+  const [branch, database] = splitDatabase(name)
+  if (database !== undefined && !options.has('database')) options.set('database', database)
+  return { name, target: parseName(branch), options }
+}
+
+/** The name that Databricks Apps and bundles give a database: it is the default on its branch. */
+function splitDatabase(name: string): [branch: string, database: string | undefined] {
+  const found = /^(projects\/[^/]+\/branches\/[^/]+)\/databases\/([^/]+)$/.exec(name)
+  const [, branch = name, database] = found ?? []
+  return database !== undefined && ID.test(database) ? [branch, database] : [name, undefined]
 }
 
 /** A URL in quotation marks, perhaps behind `psql`, is what consoles give to be copied. */

@@ -13,10 +13,18 @@ import type { DatabaseState, LakebaseDatabase } from './workspace.js'
 
 export const POSTGRES = '/api/2.0/postgres'
 
-const Project = z.object({ name: z.string() })
+const DisplayName = z.object({ display_name: z.string().nullish() }).nullish()
+const Project = z.object({
+  name: z.string(),
+  uid: z.string().nullish(),
+  spec: DisplayName,
+  status: DisplayName,
+})
+type Project = z.infer<typeof Project>
 
 const Branch = z.object({
   name: z.string(),
+  uid: z.string().nullish(),
   create_time: z.string().nullish(),
   status: z
     .object({ default: z.boolean().nullish(), current_state: z.string().nullish() })
@@ -53,10 +61,7 @@ export interface EndpointOnBranch {
   readonly branch: Branch
 }
 
-export function listProjects(
-  client: WorkspaceClient,
-  signal: AbortSignal,
-): Promise<{ name: string }[]> {
+export function listProjects(client: WorkspaceClient, signal: AbortSignal): Promise<Project[]> {
   const what = 'list projects'
   return listAll(client, {
     path: `${POSTGRES}/projects`,

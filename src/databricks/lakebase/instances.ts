@@ -80,7 +80,7 @@ async function findByInstanceName(name: string, options: FindOptions): Promise<L
   const found =
     project !== undefined && !('missing' in project)
       ? project
-      : await findByEndpointId(name, options)
+      : ((await findByUid(name, options)) ?? (await findByEndpointId(name, options)))
   if (found === undefined) {
     if (failure !== undefined) throw failure
     throw await notFound(`database instance "${name}"`, name, options)
@@ -143,6 +143,43 @@ async function findByHost(host: string, options: FindOptions): Promise<LakebaseD
     `${host} is a pooled host, which takes no tokens; using the direct host of its endpoint`,
   )
   return { ...database, directHost: isReadWrite ? database.readWriteHost : database.readOnlyHost }
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** What people copy from the workspace's pages: uids of all kinds, and a project's display name. */
+async function findByUid(
+  name: string,
+  options: FindOptions,
+): Promise<LakebaseDatabase | undefined> {
+  const { client, signal } = options
+  if (UUID.test(name)) {
+    const instance = await passable(findInstanceByUid(client, name, signal), options)
+    if (instance !== undefined) return instance
+  }
+  const projects = (await passable(listProjects(client, signal), options)) ?? []
+  const named = projects.filter(({ uid, spec, status }) =>
+    [uid, spec?.display_name, status?.display_name].includes(name),
+  )
+  if (named.length > 1) {
+    throw new ProxyError('target', `several projects are called "${name}"`, {
+      hint: `Name one of: ${named.map((project) => project.name).join(', ')}.`,
+    })
+  }
+  const branchName = name.startsWith('br-') ? await branchByUid(name, options) : undefined
+  const path = named[0]?.name ?? branchName
+  if (path === undefined) return undefined
+  const [, project = '', , branch] = path.split('/')
+  const target = branch === undefined ? { project } : { project, branch }
+  const found = await findEndpoint(client, target, signal)
+  return 'missing' in found ? undefined : found
+}
+
+async function branchByUid(uid: string, options: FindOptions): Promise<string | undefined> {
+  const wanted = ({ branch }: EndpointOnBranch): boolean => branch.uid === uid
+  const walk = walkEndpoints(options.client, { wanted, firstOnly: true, signal: options.signal })
+  const [found] = (await passable(walk, options)) ?? []
+  return found?.branch.name
 }
 
 /** `ep-…` as in host names, or the last part of an endpoint's path where it is the only such. */
