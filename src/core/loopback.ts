@@ -12,7 +12,7 @@ export function isLoopback(host: string): boolean {
   if (isIP(bare) === 4) return bare.startsWith('127.')
   if (isIP(bare) !== 6) return false
   // The URL parser writes every spelling of an IPv6 address in one way.
-  const spelt = new URL(`http://[${bare.replace(/%.*$/, '')}]`).hostname
+  const spelt = new URL(`http://[${bare.split('%', 1)[0]}]`).hostname
   return spelt === '[::1]' || /^\[::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}\]$/.test(spelt)
 }
 

@@ -54,7 +54,7 @@ function nodeOf(command: Commander, path: string): Node {
 
 function flagOf(option: Option): Flag {
   const takesValue = option.required || option.optional
-  const placeholder = /<(.*)>/.exec(option.flags)?.[1] ?? ''
+  const placeholder = /<([^<>]*)>/.exec(option.flags)?.[1] ?? ''
   return {
     long: option.long!,
     help: option.description.split(/[;:(]/)[0]!.trim(),

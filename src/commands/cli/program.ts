@@ -138,7 +138,13 @@ function usageError(error: CommanderError, command: Commander, hasDashes: boolea
       ? `Put the program after two hyphens: ${full} TARGET -- CMD…`
       : `See ${full} --help.`
   const hint = didYouMean(wrong.replace(/=.*/s, ''), candidates) ?? otherwise
-  return new ProxyError('config', message.replace(/=.*'/s, "'"), { hint })
+  return new ProxyError('config', withoutValue(message), { hint })
+}
+
+/** `'--password=x'` without what may be a secret. */
+function withoutValue(message: string): string {
+  const [equals, quote] = [message.indexOf('='), message.lastIndexOf("'")]
+  return equals === -1 || quote < equals ? message : message.slice(0, equals) + message.slice(quote)
 }
 
 /** What a program's own words end in, where they stand before the hyphens. */

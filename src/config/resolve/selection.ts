@@ -106,7 +106,8 @@ function namesThisMachine(url: string, hostname: string): boolean {
     return target.kind === 'static' && isThisMachine(target.host, hostname)
   } catch {
     // Perhaps a local URL without a password, which is none of a TARGET's forms.
-    const [, authority = '', query] = /^[a-z0-9+]+:\/\/([^/?]*)[^?]*(.*)$/i.exec(url) ?? []
+    const [, authority = '', query] =
+      /^[a-z0-9+]+:\/\/([^/?]*)(?:\/[^?]*)?(\?.*)?/is.exec(url) ?? []
     const named = authority.slice(authority.lastIndexOf('@') + 1).replace(/:\d*$/, '')
     const host = new URLSearchParams(query).get('host') ?? named
     if (host.startsWith('/')) return true

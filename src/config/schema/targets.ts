@@ -112,7 +112,7 @@ function parseName(name: string): Target {
   if (host !== undefined) return { kind: 'host', host }
   if (name.startsWith('-'))
     throw malformed(`"${name}" is not a TARGET`, 'Flags begin with two hyphens.')
-  if (/^[A-Za-z0-9_.-]+\.[A-Za-z0-9_.-]+$/.test(name)) {
+  if (/^[A-Za-z0-9_.-]+$/.test(name) && /.\../.test(name)) {
     throw malformed(
       `"${name}" is not a Lakebase host name`,
       `Those begin with instance- or ep- and go on with .database. For another server: postgresql://user:password@${name}/database.`,

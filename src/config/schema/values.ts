@@ -101,7 +101,7 @@ export function duration(minMs = 0, maxMs = LONGEST_MS): Kind<number, string | n
         throw new ValueError(`must be a duration such as 30s, 5m or 1h${butNot(written)}`)
       }
       let ms = 0
-      for (const [, count, unit] of written.matchAll(/(\d+)(ms|s|m|h)/g)) {
+      for (const [, count, unit] of written.matchAll(/(\d{1,9})(ms|s|m|h)/g)) {
         ms += Number(count) * UNIT_MS[unit!]!
       }
       if (ms < minMs || ms > maxMs) {

@@ -245,7 +245,7 @@ function refusePlaintext({ url, toMachine }: HttpRequest): void {
 function refuseUnsendable({ headers = {}, url }: HttpRequest): void {
   const [name] =
     Object.entries(headers).find(([, value]) =>
-      UNSENDABLE.test(value.replace(/[\t\r\n ]+$/, '')),
+      UNSENDABLE.test(value.replace(/(?<![\t\r\n ])[\t\r\n ]+$/, '')),
     ) ?? []
   if (name === undefined) return
   throw new ProxyError('config', `the header ${name} for ${url.host} cannot be sent`, {
