@@ -163,7 +163,7 @@ const WORKSPACE_SLIPS: readonly (readonly [RegExp, string])[] = [
   [/^$/, 'must not be empty'],
   [/["'`\u2018-\u201f]/, 'has quotation marks in it'],
   [/\$[{(A-Za-z]|\{\{|[<>]|%[A-Za-z_]+%/, 'has a placeholder in it that was not filled in'],
-  [/https?:?\/+.*https?:?\/+/i, 'holds two URLs'],
+  [/https?:?\/.*https?:?\//i, 'holds two URLs'],
   [/[\s,;]/, 'holds more than one URL, or white space'],
   [/^https?(?!:\/\/[^/]|[^:/])/i, 'does not begin with https:// rightly'],
   [/^(?!https?:)[^/?#]*:\/\//i, 'must begin with https://'],

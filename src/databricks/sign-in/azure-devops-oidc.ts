@@ -30,7 +30,7 @@ export const azureDevopsOidc: SignInMethod = {
     if (!accessToken || !collection || !project || !hub || !plan || !job) return undefined
     // The parts are ids; encoded, so that none can lead elsewhere on the server.
     const [p, h, l, j] = [project, hub, plan, job].map(encodeURIComponent)
-    const url = `${collection.replace(/\/+$/, '')}/${p}/_apis/distributedtask/hubs/${h}/plans/${l}/jobs/${j}/oidctoken?api-version=7.2-preview.1`
+    const url = `${collection.replace(/(?<!\/)\/+$/, '')}/${p}/_apis/distributedtask/hubs/${h}/plans/${l}/jobs/${j}/oidctoken?api-version=7.2-preview.1`
     const hint = federationHint(config)
     return {
       hint,
