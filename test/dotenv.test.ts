@@ -1,4 +1,4 @@
-/** What the `.env` of the working folder may do, which may be somebody else's work. */
+/** What the `.env` of the working folder may do, which may have come with a cloned repository. */
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,7 +1,7 @@
 /**
  * When a message may repeat a text that was rejected. A text in the wrong place is often a
  * connection string with a password in it, in one of many forms: a URL, `host=h password=p`,
- * `Host=h;Password=p`, `PGPASSWORD=p psql`. None of them gets by without one of these characters.
+ * `Host=h;Password=p`, `PGPASSWORD=p psql`. Each of them holds one of these characters.
  */
 
 const LONGEST = 100

@@ -1,6 +1,6 @@
 /**
- * What a `.env` that the user did not name may not do: it came with the folder, and may be the
- * work of whoever wrote the repository in it. The rules stand in the tables of `schema/`.
+ * What a `.env` that the user did not name may not do: it may have come with a cloned repository.
+ * The rules stand in the tables of `schema/`.
  */
 
 import type { Restricted } from '../schema/setting.js'

@@ -19,8 +19,8 @@ export interface Setting<
 }
 
 /**
- * What the working folder's `.env` may set when `--env-file` does not name it. The file comes with
- * a folder, perhaps with somebody else's repository, so that it is trusted less than the user.
+ * What the working folder's `.env` may set when `--env-file` does not name it. The file may have
+ * come with a cloned repository, so that it is trusted less than the user.
  */
 export type DotenvRule = 'free' | Restricted
 

@@ -1,6 +1,6 @@
 /**
  * `.env`: variables for this process alone. Nothing is written to the environment, or to that of a
- * program that is started. A file that the user did not name is taken only when nobody else can
+ * program that is started. A file that the user did not name is taken only when no other user can
  * have written it.
  */
 
