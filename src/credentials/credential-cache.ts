@@ -23,7 +23,7 @@ export interface CredentialCacheOptions {
 
 export interface CredentialObserver {
   refreshed(expiresAt: number): void
-  /** `stillGood`: the held credential goes on being used, and nobody noticed. */
+  /** `stillGood`: the held credential goes on being used, and no client noticed. */
   refreshFailed(error: unknown, stillGood: boolean): void
 }
 

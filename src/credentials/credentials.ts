@@ -100,7 +100,7 @@ export class TokenCredentials implements Credentials {
   #askWhoWeAre(closing: AbortSignal): void {
     const { user, group } = this.#target
     if (user === 'identity' && group === undefined) {
-      this.#identity.askAgain(closing).catch(() => {}) // whoever needs it hears of it
+      this.#identity.askAgain(closing).catch(() => {}) // the session that needs it hears of it
     }
   }
 

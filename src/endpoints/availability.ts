@@ -37,7 +37,7 @@ export function refusalByState(
   }
 }
 
-/** A disabled endpoint, or an instance that is being deleted, would be waited for in vain. Errors: kind `stopped`. */
+/** A disabled endpoint, or an instance that is being deleted, never becomes available. Errors: kind `stopped`. */
 export function checkStartable(database: LakebaseDatabase): void {
   if (database.state === 'stopped') return
   const refusal = refusalByState(database, { autoStart: false })

@@ -6,7 +6,7 @@
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
-import type { StartupMessage } from '../wire/frontend.js'
+import type { StartupMessage, WireText } from '../wire/frontend.js'
 import type { Waking } from './waking.js'
 
 export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'
@@ -40,7 +40,7 @@ export class Attempt {
   /** Tries that an address has let run out of patience. */
   silences = 0
   /** The database that is only libpq's default: the client's user name. */
-  readonly guess: string | undefined
+  readonly guess: WireText | undefined
   readonly #options: AttemptOptions
   readonly #limit: LinkedAbort
   #phase: ConnectPhase = 'resolve'

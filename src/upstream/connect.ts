@@ -15,7 +15,7 @@ import { isGone } from '../databricks/lakebase/look-up.js'
 import { isYoung, refusalByState, takesTime } from '../endpoints/availability.js'
 import { type Endpoint, type Endpoints, hostOf } from '../endpoints/endpoints.js'
 import type { Starter } from '../endpoints/starter.js'
-import { fromWireText, type StartupMessage, toWireText } from '../wire/frontend.js'
+import { fromWireText, type StartupMessage, toWireText, type WireText } from '../wire/frontend.js'
 import { Attempt, type ConnectProgress } from './attempt.js'
 import { DatabaseGuesses } from './database-guesses.js'
 import { NoAnswer } from './dial.js'
@@ -180,7 +180,7 @@ export class Connector {
     startup: StartupMessage,
     credential: LoginCredential,
     attempt: Attempt,
-  ): ReadonlyMap<string, string> {
+  ): ReadonlyMap<string, WireText> {
     const { target } = this.#options
     const parameters = new Map(startup.parameters)
     const asked = parameters.get('database') ?? ''
@@ -318,5 +318,5 @@ export class Connector {
 interface LoginContext {
   readonly endpoint: Endpoint
   readonly credential: LoginCredential
-  readonly parameters: ReadonlyMap<string, string>
+  readonly parameters: ReadonlyMap<string, WireText>
 }

@@ -80,7 +80,7 @@ async function dialAddress(
     keepAliveInitialDelay: KEEP_ALIVE_MS,
     allowHalfOpen: true,
   })
-  socket.on('error', ignore) // whoever waits next hears of it
+  socket.on('error', ignore) // the next wait hears of it
   try {
     await event(socket, 'connect', attempt.signal)
     options.connected?.()
@@ -94,7 +94,7 @@ async function dialAddress(
   }
 }
 
-/** CVE-2021-23222: bytes behind the answer could only have been put there by somebody in between. */
+/** CVE-2021-23222: bytes behind the answer can only come from an attacker in between. */
 async function requestTls(socket: Socket, signal: AbortSignal): Promise<void> {
   socket.write(sslRequest)
   const answer = (await readExactly(socket, 1, signal).catch(closedIsReset)).toString('latin1')

@@ -3,7 +3,7 @@
 import type { Clock } from '../core/clock.js'
 import type { LoginCredential } from '../credentials/credentials.js'
 import type { Endpoint, Endpoints } from '../endpoints/endpoints.js'
-import { fromWireText } from '../wire/frontend.js'
+import { fromWireText, type WireText } from '../wire/frontend.js'
 import { dial, type Upstream } from './dial.js'
 import { type LoginResult, login } from './login.js'
 import type { UpstreamTls } from './tls-context.js'
@@ -23,7 +23,7 @@ export interface Connected {
 export interface OpenRequest {
   readonly endpoint: Endpoint
   readonly credential: LoginCredential
-  readonly parameters: ReadonlyMap<string, string>
+  readonly parameters: ReadonlyMap<string, WireText>
 }
 
 export interface OpenOptions extends OpenRequest {

@@ -13,7 +13,7 @@ import type { Secret } from '../core/secret.js'
 import type { Credentials, LoginCredential } from '../credentials/credentials.js'
 import type { Endpoints } from '../endpoints/endpoints.js'
 import { READY_IDLE } from '../wire/backend.js'
-import { startupMessage, TERMINATE, toWireText } from '../wire/frontend.js'
+import { startupMessage, TERMINATE, toWireText, type WireText } from '../wire/frontend.js'
 import { ADDRESS_PATIENCE_MS } from './dial.js'
 import { type Connected, type OpenRequest, openUpstream } from './open.js'
 import { refusalError, saslError } from './refusal.js'
@@ -35,9 +35,9 @@ export interface SparesOptions {
 const FIRST_REST_MS = 1_000
 const MAX_REST_MS = 60_000
 
-/** What the next spare says, and its bytes, to compare. */
+/** What the next spare connection says, and its bytes, to compare. */
 interface Wanted {
-  readonly parameters: ReadonlyMap<string, string>
+  readonly parameters: ReadonlyMap<string, WireText>
   readonly packet: Buffer
 }
 
@@ -93,7 +93,7 @@ export class Spares {
   }
 
   /** A client has been logged in with these: the next one may want the same. */
-  seen(parameters: ReadonlyMap<string, string>): void {
+  seen(parameters: ReadonlyMap<string, WireText>): void {
     if (this.#closed || parameters.has('replication')) return
     const packet = startupMessage(parameters)
     if (this.#wanted?.packet.equals(packet) !== true) {
@@ -161,7 +161,7 @@ export class Spares {
   }
 
   /** One try: only a client's login is retried. */
-  async #logIn(parameters: ReadonlyMap<string, string>, signal: AbortSignal): Promise<Spare> {
+  async #logIn(parameters: ReadonlyMap<string, WireText>, signal: AbortSignal): Promise<Spare> {
     const { endpoints, credentials } = this.#options
     const [endpoint, credential] = await Promise.all([
       endpoints.resolve(signal),
@@ -232,13 +232,13 @@ export class Spares {
   }
 }
 
-/** Under the same profile somebody else may be signed in by now. */
-function checkRole(parameters: ReadonlyMap<string, string>, { user }: LoginCredential): void {
+/** Under the same profile another identity may be signed in by now. */
+function checkRole(parameters: ReadonlyMap<string, WireText>, { user }: LoginCredential): void {
   if (user === undefined || toWireText(user) === parameters.get('user')) return
-  throw new ProxyError('identity', 'somebody else is signed in by now')
+  throw new ProxyError('identity', 'another identity is signed in by now')
 }
 
-/** One connection that waits for its client, and whatever befalls it meanwhile. */
+/** One connection that waits for its client, and is lost when its server says something or leaves. */
 class Spare {
   readonly connected: Connected
   /** It was logged in with; one object as long as it is the same. */
@@ -280,7 +280,7 @@ class Spare {
       readable &&
       writable &&
       readableLength === 0 &&
-      // Whatever came behind it was not asked for.
+      // Bytes behind it were not asked for.
       greeting.subarray(-READY_IDLE.length).equals(READY_IDLE)
     )
   }

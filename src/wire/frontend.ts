@@ -17,11 +17,16 @@ export const PROTOCOL_3_0 = 196608
 const MIN_STARTUP_BYTES = 8
 const MAX_STARTUP_BYTES = 10_004
 
+declare const isWireText: unique symbol
+
+/** The bytes of a start-up parameter, one character (latin1) a byte. Made by `toWireText` and by parsing. */
+export type WireText = string & { readonly [isWireText]: true }
+
 export interface StartupMessage {
   readonly type: 'StartupMessage'
   readonly protocolMinor: number
   /** Without `_pq_.` options. Of a name given twice the last value counts, as in PostgreSQL. */
-  readonly parameters: ReadonlyMap<string, string>
+  readonly parameters: ReadonlyMap<string, WireText>
   /** Names of the `_pq_.` options, all of them unknown to protocol 3.0. */
   readonly protocolOptions: readonly string[]
 }
@@ -79,7 +84,7 @@ function parseStartupMessage(packet: Buffer, version: number): StartupMessage {
       { hint: 'Use a client that speaks version 3 of the PostgreSQL protocol.' },
     )
   }
-  const parameters = new Map<string, string>()
+  const parameters = new Map<string, WireText>()
   const protocolOptions: string[] = []
   let at = 8
   for (;;) {
@@ -95,10 +100,10 @@ function parseStartupMessage(packet: Buffer, version: number): StartupMessage {
   return { type: 'StartupMessage', protocolMinor: minor, parameters, protocolOptions }
 }
 
-function cString(packet: Buffer, start: number): string {
+function cString(packet: Buffer, start: number): WireText {
   const end = packet.indexOf(0, start)
   if (end === -1) throw badLayout()
-  return packet.toString('latin1', start, end)
+  return packet.toString('latin1', start, end) as WireText
 }
 
 function badLayout(): ProxyError {
@@ -128,11 +133,11 @@ export function startupMessage(parameters: ReadonlyMap<string, string>): Buffer 
 }
 
 /** Text as start-up parameters hold it: its UTF-8 bytes, a character each. */
-export function toWireText(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1')
+export function toWireText(text: string): WireText {
+  return Buffer.from(text, 'utf8').toString('latin1') as WireText
 }
 
 /** For people: the bytes read as UTF-8. */
-export function fromWireText(text: string): string {
+export function fromWireText(text: WireText | ''): string {
   return Buffer.from(text, 'latin1').toString('utf8')
 }
