@@ -545,7 +545,7 @@ test('a session that is ended in the moment of its login ends', async () => {
       async connect() {
         queueMicrotask(() => session.end(new ProxyError('stopping', 'the proxy is shutting down')))
         const socket = upstream as TLSSocket
-        const who = { user: 'u', database: 'd', key: undefined }
+        const who = { role: 'u', database: 'd', key: undefined }
         return {
           upstream: { socket, address: '127.0.0.1' },
           endpoint,

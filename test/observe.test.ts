@@ -3,9 +3,12 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { type TestContext, test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
 
+import { createLog } from '../src/core/log.js'
 import { connectionLines } from '../src/observe/connection-lines.js'
 import { Journal } from '../src/observe/journal.js'
+import { SESSION_CONNECTED, SESSION_ENDED, sessionLine } from '../src/observe/session-line.js'
 import type { SessionStatus } from '../src/observe/status.js'
 import type { SessionView } from '../src/session/session-view.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
@@ -156,6 +159,44 @@ test('quiet: sessions that end well leave no line, those that fail do', async (t
   assert.ok(log.lines.every(({ level }) => ['debug', 'warn'].includes(level)))
 })
 
+test('the lines of a session say which backend it has, by which connection, as which role', async (t) => {
+  const { port, log } = await proxyBefore(t, emulator)
+  const client = await connectedClient(t, port, { application_name: 'app' })
+  const { rows } = await client.query('select pg_backend_pid() pid, current_user as role')
+  await client.end()
+  const ended = await log.seen(({ message }) => message === 'session ended')
+  const connected = await log.seen(({ message }) => message === 'session connected')
+  for (const { level, facts } of [connected, ended]) {
+    assert.equal(level, 'info')
+    const { session, upstream, upstream_local_port: local, ...rest } = facts
+    assert.match(String(session), /^[0-9a-f]{8}$/)
+    assert.match(String(upstream), /^127\.0\.0\.1:\d+$/)
+    assert.ok(Number(local) > 0)
+    assert.deepEqual(
+      [rest.target, rest.user, rest.role, rest.database, rest.application_name, rest.backend_pid],
+      ['demo-instance', 'anyone', rows[0].role, 'databricks_postgres', 'app', rows[0].pid],
+    )
+  }
+})
+
+test('in the pretty log a session is one short line at its start and at its end', () => {
+  const facts = { session: '5a8f50da', target: 'shop', client: '127.0.0.1:5', user: 'me' }
+  const more = { role: 'ada@example.com', database: 'db', application_name: 'psql' }
+  const ended = { outcome: 'closed', phasesMs: { login: 74 }, bytesUp: 19, bytesDown: 66_000 }
+  const lines: string[] = []
+  const stream = { write: (line: string) => lines.push(line) }
+  const log = createLog({ level: 'info', format: 'pretty', stream, inWords: sessionLine })
+  log.info({ ...facts, ...more, backend_pid: 7 }, SESSION_CONNECTED)
+  log.info({ ...facts, ...more, ...ended }, SESSION_ENDED)
+  log.info({ target: 'shop' }, 'any other line')
+  const words = lines.map((line) => stripVTControlCharacters(line).replace(/^.*?INFO:? /, ''))
+  assert.deepEqual(words, [
+    'session 5a8f50da connected: psql, role ada@example.com, database db of shop, backend 7\n',
+    'session 5a8f50da closed: psql, role ada@example.com, login 74 ms, up 19 B, down 66.0 kB\n',
+    'any other line {"target":"shop"}\n',
+  ])
+})
+
 test('a failure is logged once, with its hint, and its session ends with one line', async (t) => {
   const { port, log } = await proxyBefore(t, emulator)
   await assert.rejects(connectedClient(t, port, { database: 'nowhere', application_name: 'app' }))
@@ -166,11 +207,12 @@ test('a failure is logged once, with its hint, and its session ends with one lin
     lines.map(({ level, message }) => [level, message]),
     [
       ['warn', 'database "nowhere" does not exist'],
-      ['info', 'session ended'],
+      ['debug', 'session ended'],
     ],
   )
   assert.match(String(lines[0]?.facts.hint), /^Name one that exists/)
-  const { target, user, database, applicationName, outcome } = facts
+  assert.match(String(lines[0]?.facts.client), /^127\.0\.0\.1:\d+$/)
+  const { target, user, database, application_name: applicationName, outcome } = facts
   assert.deepEqual(
     { target, user, database, applicationName, outcome },
     {

@@ -25,6 +25,8 @@ export interface LogOptions {
   format: 'pretty' | 'json'
   /** Standard error when left out: stdout holds only what was asked for. */
   stream?: { write(line: string): unknown }
+  /** For the pretty format: a line in words, instead of its message and its facts. */
+  inWords?: (line: Readonly<Record<string, unknown>>) => string | undefined
 }
 
 export function createLog(options: LogOptions): LateLog {
@@ -53,16 +55,26 @@ function eachLevel(write: (level: keyof Log, line: Parameters<LogFn>) => void): 
   }
 }
 
-function openLog({ level, format, stream = new StandardError() }: LogOptions): Logger {
+function openLog({ level, format, stream = new StandardError(), inWords }: LogOptions): Logger {
   const require = createRequire(import.meta.url)
   const { pino } = require('pino') as typeof import('pino')
   const settings = { name: 'lakebase-proxy', base: null, level }
   if (format === 'json') {
-    return pino(settings, { write: (line) => stream.write(`${cleaned(line, cleanText)}\n`) })
+    // What log collectors parse without being told: a word, and ISO 8601.
+    const formatters = { level: (label: string) => ({ level: label }) }
+    const timestamp = pino.stdTimeFunctions.isoTime
+    const write = (line: string): unknown => stream.write(`${cleaned(line, cleanText)}\n`)
+    return pino({ ...settings, formatters, timestamp }, { write })
   }
   const { prettyFactory } = require('pino-pretty') as typeof import('pino-pretty')
   const pretty = prettyFactory({ singleLine: true, ignore: 'pid,hostname,name' })
-  return pino(settings, { write: (line) => stream.write(pretty(cleaned(line, cleanLine))) })
+  const shown = (line: string): string => {
+    const clean = cleaned(line, cleanLine)
+    const { level, time, ...rest } = JSON.parse(clean)
+    const words = inWords?.(rest)
+    return pretty(words === undefined ? clean : JSON.stringify({ level, time, msg: words }))
+  }
+  return pino(settings, { write: (line) => stream.write(shown(line)) })
 }
 
 /** Text by text, so that JSON stays JSON. */

@@ -164,7 +164,13 @@ export class Daemon {
     const names = (targets: readonly { name: string }[]): string[] =>
       targets.map(({ name }) => name)
     const leaving = names(plan.leaving.map((running) => running.settings))
-    log.info({ started: names(plan.starting), ended: leaving }, 'settings taken over')
+    const started = names(plan.starting)
+    const facts = {
+      changed: started.filter((name) => leaving.includes(name)),
+      added: started.filter((name) => !leaving.includes(name)),
+      removed: leaving.filter((name) => !started.includes(name)),
+    }
+    log.info(facts, 'settings taken over')
     for (const name of plan.needRestart) log.warn(`${name} changed: it counts after a restart`)
   }
 

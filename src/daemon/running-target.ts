@@ -16,6 +16,7 @@ import type { Resolver } from '../endpoints/resolver.js'
 import { Starter } from '../endpoints/starter.js'
 import { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
+import type { WorkspacePlace } from '../observe/observed-proxy.js'
 import { ClientAuth } from '../session/client-auth.js'
 import type { ReadBuffers } from '../session/read-buffers.js'
 import type { SessionObserver } from '../session/session-view.js'
@@ -54,6 +55,7 @@ export class RunningTarget {
   readonly #connector: Connector
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
+  readonly #signedIn: SignedIn | undefined
   readonly #closing = new AbortController()
 
   constructor(options: RunningTargetOptions) {
@@ -61,6 +63,7 @@ export class RunningTarget {
     const closing = this.#closing.signal
     this.settings = target
     this.acceptsTls = options.localTls !== undefined
+    this.#signedIn = signedIn
     this.#identity = signedIn?.identity
     const database =
       signedIn && new LookUp(() => signedIn.workspace.findDatabase(target.target, closing))
@@ -121,6 +124,11 @@ export class RunningTarget {
   /** The signed-in identity's role, once known. */
   get identity(): string | undefined {
     return this.#identity?.held
+  }
+
+  /** Where it was signed in, once known; undefined for a static URL. */
+  get workspace(): WorkspacePlace | undefined {
+    return this.#signedIn?.place
   }
 
   /** As the workspace described it last; undefined for a static URL. */

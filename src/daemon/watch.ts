@@ -110,7 +110,7 @@ export class Watch {
    * when that client comes.
    */
   async prime(target: WatchedTarget): Promise<void> {
-    const { log, clock, proxy } = this.#options
+    const { log, clock, proxy, quiet } = this.#options
     const { name } = target.settings
     const notes = this.#journal.notes(name)
     const before = notes.trouble?.message
@@ -118,7 +118,9 @@ export class Watch {
     try {
       await target.prime()
       notes.succeeded()
-      if (before !== undefined) log.info({ target: name }, 'ready again')
+      const facts = { target: name, identity: target.identity, ...target.workspace }
+      if (before !== undefined) log.info(facts, 'ready again')
+      else log[quiet ? 'debug' : 'info'](facts, 'ready')
     } catch (error) {
       if (proxy.phase === 'stopping') return
       notes.notPrimed(error)

@@ -12,8 +12,10 @@ import type {
   MintOptions,
   Workspace,
 } from '../databricks/lakebase/workspace.js'
+import type { WorkspacePlace } from '../observe/observed-proxy.js'
 
 export interface ClosableWorkspace extends Workspace {
+  describeSignIn?(): { readonly host: string; readonly profile: string | undefined }
   close(): Promise<void>
 }
 
@@ -21,6 +23,8 @@ export interface ClosableWorkspace extends Workspace {
 export interface SignedIn {
   readonly workspace: Workspace
   readonly identity: LookUp<string>
+  /** Known once it is opened. */
+  readonly place: WorkspacePlace | undefined
 }
 
 export interface WorkspacesOptions {
@@ -49,7 +53,20 @@ export class Workspaces {
     opening.catch(() => this.#held.delete(key)) // told by `opened`; a reload may mend it
     const workspace = new OpeningWorkspace(opening)
     const identity = new LookUp(() => workspace.identity(closing))
-    const signedIn = { workspace, identity, opening }
+    let place: WorkspacePlace | undefined
+    opening.then(
+      (opened) => {
+        const described = opened.describeSignIn?.()
+        place = described && { workspace: described.host, profile: described.profile }
+      },
+      () => {},
+    )
+    const signedIn = {
+      ...{ workspace, identity, opening },
+      get place() {
+        return place
+      },
+    }
     this.#held.set(key, signedIn)
     return signedIn
   }

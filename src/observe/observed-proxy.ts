@@ -17,6 +17,8 @@ export interface ObservedTarget {
   readonly settings: TargetSettings
   /** The workspace identity's role, once known. */
   readonly identity: string | undefined
+  /** Where it was signed in, once known; undefined for a static URL. */
+  readonly workspace: WorkspacePlace | undefined
   /** As the workspace described it last; undefined for a static URL. */
   readonly database: LakebaseDatabase | undefined
   readonly credentials: Pick<Credentials, 'state' | 'expiresAt'>
@@ -26,6 +28,12 @@ export interface ObservedTarget {
   readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
   /** How long clients have waited for the server to wake; undefined when none waits. */
   readonly wakingSeconds: number | undefined
+}
+
+export interface WorkspacePlace {
+  /** Its URL. */
+  readonly workspace: string
+  readonly profile: string | undefined
 }
 
 export type ProxyPhase = 'starting' | 'running' | 'stopping'

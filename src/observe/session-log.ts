@@ -1,34 +1,32 @@
 /**
- * The log's side of a session: each failure once, where it was handled, and one line at its end.
- * Probes that send nothing are for debugging only.
+ * The log's side of a session: one line when it is logged in, one at its end, and one for its
+ * failure, which takes the place of the end's. Probes that send nothing are for debugging only.
  */
 
 import { errorKind, ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
+import { SESSION_CONNECTED, SESSION_ENDED } from './session-line.js'
 
 export class SessionLog implements SessionObserver {
   readonly #log: Log
-
-  readonly #endLevel: 'info' | 'debug'
+  readonly #level: 'info' | 'debug'
 
   /** `quiet`: no line for each session. */
   constructor(log: Log, { quiet }: { quiet: boolean }) {
     this.#log = log
-    this.#endLevel = quiet ? 'debug' : 'info'
+    this.#level = quiet ? 'debug' : 'info'
   }
 
   opened(): void {}
 
   connected(session: SessionView): void {
-    const { id, target, client, user, database, applicationName } = session
-    const facts = { session: id, target, client, user, database, applicationName }
-    this.#log.debug(facts, 'session connected')
+    this.#log[this.#level](factsOf(session), SESSION_CONNECTED)
   }
 
   failed(session: SessionView, error: unknown): void {
     const kind = errorKind(error)
-    const facts = { session: session.id, target: session.target, phase: session.phase, kind }
+    const facts = { ...factsOf(session), phase: session.phase, kind }
     if (error instanceof ProxyError) {
       const { sqlState, hint, detail } = error
       const cause = error.cause instanceof Error ? error.cause.message : undefined
@@ -39,27 +37,33 @@ export class SessionLog implements SessionObserver {
   }
 
   cancelled(session: SessionView, error: unknown): void {
-    const facts = { session: session.id, target: session.target }
+    const facts = { session: session.id, target: session.target, client: session.client }
     if (error === undefined) this.#log.debug(facts, 'cancel request delivered')
     else this.#log.warn({ ...facts, reason: String(error) }, 'cancel request not delivered')
   }
 
   closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void {
-    const { id, target, client, user, database, applicationName, bytesUp, bytesDown } = session
-    const facts = {
-      session: id,
-      target,
-      client,
-      user,
-      database,
-      applicationName,
-      phasesMs: Object.fromEntries(session.phaseMs),
-      bytesUp,
-      bytesDown,
-      outcome,
-      reason,
-    }
-    const isQuiet = outcome === 'probe' || outcome === 'cancel request'
-    this.#log[isQuiet ? 'debug' : this.#endLevel](facts, 'session ended')
+    const { bytesUp, bytesDown } = session
+    const phasesMs = Object.fromEntries(session.phaseMs)
+    const facts = { ...factsOf(session), phasesMs, bytesUp, bytesDown, outcome, reason }
+    this.#log[isUnremarkable(outcome) ? 'debug' : this.#level](facts, SESSION_ENDED)
   }
+}
+
+/** So that a line can be joined with a load balancer's log and with pg_stat_activity. */
+function factsOf(session: SessionView): object {
+  const { id, target, client, user, role, database, upstream } = session
+  return {
+    session: id,
+    ...{ target, client, user, role, database },
+    application_name: session.applicationName,
+    backend_pid: session.backendPid,
+    upstream,
+    upstream_local_port: session.upstreamLocalPort,
+  }
+}
+
+/** A failure has a line of its own, and so has a cancel request. */
+function isUnremarkable(outcome: SessionOutcome): boolean {
+  return outcome === 'probe' || outcome === 'cancel request' || outcome === 'failed'
 }

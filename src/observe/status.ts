@@ -7,7 +7,7 @@ import type { CredentialState } from '../credentials/credential-cache.js'
 import type { SessionView } from '../session/session-view.js'
 import { type ConnectionLines, connectionLines } from './connection-lines.js'
 import type { Failure, Journal, TargetNotes } from './journal.js'
-import type { ObservedProxy, ObservedTarget, ProxyPhase } from './observed-proxy.js'
+import type { ObservedProxy, ObservedTarget, ProxyPhase, WorkspacePlace } from './observed-proxy.js'
 import { hasCredential, missingCredential, readiness } from './readiness.js'
 import type { Tally, Totals } from './tally.js'
 
@@ -41,6 +41,8 @@ export interface TargetStatus {
   readonly connect: ConnectionLines
   /** The role that sessions log in as; undefined while it is not known. */
   readonly role: string | undefined
+  /** URL and profile of the workspace; undefined while not known and for a static URL. */
+  readonly workspace: WorkspacePlace | undefined
   /** Sessions log in as whom the client names. */
   readonly roleOfClient: boolean
   readonly database: string
@@ -71,6 +73,8 @@ export interface SessionStatus {
   readonly target: string
   readonly client: string
   readonly user: string | undefined
+  /** The role of the login. */
+  readonly role: string | undefined
   readonly database: string | undefined
   readonly applicationName: string | undefined
   readonly phase: string
@@ -129,6 +133,7 @@ function targetStatus(
       tls: target.acceptsTls,
     }),
     role,
+    workspace: target.workspace,
     roleOfClient: settings.user === 'client',
     database: settings.database,
     readOnly: settings.readOnly,
@@ -203,13 +208,14 @@ function localHost(addresses: readonly string[]): string {
 }
 
 function sessionStatus(session: SessionView): SessionStatus {
-  const { id, target, client, user, database, applicationName, phase, openedAt } = session
+  const { id, target, client, user, role, database, applicationName, phase, openedAt } = session
   const { bytesUp, bytesDown, lastError } = session
   return {
     id,
     target,
     client,
     user,
+    role,
     database,
     applicationName,
     phase,

@@ -29,6 +29,13 @@ export interface SessionView {
   readonly applicationName: string | undefined
   /** As the server was asked for, once logged in; else as the client named it. */
   readonly database: string | undefined
+  /** The role of the login; undefined until then, as are the three below. */
+  readonly role: string | undefined
+  /** The process id of BackendKeyData, as in pg_stat_activity; a pooler may make it up. */
+  readonly backendPid: number | undefined
+  /** `address:port` of the server. */
+  readonly upstream: string | undefined
+  readonly upstreamLocalPort: number | undefined
   readonly bytesUp: number
   readonly bytesDown: number
   /** Of its last attempt to connect, while it still tries and afterwards. */

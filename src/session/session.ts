@@ -70,6 +70,10 @@ export class Session implements SessionView {
   user: string | undefined
   applicationName: string | undefined
   database: string | undefined
+  role: string | undefined
+  backendPid: number | undefined
+  upstream: string | undefined
+  upstreamLocalPort: number | undefined
   lastError: ProxyError | undefined
   /** Resolves when nothing is left of it, the client's socket included; never rejects. */
   readonly done: Promise<void>
@@ -238,8 +242,13 @@ export class Session implements SessionView {
 
   #relay({ connected, idleTimeoutMs }: Admitted): Promise<void> {
     const { cancels, observer, clock, buffers } = this.#deps
-    const { upstream, endpoint, greeting, key, database } = connected
+    const { upstream, endpoint, greeting, key, database, role } = connected
+    const { remotePort, localPort } = upstream.socket
     this.database = plainText(database, MAX_NAME_LENGTH)
+    this.role = plainText(role, MAX_NAME_LENGTH)
+    this.backendPid = key === undefined ? undefined : Number.parseInt(key.slice(0, 8), 16)
+    this.upstream = hostAndPort(upstream.address, remotePort)
+    this.upstreamLocalPort = localPort
     const unregister = cancels.register(key, endpoint, upstream.address)
     this.#enter('pipe')
     this.#client.write(greeting)
@@ -347,7 +356,9 @@ function isReplication(startup: StartupMessage): boolean {
 function clientName(socket: Socket): string {
   if (socket.remoteAddress === undefined) return 'unix socket'
   const { remoteAddress, remotePort } = socket
-  return remoteAddress.includes(':')
-    ? `[${remoteAddress}]:${remotePort}`
-    : `${remoteAddress}:${remotePort}`
+  return hostAndPort(remoteAddress, remotePort)
+}
+
+function hostAndPort(address: string, port: number | undefined): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

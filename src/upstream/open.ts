@@ -17,6 +17,7 @@ export interface Connected {
   readonly key: string | undefined
   /** What the server was asked for, as text. */
   readonly database: string
+  readonly role: string
 }
 
 /** Whom to log in where, with all that the StartupMessage says. */
@@ -62,7 +63,9 @@ export async function openUpstream(options: OpenOptions, signal: AbortSignal): P
     if (result.outcome === 'ready') {
       const { greeting, key } = result
       const database = fromWireText(parameters.get('database') ?? '')
-      return { outcome: 'connected', connected: { upstream, endpoint, greeting, key, database } }
+      const role = fromWireText(parameters.get('user') ?? '')
+      const connected = { upstream, endpoint, greeting, key, database, role }
+      return { outcome: 'connected', connected }
     }
     upstream.socket.destroy()
     return result

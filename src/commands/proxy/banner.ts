@@ -23,6 +23,7 @@ function targetLines(target: TargetStatus): string[] {
     `    state     ${target.words}${target.apiState === undefined ? '' : ` (${target.apiState})`}`,
     `    at        ${target.addresses.join(', ')}`,
     `    as        ${asWhom(target)}`,
+    ...workspaceLine(target, '    '),
     `    password  ${target.localAuth === 'password' ? 'the one of local-auth' : 'none'}`,
     `    paste     ${target.connect.psql}`,
   ]
@@ -33,4 +34,11 @@ function targetLines(target: TargetStatus): string[] {
 function asWhom({ role, roleOfClient }: TargetStatus): string {
   if (roleOfClient) return 'the user that each client names'
   return role ?? 'the identity signed in to the workspace'
+}
+
+/** Which workspace it is: two instances of one name must not look alike. */
+export function workspaceLine({ workspace }: TargetStatus, indent: string): string[] {
+  if (workspace === undefined) return []
+  const profile = workspace.profile === undefined ? '' : ` (profile ${workspace.profile})`
+  return [`${indent}in        ${workspace.workspace}${profile}`]
 }

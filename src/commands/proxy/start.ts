@@ -5,9 +5,11 @@ import type { Config } from '../../config/resolve/config.js'
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { createLog, type Log } from '../../core/log.js'
+import { packageVersion } from '../../core/version.js'
 import { Daemon } from '../../daemon/daemon.js'
 import { stateDir } from '../../daemon/state-dir.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
+import { sessionLine } from '../../observe/session-line.js'
 import type { Surroundings } from '../cli/command.js'
 import { banner } from './banner.js'
 import { untilStopped } from './stop.js'
@@ -27,12 +29,16 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
   const notices: string[] = []
   const config = await loadConfig((text) => notices.push(text))
   const { settings } = config
-  const log = createLog({ level: settings.logLevel, format: settings.logFormat })
+  const { logLevel: level, logFormat: format } = settings
+  const log = createLog({ level, format, inWords: sessionLine })
   surroundings.onCrash((error) => log.fatal({ err: error }, 'internal error, which is a bug'))
   for (const notice of notices) log.warn(notice)
 
   const proxy = await startDaemon(config, surroundings, log)
   log.load()
+  if (settings.unsafeListen) {
+    log.warn('unsafe-listen is on: clients beyond this machine may connect without password or TLS')
+  }
   const reload = async (): Promise<void> => {
     try {
       await proxy.reload((await loadConfig((text) => log.warn(text))).settings)
@@ -56,6 +62,7 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
       () => {},
     )
   } else {
+    log.info({ version: packageVersion() }, 'lakebase-proxy has started')
     for (const { settings: target, listener } of proxy.targets) {
       log.info({ target: target.name, addresses: listener.addresses }, 'listening')
     }

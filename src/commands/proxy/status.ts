@@ -5,6 +5,7 @@ import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 import type { Invocation } from '../cli/command.js'
 import { AdminClient } from './admin-client.js'
+import { workspaceLine } from './banner.js'
 
 type Status = ProxyStatus & { readonly version: string }
 
@@ -59,6 +60,7 @@ function targetLines(target: TargetStatus, now: number): string[] {
     ...(target.hint === undefined ? [] : [`  hint: ${target.hint}`]),
     `  at        ${target.addresses.join(', ')}`,
     `  as        ${role ?? 'not known yet'}`,
+    ...workspaceLine(target, '  '),
     `  token     ${tokenWords(target, now)}`,
     `  sessions  ${sessionsOpen}${limit} open, ${totals.connected} so far, ${totals.failed} failed`,
     `  paste     ${target.connect.psql}`,
