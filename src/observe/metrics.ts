@@ -4,9 +4,12 @@
  * session's bytes are seen while they move.
  */
 
+import { version as nodeVersion } from 'node:process'
+
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 import { errorKind } from '../core/errors.js'
+import { packageVersion } from '../core/version.js'
 import type { SessionOutcome, SessionPhase } from '../session/session-view.js'
 import type { Journal } from './journal.js'
 import type { ObservedProxy } from './observed-proxy.js'
@@ -66,6 +69,12 @@ export class Metrics {
       labelNames: ['target', 'outcome'],
       registers,
     })
+    new Gauge({
+      name: 'lakebase_proxy_build_info',
+      help: 'Always 1; its labels are the versions of lakebase-proxy and of Node.',
+      labelNames: ['version', 'node'],
+      registers,
+    }).set({ version: packageVersion(), node: nodeVersion }, 1)
     this.#readWhenAsked()
   }
 
