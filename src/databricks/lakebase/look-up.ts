@@ -3,16 +3,19 @@
  * and kept while asking again fails. That there is no such thing any more is no failure to ask.
  */
 
-import { waitFor } from '../../core/deadline.js'
+import { SingleFlight, waitFor } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 
 export class LookUp<T> {
-  readonly #ask: () => Promise<T>
+  readonly #asking: SingleFlight<T>
   #answer: { value: T } | undefined
-  #pending: Promise<T> | undefined
 
   constructor(ask: () => Promise<T>) {
-    this.#ask = ask
+    this.#asking = new SingleFlight(async () => {
+      const value = await ask()
+      this.#answer = { value }
+      return value
+    })
   }
 
   /** The answer that is held, if any. */
@@ -35,15 +38,7 @@ export class LookUp<T> {
   }
 
   #askOnce(signal: AbortSignal): Promise<T> {
-    this.#pending ??= this.#ask()
-      .then((value) => {
-        this.#answer = { value }
-        return value
-      })
-      .finally(() => {
-        this.#pending = undefined
-      })
-    return waitFor(this.#pending, signal)
+    return waitFor(this.#asking.join(), signal)
   }
 }
 

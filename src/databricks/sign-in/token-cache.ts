@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from '../../core/clock.js'
-import { waitFor } from '../../core/deadline.js'
+import { SingleFlight, waitFor } from '../../core/deadline.js'
 import type { Log } from '../../core/log.js'
 import type { WorkspaceToken } from './sign-in-method.js'
 
@@ -28,17 +28,18 @@ export class TokenCache {
   #staleAt = Number.POSITIVE_INFINITY
   #unusableAt = Number.POSITIVE_INFINITY
   #renewAt = 0
-  #pending: Promise<WorkspaceToken> | undefined
+  readonly #refreshing: SingleFlight<WorkspaceToken>
 
   constructor(options: TokenCacheOptions) {
     this.#options = options
+    this.#refreshing = new SingleFlight(async () => this.#hold(await options.fetch()))
   }
 
   async get(signal: AbortSignal): Promise<WorkspaceToken> {
     signal.throwIfAborted()
     const now = this.#options.clock.now()
     if (this.#held === undefined || now >= this.#unusableAt) {
-      return waitFor(this.#refresh(), signal)
+      return waitFor(this.#refreshing.join(), signal)
     }
     if (now >= this.#staleAt) this.#refreshBehind()
     return this.#held
@@ -50,28 +51,18 @@ export class TokenCache {
    */
   async renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined> {
     if (this.#held !== undefined && this.#held !== token) return this.#held
-    if (this.#pending === undefined) {
+    if (!this.#refreshing.isUnderWay()) {
       const now = this.#options.clock.now()
       // Further away than it was ever set: the clock was set back since.
       const waitMs = this.#renewAt - now
       if (waitMs > 0 && waitMs <= RENEW_MS) return undefined
       this.#renewAt = now + RENEW_MS
     }
-    return waitFor(this.#refresh(), signal)
-  }
-
-  #refresh(): Promise<WorkspaceToken> {
-    this.#pending ??= this.#options
-      .fetch()
-      .then((token) => this.#hold(token))
-      .finally(() => {
-        this.#pending = undefined
-      })
-    return this.#pending
+    return waitFor(this.#refreshing.join(), signal)
   }
 
   #refreshBehind(): void {
-    this.#refresh().catch((error: unknown) => {
+    this.#refreshing.join().catch((error: unknown) => {
       this.#staleAt = this.#options.clock.now() + RETRY_MS
       this.#options.log.warn(
         { err: error },
