@@ -1,4 +1,4 @@
-/** `demo` and `emulator`, as somebody runs them who has just cloned the repository. */
+/** `demo` and `emulator`, as run by a user who has just cloned the repository. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -35,10 +35,10 @@ class Output {
   }
 }
 
-const ask = (port: number) =>
+const ask = (port: number, sql = 'select current_user') =>
   simpleQuery({
-    ...{ socket: connect(port, '127.0.0.1'), user: 'anybody', database: 'databricks_postgres' },
-    sql: 'select current_user',
+    ...{ socket: connect(port, '127.0.0.1'), user: 'anyone', database: 'databricks_postgres' },
+    sql,
   })
 
 test('demo --once queries across token expiries, says which token each used, and exits 0', async () => {
@@ -59,6 +59,12 @@ test('demo prints the line for psql and the fields for DBeaver, and stays until 
   assert.match(stdout.text, new RegExp(`Port {6}${port}`))
   assert.match(stdout.text, /Database {2}databricks_postgres/)
   assert.deepEqual(await ask(Number(port)), [['ada@example.com']])
+  const [, ofBranch] = await stdout.until(
+    /own copy of the data, .*\n\n {2}psql -h localhost -p (\d+)/,
+  )
+  const greeting = 'select text from greeting'
+  assert.deepEqual(await ask(Number(port), greeting), [['hello from production']])
+  assert.deepEqual(await ask(Number(ofBranch), greeting), [['hello from the branch']])
   stop.abort()
   assert.equal(await exitCode, 0)
 })

@@ -33,6 +33,13 @@ export type Expiry =
   | { readonly expireAt: number }
   | { readonly noExpiry: true }
 
+export interface CreatedBranch {
+  readonly branch: Branch
+  readonly state: () => OperationState
+  /** Until it takes connections. */
+  readonly made: Promise<void>
+}
+
 const MAX_UNARCHIVED = 10
 const DAY_MS = 24 * 3600_000
 const PURGE_AFTER_MS = 7 * DAY_MS
@@ -56,7 +63,7 @@ export class Branches {
     return project.branches
   }
 
-  create(project: Project, plan: NewBranch): { branch: Branch; state: () => OperationState } {
+  create(project: Project, plan: NewBranch): CreatedBranch {
     const { clock, publish } = this.#options
     if (!/^[a-z][a-z0-9-]{0,62}$/.test(plan.id)) {
       throw badRequest('branch_id must match ^[a-z][a-z0-9-]{0,62}$')
@@ -83,14 +90,15 @@ export class Branches {
     publish(branch)
     this.#expireLater(project, branch)
     let failure: ApiError | undefined
-    this.#make(branch, source).catch((error: unknown) => {
+    const made = this.#make(branch, source)
+    made.catch((error: unknown) => {
       failure = new ApiError(500, 'INTERNAL_ERROR', `could not copy the data: ${error}`)
     })
     const state = (): OperationState => {
       if (failure !== undefined) return { is: 'failed', error: failure }
       return branch.state === 'INIT' ? { is: 'running' } : { is: 'done', response: branch }
     }
-    return { branch, state }
+    return { branch, state, made }
   }
 
   setExpiry(project: Project, branch: Branch, expiry: Expiry): void {

@@ -7,6 +7,7 @@ import type { Clock } from '../core/clock.js'
 import type { ApiFault, ApiFaults } from './api-faults.js'
 import type { ApiName } from './api-route.js'
 import type { Behaviour } from './behaviour.js'
+import type { Branches } from './branches.js'
 import type { Computes } from './computes.js'
 import { endpoints } from './destinations.js'
 import type { DnsRecord, DnsServer } from './dns.js'
@@ -31,6 +32,7 @@ export interface ControlParts {
   clock: Clock
   tokens: TokenOffice
   behaviour: Behaviour
+  branches: Branches
   apiFaults: ApiFaults
   frontFaults: FrontFaults
   dns: DnsServer
@@ -98,6 +100,15 @@ export class EmulatorControl {
       this.#parts.inventory.projects.flatMap((each) => each.branches),
       path,
     )
+  }
+
+  /** A branch of the project's default one, made past the API. Resolves when it takes connections. */
+  async createBranch(project: string, id: string): Promise<Branch> {
+    const { inventory, branches } = this.#parts
+    const plan = { id, source: undefined, isProtected: false, expiry: { noExpiry: true } } as const
+    const { branch, made } = branches.create(found(inventory.projects, project), plan)
+    await made
+    return branch
   }
 
   /** Ends its sessions with 57P01; the next connection wakes it. */

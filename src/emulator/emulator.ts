@@ -137,7 +137,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       port: options.port ?? 0,
     })
     closers.push(() => api.close())
-    const parts = { inventory, clock, tokens, behaviour, apiFaults, frontFaults }
+    const parts = { inventory, clock, tokens, behaviour, branches, apiFaults, frontFaults }
     return {
       workspaceUrl: api.url,
       frontPort: front.port,

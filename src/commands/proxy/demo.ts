@@ -1,5 +1,5 @@
 /**
- * `demo`: the emulator with a proxy before it, in one process, to try everything without an account.
+ * `demo`: the emulator with a proxy in front of it, in one process, to try everything without an account.
  * With `once` it proves the point instead: queries through the proxy, each on a connection of its
  * own, while tokens of a few seconds expire under it.
  */
@@ -22,9 +22,10 @@ export interface DemoOptions {
 
 const DATABASE = 'databricks_postgres'
 const TARGET = 'demo-instance'
+const PROJECT = 'projects/demo'
 // PostgreSQL's own, so that `psql -h localhost` is enough, and the admin port's default.
 const PORTS = { port: 5432, adminPort: 9090 }
-/** Short enough to see them change while one looks on. */
+/** Short enough to see them change on the status page. */
 const TOKEN_TTL_MS = 60_000
 
 const ONCE_TOKEN_TTL_MS = 3_000
@@ -35,14 +36,18 @@ const ONCE_LIMIT_MS = 60_000
 /** Resolves to the exit code. Errors: kind `config` when PostgreSQL is not installed or cannot run here. */
 export async function runDemo(options: DemoOptions): Promise<number> {
   const { once, signal, stdout } = options
-  stdout.write('Starting PostgreSQL, a Lakebase workspace before it, and the proxy…\n')
+  stdout.write('Starting PostgreSQL, a Lakebase workspace in front of it, and the proxy…\n')
   const emulator = await startEmulator({ tokenTtlMs: once ? ONCE_TOKEN_TTL_MS : TOKEN_TTL_MS })
   let proxy: RunningProxy | undefined
   try {
-    proxy = await startDemoProxy(emulator, once)
-    const { port } = proxy.addresses[0]!
-    if (once) return await queryAcrossExpiries(emulator, port, options)
-    stdout.write(guide(port, proxy.adminUrl))
+    const branch = once ? undefined : await makeBranch(emulator)
+    proxy = await startDemoProxy(emulator, branch)
+    const [main, ofBranch] = proxy.addresses
+    if (branch === undefined || ofBranch === undefined) {
+      return await queryAcrossExpiries(emulator, main!.port, options)
+    }
+    await changeBranch(ofBranch.port)
+    stdout.write(guide(main!.port, { name: branch, port: ofBranch.port }, proxy.adminUrl))
     await aborted(signal)
     return 0
   } finally {
@@ -55,10 +60,14 @@ export async function runDemo(options: DemoOptions): Promise<number> {
  * Nothing of the user's own settings gets in: the environment is the emulator's alone. Where the
  * usual ports are taken already, free ones serve; to prove the point, any port will do.
  */
-async function startDemoProxy(emulator: Emulator, once: boolean): Promise<RunningProxy> {
+async function startDemoProxy(
+  emulator: Emulator,
+  branch: string | undefined,
+): Promise<RunningProxy> {
+  const targets = branch === undefined ? [TARGET] : [TARGET, branch]
   const start = (ports: { port: number; adminPort?: number }) =>
-    startProxy({ targets: [TARGET], env: emulator.env, ...ports })
-  if (once) return start({ port: 0 })
+    startProxy({ targets, env: emulator.env, ...ports })
+  if (branch === undefined) return start({ port: 0 })
   const tries = [PORTS, { ...PORTS, adminPort: 0 }, { ...PORTS, port: 0 }]
   for (const ports of tries) {
     try {
@@ -68,6 +77,21 @@ async function startDemoProxy(emulator: Emulator, once: boolean): Promise<Runnin
     }
   }
   return start({ port: 0, adminPort: 0 })
+}
+
+/** Its name. It begins with what the project holds, a table with one row. */
+async function makeBranch(emulator: Emulator): Promise<string> {
+  await emulator.control.query(`create table greeting as select 'hello from production' as text`)
+  const { name } = await emulator.control.createBranch(PROJECT, 'feature')
+  return name
+}
+
+/** From here on the branch has another row than the project. */
+async function changeBranch(port: number): Promise<void> {
+  await simpleQuery({
+    ...{ socket: connect(port, '127.0.0.1'), user: 'anyone', database: DATABASE },
+    sql: `update greeting set text = 'hello from the branch'`,
+  })
 }
 
 async function queryAcrossExpiries(
@@ -86,7 +110,7 @@ async function queryAcrossExpiries(
       signal.throwIfAborted()
       if (elapsedMs > ONCE_LIMIT_MS) throw new Error(`only ${used.size} tokens were used`)
       const socket = connect(port, '127.0.0.1')
-      const login = { socket, user: 'anybody', database: DATABASE }
+      const login = { socket, user: 'anyone', database: DATABASE }
       const [row] = await simpleQuery({ ...login, sql: 'select current_user' })
       const { tokenNumber } = control.logins.at(-1)!
       used.add(tokenNumber)
@@ -102,7 +126,11 @@ async function queryAcrossExpiries(
   return 0
 }
 
-function guide(port: number, adminUrl: string | undefined): string {
+function guide(
+  port: number,
+  branch: { name: string; port: number },
+  adminUrl: string | undefined,
+): string {
   return `
 The proxy is at localhost:${port}. Paste into another terminal:
 
@@ -116,8 +144,12 @@ DBeaver, or any other tool: a new PostgreSQL connection with
   Username  anything
   Password  (leave it empty)
 
+A branch with its own copy of the data, ${branch.name}:
+
+  psql -h localhost -p ${branch.port} -c 'select * from greeting'
+
 Status page: ${adminUrl}/
 
-Behind it, tokens live ${TOKEN_TTL_MS / 1000} s; nothing you do will notice. Ctrl-C ends it all.
+Behind it, tokens live ${TOKEN_TTL_MS / 1000} s, and no session notices. Ctrl-C ends it all.
 `
 }
