@@ -8,7 +8,6 @@ import { type Duplex, duplexPair } from 'node:stream'
 import { test } from 'node:test'
 
 import { Secret } from '../src/core/secret.js'
-import { ClientAuth } from '../src/session/client-auth.js'
 import { clientHandshake } from '../src/session/client-handshake.js'
 import { login } from '../src/upstream/login.js'
 import {
@@ -20,6 +19,7 @@ import {
 import { readExactly } from '../src/wire/byte-reader.js'
 import { SCRAM_SHA_256, ScramClient, ScramServer, scramVerifier } from '../src/wire/scram.js'
 import { cancelRequest, message, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
+import { localAuth } from './support/local-auth.js'
 import { socketPair } from './support/sockets.js'
 
 const PASSWORD = 'geheim'
@@ -70,14 +70,14 @@ async function scramClient(stream: Duplex, speaker: Speaker): Promise<void> {
 }
 
 test('a password exchange that ends after any byte of the client lets nobody in, and all of it does', async () => {
-  const auth = new ClientAuth(new Secret(PASSWORD))
+  const auth = localAuth(new Secret(PASSWORD))
   const exchange = async (slice: number, limit: number) => {
     const [near, far] = duplexPair()
     const speaker = new Speaker(far, slice, limit)
     const client = scramClient(far, speaker)
     client.catch(() => {}) // it is not answered when it was cut short
     try {
-      await auth.authenticate(near, signal)
+      await auth.authenticate(near, undefined, signal)
       await client
       return speaker.said
     } finally {
@@ -102,7 +102,7 @@ const greeting = Buffer.concat([
 const AUTHENTICATION_OK = message('R', Buffer.alloc(4))
 
 test('a SCRAM login whose server falls off after any byte is worth another dial until it has let us in, and never half a login', async () => {
-  const verifier = await scramVerifier(PASSWORD)
+  const verifier = await scramVerifier([PASSWORD])
   const credential = { password: new Secret(PASSWORD), method: 'password' as const }
   const startup = startupPacket({ user: 'app' })
   const server = async (stream: Duplex, speaker: Speaker): Promise<void> => {

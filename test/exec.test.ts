@@ -58,21 +58,60 @@ test('signals are passed on, and the proxy waits for the program to end', async 
   assert.deepEqual([code, stdout], [5, 'caught\n'])
 })
 
-test('what would lead the program past the proxy is not passed on; a local password is', async (t) => {
+// https://www.postgresql.org/docs/18/libpq-envars.html, all of it, and two that older ones read.
+const LIBPQ_VARIABLES = `
+  PGHOST PGSSLNEGOTIATION PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGREQUIREAUTH
+  PGCHANNELBINDING PGSERVICE PGSERVICEFILE PGOPTIONS PGAPPNAME PGSSLMODE PGREQUIRESSL
+  PGSSLCOMPRESSION PGSSLCERT PGSSLKEY PGSSLCERTMODE PGSSLROOTCERT PGSSLCRL PGSSLCRLDIR PGSSLSNI
+  PGREQUIREPEER PGSSLMINPROTOCOLVERSION PGSSLMAXPROTOCOLVERSION PGGSSENCMODE PGKRBSRVNAME PGGSSLIB
+  PGGSSDELEGATION PGCONNECT_TIMEOUT PGCLIENTENCODING PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS
+  PGMINPROTOCOLVERSION PGMAXPROTOCOLVERSION PGDATESTYLE PGTZ PGGEQO PGSYSCONFDIR PGLOCALEDIR PGREALM`
+  .trim()
+  .split(/\s+/)
+const OURS = ['PGHOST', 'PGPORT', 'PGUSER', 'PGDATABASE', 'PGSSLMODE']
+// They say how a session begins or how long to wait, and not where, how or as whom to connect.
+const PASSED_ON = [
+  ...['PGOPTIONS', 'PGAPPNAME', 'PGCONNECT_TIMEOUT', 'PGCLIENTENCODING'],
+  ...['PGDATESTYLE', 'PGTZ', 'PGGEQO', 'PGSYSCONFDIR', 'PGLOCALEDIR'],
+]
+
+test('of libpq’s variables the program gets ours and those that cannot contradict them', async (t) => {
+  const set = Object.fromEntries(LIBPQ_VARIABLES.map((name) => [name, 'theirs']))
+  const args = ['exec', 'demo-instance', '--', 'env']
+  const { code, stdout } = await startCli(t, args, { env: { ...env, ...set } }).done
+  assert.equal(code, 0)
+  const got = stdout.split('\n').filter((line) => line.startsWith('PG'))
+  const theirs = got.filter((line) => line.endsWith('=theirs')).map((line) => line.split('=')[0])
+  assert.deepEqual(theirs.sort(), PASSED_ON.sort())
+  const names = got.map((line) => line.split('=')[0]!)
+  assert.deepEqual(names.sort(), [...PASSED_ON, ...OURS].sort())
+})
+
+test('psql connects although every variable that leads elsewhere is set', async (t) => {
+  const set = Object.fromEntries(
+    LIBPQ_VARIABLES.filter((name) => !PASSED_ON.includes(name)).map((name) => [name, 'elsewhere']),
+  )
+  const args = ['exec', 'demo-instance', '--', 'psql', '-XAtwc', 'select 1']
+  const { code, stdout, stderr } = await startCli(t, args, { env: { ...env, ...set } }).done
+  assert.deepEqual([code, stdout, stderr], [0, '1\n', ''])
+})
+
+test('with local-auth=password the program gets a password of this run, and no secret of ours', async (t) => {
   const where: Where = {
     env: {
       ...env,
-      PGHOSTADDR: '192.0.2.1',
-      PGSERVICE: 'elsewhere',
-      PGHOST: 'elsewhere',
-      PGCHANNELBINDING: 'require',
       LAKEBASE_PROXY_LOCAL_AUTH: 'password',
       LAKEBASE_PROXY_LOCAL_PASSWORD: 'hunter2',
+      LAKEBASE_PROXY_TARGETS: 'postgresql://ada:hunter2@db.example/shop',
+      LAKEBASE_PG_URL: 'postgresql://ada:hunter2@db.example/shop',
     },
   }
-  const args = ['exec', 'demo-instance', '--', 'psql', '-XAtwc', 'select 1']
-  const { code, stdout, stderr } = await startCli(t, args, where).done
-  assert.deepEqual([code, stdout, stderr], [0, '1\n', ''])
+  const script = "env >&2; psql -XAtwc 'select 1'; PGPASSWORD=hunter2 psql -XAtwc 'select 2'"
+  const args = ['exec', 'demo-instance', '--', 'sh', '-c', script]
+  const { stdout, stderr } = await startCli(t, args, where).done
+  assert.equal(stdout, '1\n', 'the local password itself is not good here')
+  assert.doesNotMatch(stderr, /hunter2|LOCAL_PASSWORD=/)
+  assert.match(stderr, /^PGPASSWORD=[\w-]{32}$/m)
 })
 
 test('it opens a port of its own, whatever port and admin port the settings name', async (t) => {

@@ -10,8 +10,9 @@ import { type TestContext, test } from 'node:test'
 import postgres from 'postgres'
 
 import { settingsFromOptions } from '../src/config/resolve/options.js'
+import { PasswordAttempts } from '../src/session/password-attempts.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
-import { FakeClock } from './support/fake-clock.js'
+import { FakeClock, settle } from './support/fake-clock.js'
 import {
   connectedClient,
   proxyBefore,
@@ -139,7 +140,7 @@ test('after SASLFinal comes one AuthenticationOk, the server’s own', async (t)
   assert.deepEqual(codes, [12, 0])
 })
 
-for (const gs2 of ['n,,', 'y,,', 'n,a=somebody,']) {
+for (const gs2 of ['n,,', 'y,,']) {
   test(`gs2 header "${gs2}" is taken`, async (t) => {
     const { port } = await guarded(t)
     const scram = await Scram.begin(t, port, { gs2 })
@@ -147,6 +148,160 @@ for (const gs2 of ['n,,', 'y,,', 'n,a=somebody,']) {
     assert.equal((await scram.client.next()).body.readInt32BE(0), 12)
   })
 }
+
+for (const [what, first, message] of [
+  ['an authorization identity', 'n,a=admin,n=,r=abc', 'client uses authorization identity'],
+  ['no name in it', 'y,a=,n=,r=abc', 'client uses authorization identity'],
+  ['a mandatory extension', 'n,,m=x,n=,r=abc', 'unsupported SCRAM extension'],
+] as const) {
+  test(`${what} is refused with 0A000, as PostgreSQL refuses it`, async (t) => {
+    const { port } = await guarded(t)
+    const client = await RawClient.connect(t, port)
+    client.startup({ user: 'anybody' })
+    await client.next()
+    client.send('p', sasl('SCRAM-SHA-256', first))
+    const { type, body } = await client.next()
+    assert.equal(type, 'E')
+    assert.match(body.toString(), /\0C0A000\0/)
+    assert.match(body.toString(), new RegExp(message))
+  })
+}
+
+test('a right proof is base64 to its last character, or it is none', async (t) => {
+  const { port } = await guarded(t)
+  for (const junk of [
+    (proof: string) => `${proof}!!`,
+    (proof: string) => `${proof}AAAA`,
+    (proof: string) => ` ${proof}`,
+    (proof: string) => `${proof}\n`,
+    (proof: string) => proof.replace(/=$/, ''),
+    (proof: string) => proof.replace(/^(.)/, '$1-'),
+    (proof: string) => `${proof}\0`,
+    (proof: string) => `${proof},x=1`,
+  ]) {
+    const scram = await Scram.begin(t, port)
+    scram.client.send('p', scram.proofOf(PASSWORD, {}, junk))
+    assert.equal(await scram.refusal(), '28P01', junk.toString())
+  }
+})
+
+test('after ten wrong passwords an address has two guesses a second, over any number of connections', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await guarded(t, { clock })
+  const answers: string[] = []
+  const guess = async (): Promise<void> => {
+    const scram = await Scram.begin(t, port)
+    scram.prove('open barley')
+    answers.push((await scram.refusal()) ?? '')
+  }
+  const all = Array.from({ length: 25 }, () => guess().catch((error) => answers.push(error)))
+  // 10 at once, 10 in the next 5 seconds; the others are not even checked.
+  while (answers.length < 15) await settle()
+  assert.equal(answers.filter((code) => code === '28P01').length, 10)
+  assert.equal(answers.filter((code) => code === '53300').length, 5)
+  for (let checked = 11; checked <= 20; checked++) {
+    await clock.advance(500)
+    while (answers.length < checked + 5) await settle()
+    assert.equal(answers.filter((code) => code === '28P01').length, checked)
+  }
+  await Promise.all(all)
+})
+
+test('wrong passwords from one address do not delay another, and right ones use nothing up', {
+  skip: process.platform !== 'linux' && 'only Linux has all of 127.0.0.0/8',
+}, async (t) => {
+  const clock = new FakeClock()
+  const { port } = await guarded(t, { clock })
+  for (let i = 0; i < 10; i++) {
+    const scram = await Scram.begin(t, port)
+    scram.prove('open barley')
+    assert.equal(await scram.refusal(), '28P01')
+  }
+  for (let i = 0; i < 20; i++) {
+    const scram = await Scram.begin(t, port, { localAddress: '127.0.0.2' })
+    scram.prove(PASSWORD)
+    assert.equal((await scram.client.next()).body.readInt32BE(0), 12)
+    scram.client.socket.destroy()
+  }
+  // The first address waits for its turn, with the right password too.
+  const scram = await Scram.begin(t, port)
+  scram.prove(PASSWORD)
+  const answer = scram.client.next()
+  await clock.advance(499)
+  assert.equal(scram.client.socket.bytesRead, scram.bytesBeforeProof)
+  await clock.advance(1)
+  assert.equal((await answer).body.readInt32BE(0), 12)
+  scram.client.socket.destroy()
+})
+
+test('wrong passwords from more addresses than can be remembered cost no more memory', async () => {
+  const clock = new FakeClock()
+  const attempts = new PasswordAttempts(clock)
+  const wrong = (address: string | undefined) =>
+    attempts.check(address, () => undefined, new AbortController().signal)
+  for (let i = 0; i < 12_000; i++) await wrong(`10.0.${i >> 8}.${i & 255}`)
+  assert.equal(attempts.size, 10_000)
+  // One IPv6 network is one address, however it is written, and so is a mapped IPv4 address.
+  const before = attempts.size
+  await clock.advance(60_000)
+  for (let i = 1; i <= 10; i++) await wrong(i % 2 ? `2001:db8:0:7::${i}` : `2001:DB8::7:0:0:${i}:1`)
+  let isDone = false
+  const eleventh = wrong('2001:0db8:0000:0007:ffff::1').then(() => {
+    isDone = true
+  })
+  await settle()
+  assert.equal(isDone, false)
+  await clock.advance(500)
+  await eleventh
+  assert.equal(attempts.size, before)
+  for (let i = 0; i < 10; i++) await wrong(i % 2 ? '::ffff:192.0.2.1' : '192.0.2.1')
+  const mapped = wrong('::ffff:192.0.2.1')
+  await settle()
+  await clock.advance(500)
+  await mapped
+})
+
+test('a file holds several passwords, one a line, and is read again within two seconds', async (t) => {
+  const clock = new FakeClock()
+  const file = join(await temporaryFolder(t), 'passwords')
+  const write = (text: string): Promise<void> => writeFile(file, text, { mode: 0o600 })
+  await write('old\r\n\nnew\n')
+  const { port, log } = await guarded(t, {
+    ...{ clock, localPassword: undefined, localPasswordFile: file },
+  })
+  const isIn = async (password: string): Promise<boolean> => {
+    const scram = await Scram.begin(t, port)
+    scram.prove(password)
+    const { type } = await scram.client.next()
+    scram.client.socket.destroy() // no time passes here in which the proxy would give it up
+    return type === 'R'
+  }
+  assert.deepEqual([await isIn('old'), await isIn('new'), await isIn('')], [true, true, false])
+
+  await write('new\n')
+  await clock.advance(2_000)
+  assert.deepEqual([await isIn('old'), await isIn('new')], [false, true])
+  await log.seen(({ message, facts }) => /read again/.test(message) && facts.passwords === 1)
+
+  await chmod(file, 0o644)
+  await clock.advance(2_000)
+  assert.equal(await isIn('new'), true, 'what was good stays')
+  await log.seen(({ facts }) => /can be read by others/.test(String(facts.reason)))
+
+  await chmod(file, 0o600)
+  await write('')
+  await clock.advance(2_000)
+  assert.deepEqual([await isIn('old'), await isIn('new'), await isIn('')], [false, false, false])
+  assert.doesNotMatch(JSON.stringify(log.lines), /"(old|new)"/)
+})
+
+test('with an empty password file the proxy starts, says so, and no client gets in', async (t) => {
+  const file = join(await temporaryFolder(t), 'passwords')
+  await writeFile(file, '\n', { mode: 0o600 })
+  const { port, log } = await guarded(t, { localPassword: undefined, localPasswordFile: file })
+  await log.seen(({ level, message }) => level === 'warn' && /is empty/.test(message))
+  await assert.rejects(connectedClient(t, port, { password: 'x' }), { code: '28P01' })
+})
 
 test('a right proof of another exchange, or of a changed one, is refused', async (t) => {
   const { port } = await guarded(t)
@@ -227,7 +382,7 @@ test('a password file that others can read is refused, and what to type is said'
     })
   }
   await chmod(file, 0o600)
-  assert.equal(load().localPassword?.reveal(), PASSWORD)
+  assert.deepEqual(load().localPassword, { file })
   assert.doesNotMatch(JSON.stringify(load()), /sesame/)
 })
 
@@ -248,6 +403,12 @@ function sasl(mechanism: string, response: string): Buffer {
   return Buffer.concat([head, Buffer.from(response)])
 }
 
+interface Change {
+  readonly nonce?: string
+  readonly channelBinding?: string
+  readonly proof?: string
+}
+
 /** The client's side of one exchange, written from RFC 5802 and with nothing of the proxy's own. */
 class Scram {
   readonly client: RawClient
@@ -255,15 +416,22 @@ class Scram {
   readonly #firstBare: string
   readonly #serverFirst: string
 
+  readonly bytesBeforeProof: number
+
   private constructor(client: RawClient, gs2: string, firstBare: string, serverFirst: string) {
+    this.bytesBeforeProof = client.socket.bytesRead
     this.client = client
     this.#gs2 = gs2
     this.#firstBare = firstBare
     this.#serverFirst = serverFirst
   }
 
-  static async begin(t: TestContext, port: number, { gs2 = 'n,,' } = {}): Promise<Scram> {
-    const client = await RawClient.connect(t, port)
+  static async begin(
+    t: TestContext,
+    port: number,
+    { gs2 = 'n,,', localAddress }: { gs2?: string; localAddress?: string } = {},
+  ): Promise<Scram> {
+    const client = await RawClient.connect(t, port, localAddress)
     client.startup({ user: 'anybody' })
     await client.next()
     const firstBare = 'n=*,r=clientnonce'
@@ -285,10 +453,12 @@ class Scram {
     return this.#attribute('r')
   }
 
-  prove(
-    password: string,
-    change: { nonce?: string; channelBinding?: string; proof?: string } = {},
-  ): void {
+  prove(password: string, change: Change = {}): void {
+    this.client.send('p', this.proofOf(password, change))
+  }
+
+  /** The client-final-message; `spell` may write the proof in another way. */
+  proofOf(password: string, change: Change, spell = (proof: string): string => proof): string {
     const salted = pbkdf2Sync(
       password,
       Buffer.from(this.salt, 'base64'),
@@ -303,7 +473,7 @@ class Scram {
     const authMessage = `${this.#firstBare},${this.#serverFirst},${finalBare}`
     const signature = createHmac('sha256', storedKey).update(authMessage).digest()
     const proof = Buffer.from(clientKey.map((byte, i) => byte ^ signature[i]!))
-    this.client.send('p', `${finalBare},p=${change.proof ?? proof.toString('base64')}`)
+    return `${finalBare},p=${spell(change.proof ?? proof.toString('base64'))}`
   }
 
   /** The SQLSTATE of it. */

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 
 import { type ProxyOptions, settingsFromOptions } from '../src/config/resolve/options.js'
 import { ProxyError } from '../src/core/errors.js'
+import type { Secret } from '../src/core/secret.js'
 
 function refusal(options: object, env: Record<string, string> = {}): string {
   try {
@@ -33,7 +34,7 @@ test('options are typed values, or the texts a user would write', () => {
   assert.deepEqual([b!.name, b!.port, b!.readOnly, b!.idleTimeoutMs], ['b', 6000, true, 500])
   assert.deepEqual(b!.address, ['127.0.0.1'])
   assert.deepEqual(settings.resolver, ['1.1.1.1', '9.9.9.9:53'])
-  assert.equal(settings.localPassword!.reveal(), 'hunter2')
+  assert.equal((settings.localPassword as Secret).reveal(), 'hunter2')
 })
 
 test('options win over the variables that were handed in', () => {

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { settingsFromOptions } from '../src/config/resolve/options.js'
 import { SETTING_NAMES, SETTINGS, variableOf } from '../src/config/schema/table.js'
 import { ProxyError } from '../src/core/errors.js'
+import type { Secret } from '../src/core/secret.js'
 import { load, refusal } from './support/load-config.js'
 
 /** Each with the password hunter2, in forms that people paste. */
@@ -156,8 +157,8 @@ test('one line break behind a local password of the environment is not a part of
   ] as const) {
     const env = { LAKEBASE_PROXY_LOCAL_PASSWORD: text }
     const { settings } = await load(t, { targets: ['a'], flags, env })
-    assert.equal(settings.localPassword?.reveal(), expected)
+    assert.equal((settings.localPassword as Secret).reveal(), expected)
     const same = settingsFromOptions({ targets: ['a'], localAuth: 'password' }, env)
-    assert.equal(same.localPassword?.reveal(), expected)
+    assert.equal((same.localPassword as Secret).reveal(), expected)
   }
 })

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
@@ -156,6 +156,60 @@ test('SIGHUP while it drains changes nothing', { skip: onWindows }, async (t) =>
   assert.equal(code, 0)
   assert.doesNotMatch(stderr, /second-instance/)
 })
+
+/** A FIFO as a file of settings: the start-up stands still until the test has written them. */
+async function startingUp(
+  t: TestContext,
+  variable: 'LAKEBASE_PROXY_CONFIG' | 'LAKEBASE_PROXY_ENV_FILE',
+): Promise<{ cli: RunningCli; fifo: string; goOn(settings: string): Promise<void> }> {
+  const fifo = join(await temporaryFolder(t), 'settings')
+  execFileSync('mkfifo', ['-m', '600', fifo])
+  const cli = startCli(t, [], { env: { ...emulator.env, [variable]: fifo } })
+  const file = await open(fifo, 'w') // resolves when the program has opened its end
+  const goOn = async (settings: string): Promise<void> => {
+    await file.writeFile(settings)
+    await file.close()
+  }
+  return { cli, fifo, goOn }
+}
+
+const YAML = 'no-admin: true\nport: 0\ntargets: [demo-instance]\n'
+
+test('SIGHUP during start-up reads the settings again when it is over', {
+  skip: onWindows,
+}, async (t) => {
+  const { cli, fifo, goOn } = await startingUp(t, 'LAKEBASE_PROXY_CONFIG')
+  cli.kill('SIGHUP')
+  await goOn(YAML)
+  await portOf(cli)
+  await writeFile(fifo, YAML)
+  await cli.saw(/settings read again/)
+  cli.kill('SIGTERM')
+  assert.equal((await cli.done).code, 0)
+})
+
+test('SIGHUP during start-up without a config file ends the proxy in order: exit code 0', {
+  skip: onWindows,
+}, async (t) => {
+  const { cli, goOn } = await startingUp(t, 'LAKEBASE_PROXY_ENV_FILE')
+  cli.kill('SIGHUP')
+  await goOn('LAKEBASE_PROXY_TARGETS=demo-instance\nLAKEBASE_PROXY_PORT=0\n')
+  const { code, stderr } = await cli.done
+  assert.equal(code, 0, stderr)
+  assert.match(stderr, /SIGHUP: draining/)
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} during start-up ends it before it listens: exit code 0`, {
+    skip: onWindows,
+  }, async (t) => {
+    const { cli, goOn } = await startingUp(t, 'LAKEBASE_PROXY_CONFIG')
+    cli.kill(signal)
+    await goOn(YAML)
+    const { code, stderr } = await cli.done
+    assert.deepEqual([code, stderr], [0, ''])
+  })
+}
 
 test('a signal before anybody came, and a client in its handshake, hold nothing up', {
   skip: onWindows,

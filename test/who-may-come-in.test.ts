@@ -1,14 +1,19 @@
-/** The door itself: addresses and ports, room inside, and clients that never say who they are. */
+/** Listening and admission: addresses and ports, limits, and clients that never say who they are. */
 
 import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import { test } from 'node:test'
 
-import type { ProxyError } from '../src/core/errors.js'
+import { ProxyError } from '../src/core/errors.js'
+import { Listener } from '../src/listener/listener.js'
+import type { Cancels } from '../src/upstream/cancel.js'
+import { MAIN } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
 import { cancel, connectedClient, proxyBefore } from './support/proxy.js'
+import { RawClient } from './support/raw-client.js'
 import { connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
@@ -129,6 +134,91 @@ test('thousands that were refused and do not hang up are no more than that', asy
   }
   assert.equal(last.destroyed, false)
 })
+
+test('thousands that are turned away in the middle of a password exchange are closed at once', async (t) => {
+  const { port, daemon } = await proxyBefore(t, emulator, {
+    ...{ clock: new FakeClock(), localAuth: 'password', localPassword: 'open sesame' },
+  })
+  const asked: RawClient[] = []
+  for (let i = 0; i < 2_100; i += 100) {
+    const some = await Promise.all(Array.from({ length: 100 }, () => RawClient.connect(t, port)))
+    for (const client of some) client.startup({ user: 'anybody' })
+    await Promise.all(some.map((client) => client.next()))
+    asked.push(...some)
+  }
+  // They do not hang up, and no time passes: it is the proxy that closes.
+  await readAll(asked[0]!.socket)
+  const { length } = [...daemon.targets[0]!.listener.sessions]
+  for (const { socket } of asked) socket.destroy()
+  assert.ok(length <= 2_001, `${length} sessions`)
+})
+
+test('thousands whose login failed and that do not hang up count as clients that are not admitted', async (t) => {
+  const cancels = { register: () => () => {}, forward: async () => {} } as unknown as Cancels
+  const listener = new Listener({
+    ...{ addresses: ['127.0.0.1'], port: 0, unixSocket: undefined, maxConnections: 0 },
+    session: {
+      ...{ target: 't', localTls: undefined, requireTls: false, clientAuth: undefined, cancels },
+      ...{ clock: new FakeClock(), handshakeTimeoutMs: 1_000, idleTimeoutMs: 0 },
+      connector: {
+        connect: () => Promise.reject(new ProxyError('dial', 'the upstream is not there')),
+      },
+      observer: {
+        ...{ opened() {}, phaseEnded() {}, connected() {}, failed() {}, cancelled() {} },
+        closed() {},
+      },
+    },
+  })
+  await listener.start()
+  t.after(() => listener.close())
+  for (let i = 0; i < 2_100; i += 100) {
+    const some = await Promise.all(
+      Array.from({ length: 100 }, () => RawClient.connect(t, listener.port)),
+    )
+    for (const client of some) client.startup({ user: 'anybody' })
+    await Promise.all(some.map((client) => client.next()))
+  }
+  assert.ok([...listener.sessions].length <= 2_001, `${[...listener.sessions].length}`)
+})
+
+for (const [missing, here] of [
+  ['127.0.0.1', '::1'],
+  ['::1', '127.0.0.1'],
+] as const) {
+  test(`a machine whose loopback has no ${missing} is listened at ${here}`, {
+    skip: needsNetworkNamespaces(),
+  }, async (t) => {
+    const net = `ip link set lo up; ip addr del ${missing}/${missing === '::1' ? 128 : 8} dev lo`
+    const args = ['postgresql://ada:pass@db.example/shop', '--port', '0', '--no-admin']
+    const child = spawn(
+      'unshare',
+      ['-rn', 'sh', '-c', `${net}; exec "$@"`, 'sh', process.execPath, MAIN, ...args],
+      {
+        env: { PATH: process.env.PATH, HOME: '/nonexistent' },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    )
+    t.after(() => child.kill('SIGKILL'))
+    let said = ''
+    for await (const bytes of child.stderr) {
+      said += String(bytes)
+      if (/"listening"|lakebase-proxy: /.test(said)) break
+    }
+    const shown = here === '::1' ? '\\[::1\\]' : here
+    assert.match(said, new RegExp(`"addresses":\\["${shown}:\\d+"\\]`))
+  })
+}
+
+/** A network of the test's own, with a loopback interface that it may change. */
+function needsNetworkNamespaces(): false | string {
+  try {
+    const net = 'ip link set lo up && ip addr del ::1/128 dev lo'
+    execFileSync('unshare', ['-rn', 'sh', '-c', net], { stdio: 'ignore' })
+    return false
+  } catch {
+    return 'unshare and ip are not usable here'
+  }
+}
 
 async function hasIpv6(): Promise<boolean> {
   const server = net.createServer().listen(0, '::1')

@@ -131,7 +131,7 @@ test('an ErrorResponse cut at any byte is read as far as it goes, and ends', () 
 
 async function exchange(clientPassword: string, serverPassword: string): Promise<boolean> {
   const client = new ScramClient(clientPassword)
-  const server = new ScramServer(await scramVerifier(serverPassword))
+  const server = new ScramServer(await scramVerifier([serverPassword]))
   const serverFirst = server.first(client.first())
   assert.ok(serverFirst !== undefined)
   const serverFinal = server.final(await client.final(serverFirst))
@@ -149,7 +149,7 @@ test('SCRAM lets the right password in and no other', async () => {
 })
 
 test('SCRAM as a server takes gs2 n and y, refuses channel binding and a changed message', async () => {
-  const verifier = await scramVerifier('geheim')
+  const verifier = await scramVerifier(['geheim'])
   assert.notEqual(new ScramServer(verifier).first('n,,n=,r=abc'), undefined)
   assert.notEqual(new ScramServer(verifier).first('y,,n=,r=abc'), undefined)
   for (const bad of [

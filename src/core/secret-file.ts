@@ -6,6 +6,7 @@
 import { readFileSync, type Stats, statSync } from 'node:fs'
 
 import { ProxyError } from './errors.js'
+import { Secret } from './secret.js'
 
 /** As PostgreSQL wants a server key: 0600 of ours, or at most 0640 of root (a mounted Secret). */
 export function readSecretFile(path: string, platform: string): string {
@@ -23,6 +24,17 @@ export function readSecretFile(path: string, platform: string): string {
     })
   }
   return readWhole(path)
+}
+
+const MAX_PASSWORDS = 100
+
+/** One password a line, so that an old and a new one can both be good for a while. May be none. */
+export function passwordsOf(content: string, path: string): readonly Secret[] {
+  const lines = content.split(/\r?\n/).filter((line) => line !== '')
+  if (lines.length > MAX_PASSWORDS) {
+    throw new ProxyError('config', `${path} holds more than ${MAX_PASSWORDS} passwords`)
+  }
+  return lines.map((line) => new Secret(line))
 }
 
 /** Errors: kind `config`, when there is no such file or its encoding is not one of text. */

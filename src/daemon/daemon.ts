@@ -5,7 +5,7 @@
 
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import { type Clock, systemClock } from '../core/clock.js'
-import { LinkedAbort, pause } from '../core/deadline.js'
+import { LinkedAbort, pause, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import { Resolver } from '../endpoints/resolver.js'
@@ -13,6 +13,7 @@ import type { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
 import type { ProxyPhase } from '../observe/observed-proxy.js'
 import type { ProxyStatus } from '../observe/status.js'
+import { PasswordAttempts } from '../session/password-attempts.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { isSameSetting, planReload } from './reload-plan.js'
@@ -28,6 +29,8 @@ export interface DaemonOptions {
   stateDir: string
   log: Log
   clock?: Clock
+  /** Ends the start: it then rejects with the signal's reason, once all is closed again. */
+  stopping?: AbortSignal | undefined
 }
 
 /** What the targets have in common. */
@@ -50,6 +53,7 @@ export class Daemon {
   readonly #retired = new Set<RunningTarget>()
   readonly #cancelRoutes = new CancelRoutes()
   readonly #buffers = new ReadBuffers()
+  readonly #attempts: PasswordAttempts
   readonly #closing = new AbortController()
   readonly #watch: Watch
   /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
@@ -65,6 +69,7 @@ export class Daemon {
     this.#options = options
     const { settings, clock = systemClock } = options
     this.#clock = clock
+    this.#attempts = new PasswordAttempts(clock)
     const resolver = new Resolver({ servers: settings.resolver, clock })
     this.#shared = { settings, resolver, localTls: undefined }
     this.#workspaces = new Workspaces({
@@ -87,17 +92,24 @@ export class Daemon {
   /** Resolves once every target is listened for. Errors: kind `config`. */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options)
+    const { stopping } = options
+    const stop = (): void => daemon.#closing.abort(stopping?.reason)
     try {
+      stopping?.throwIfAborted()
+      stopping?.addEventListener('abort', stop)
       // Listening comes first: what else is loaded, clients need not wait for.
       const { targets, admin } = options.settings
       daemon.#shared = await daemon.#share(options.settings, undefined)
       const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(admin)
       daemon.#targets = await daemon.#startTargets(targets, daemon.#shared, [], openAdminPort)
+      stopping?.throwIfAborted()
       daemon.#phase = 'running'
       return daemon
     } catch (error) {
       await daemon.close()
-      throw error
+      throw stopping?.aborted ? stopping.reason : error
+    } finally {
+      stopping?.removeEventListener('abort', stop)
     }
   }
 
@@ -277,8 +289,7 @@ export class Daemon {
       opened.catch(() => {})
       for (const { listener } of started) await listener.start(leaving)
       await onListening?.()
-      await opened
-      this.#checkRunning()
+      await waitFor(opened, this.#closing.signal).finally(() => this.#checkRunning())
     } catch (error) {
       await Promise.all(started.map((running) => running.close()))
       throw error
@@ -297,6 +308,7 @@ export class Daemon {
       signedIn: this.#workspaces.of(target),
       cancelRoutes: this.#cancelRoutes,
       buffers: this.#buffers,
+      attempts: this.#attempts,
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,

@@ -18,6 +18,7 @@ import { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
 import { ClientAuth } from '../session/client-auth.js'
+import type { PasswordAttempts } from '../session/password-attempts.js'
 import type { ReadBuffers } from '../session/read-buffers.js'
 import type { SessionObserver } from '../session/session-view.js'
 import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
@@ -35,6 +36,7 @@ export interface RunningTargetOptions {
   localTls: LocalTls | undefined
   /** Of all targets: a session that a reload has left behind is cancelled at its successor's port. */
   cancelRoutes: CancelRoutes
+  attempts: PasswordAttempts
   buffers: ReadBuffers
   clock: Clock
   log: Log
@@ -59,7 +61,7 @@ export class RunningTarget {
   readonly #closing = new AbortController()
 
   constructor(options: RunningTargetOptions) {
-    const { target, settings, signedIn, resolver, clock, log } = options
+    const { target, settings, signedIn, resolver, attempts, clock, log } = options
     const closing = this.#closing.signal
     this.settings = target
     this.acceptsTls = options.localTls !== undefined
@@ -108,7 +110,7 @@ export class RunningTarget {
         requireTls: !settings.unsafeListen,
         clientAuth:
           target.localAuth === 'password' && settings.localPassword !== undefined
-            ? new ClientAuth(settings.localPassword)
+            ? new ClientAuth({ password: settings.localPassword, attempts, clock, log })
             : undefined,
         connector,
         cancels,

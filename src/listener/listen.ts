@@ -1,6 +1,6 @@
 /**
- * Opens what clients connect to: TCP addresses, which share one port, and a Unix socket that only
- * its owner may use. What stands in the way is named, with what to type instead.
+ * Opens the listening sockets: TCP addresses, which share one port, and a Unix socket that only its
+ * owner may use. An error names what is in the way and what to type instead.
  */
 
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
@@ -18,29 +18,29 @@ export interface ListenOptions {
   /** A folder. */
   unixSocket: string | undefined
   /** Of the sockets that are opened. */
-  owner: DoorOwner
-  /** Open sockets to be used again where they are what is wanted; their owner stays who it is. */
-  reuse: readonly Door[]
+  owner: ConnectionHandler
+  /** Open sockets to use again where they fit. Their owner stays the same. */
+  reuse: readonly ListeningSocket[]
 }
 
-export interface DoorOwner {
+export interface ConnectionHandler {
   accept(socket: Socket): void
 }
 
 export interface Listening {
-  readonly doors: readonly Door[]
+  readonly sockets: readonly ListeningSocket[]
   readonly port: number
   /** As shown to people: `127.0.0.1:5432`, `[::1]:5432`, the path of a Unix socket. */
   readonly addresses: readonly string[]
 }
 
-/** A listening socket. Its clients go to its owner, which may change while it is open. */
-export class Door {
-  owner: DoorOwner
+/** Its clients go to its owner, which may change while it is open. */
+export class ListeningSocket {
+  owner: ConnectionHandler
   #where: Where
   readonly #server: Server
 
-  private constructor(where: Where, owner: DoorOwner) {
+  private constructor(where: Where, owner: ConnectionHandler) {
     this.#where = where
     this.owner = owner
     this.#server = net.createServer({
@@ -50,13 +50,13 @@ export class Door {
       keepAliveInitialDelay: KEEP_ALIVE_MS,
     })
     this.#server.on('connection', (socket) => this.owner.accept(socket))
-    this.#server.on('error', () => {}) // an accept that failed; the next may not
+    this.#server.on('error', () => {}) // one accept failed; the next one can succeed
   }
 
-  static async open(where: Where, owner: DoorOwner): Promise<Door> {
-    const door = new Door(where, owner)
-    await door.listen()
-    return door
+  static async open(where: Where, owner: ConnectionHandler): Promise<ListeningSocket> {
+    const socket = new ListeningSocket(where, owner)
+    await socket.listen()
+    return socket
   }
 
   listen(): Promise<void> {
@@ -73,7 +73,7 @@ export class Door {
     })
   }
 
-  /** What it was asked to listen at; its port, once open, is never 0. */
+  /** Where it was asked to listen. Once open, its port is never 0. */
   get where(): Where {
     return this.#where
   }
@@ -84,8 +84,8 @@ export class Door {
     return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
   }
 
-  /** Nobody else can listen at `where` while this is open. */
-  isInTheWayOf(where: { host: string; port: number }): boolean {
+  /** `where` cannot be listened at while this is open. */
+  blocks(where: { host: string; port: number }): boolean {
     if (!this.isOpen || 'path' in this.where) return false
     return this.where.port === where.port && meet([this.where.host], [where.host])
   }
@@ -99,7 +99,7 @@ export class Door {
     return this.#server.listening
   }
 
-  /** Frees its port, or removes its file, at once; clients that were let in stay. Safe to call twice. */
+  /** Frees its port, or removes its file, at once. Accepted clients stay. Safe to call twice. */
   close(): void {
     this.#server.close()
   }
@@ -111,36 +111,41 @@ const KEEP_ALIVE_MS = 30_000
 const BACKLOG = 4_096
 const FREE_PORT_TRIES = 20
 
-/** Errors: kind `config`, which says who holds the port and which is free; then nothing new is open. */
+/** Errors: kind `config`, which names the holder of the port and a free one. Then nothing new is open. */
 export async function listen(options: ListenOptions): Promise<Listening> {
   const tcp = await listenTcp(options)
   const port = portOf(tcp)
-  if (options.unixSocket === undefined) return { doors: tcp, port, addresses: shown(tcp) }
+  if (options.unixSocket === undefined) return { sockets: tcp, port, addresses: shown(tcp) }
   try {
     const path = join(options.unixSocket, `.s.PGSQL.${port}`)
-    const doors = [...tcp, await listenUnix(options.unixSocket, path, options)]
-    return { doors, port, addresses: shown(doors) }
+    const sockets = [...tcp, await listenUnix(options.unixSocket, path, options)]
+    return { sockets, port, addresses: shown(sockets) }
   } catch (error) {
     closeNew(tcp, options)
     throw error
   }
 }
 
-async function listenTcp(options: ListenOptions): Promise<Door[]> {
+async function listenTcp(options: ListenOptions): Promise<ListeningSocket[]> {
   for (let tries = 1; ; tries++) {
-    const doors: Door[] = []
+    const sockets: ListeningSocket[] = []
     let { port } = options
+    let missing: unknown
     try {
       for (const host of options.addresses) {
-        const door = await tcpDoor({ host, port }, options)
-        if (door === undefined) continue
-        doors.push(door)
-        port = portOf(doors)
+        try {
+          sockets.push(await listenAt({ host, port }, options))
+          port = portOf(sockets)
+        } catch (error) {
+          // A machine may have only one of the two loopback addresses.
+          if (!isMissingLoopback(host, error)) throw error
+          missing = error
+        }
       }
-      if (doors.length === 0) throw new Error('no address to listen on')
-      return doors
+      if (sockets.length === 0) throw missing
+      return sockets
     } catch (error) {
-      closeNew(doors, options)
+      closeNew(sockets, options)
       const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
       // A port that was free on one loopback address may be taken on the other.
       if (inUse && options.port === 0 && tries < FREE_PORT_TRIES) continue
@@ -149,35 +154,35 @@ async function listenTcp(options: ListenOptions): Promise<Door[]> {
   }
 }
 
-/** Undefined where this machine has no IPv6. */
-async function tcpDoor(
+async function listenAt(
   where: { host: string; port: number },
   { reuse, owner }: ListenOptions,
-): Promise<Door | undefined> {
-  const open = reuse.find((door) => door.isOpen && door.isAt(where))
+): Promise<ListeningSocket> {
+  const open = reuse.find((socket) => socket.isOpen && socket.isAt(where))
   if (open !== undefined) return open
-  for (const door of reuse) if (door.isInTheWayOf(where)) door.close()
-  try {
-    return await Door.open(where, owner)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const noSuchAddress = code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT'
-    if (noSuchAddress && where.host === '::1') return undefined
-    throw error
-  }
+  for (const socket of reuse) if (socket.blocks(where)) socket.close()
+  return ListeningSocket.open(where, owner)
+}
+
+function isMissingLoopback(host: string, error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return (
+    (host === '127.0.0.1' || host === '::1') &&
+    (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT')
+  )
 }
 
 async function listenUnix(
   folder: string,
   path: string,
   { reuse, owner }: ListenOptions,
-): Promise<Door> {
-  const open = reuse.find((door) => door.isOpen && door.isAt({ path }))
+): Promise<ListeningSocket> {
+  const open = reuse.find((socket) => socket.isOpen && socket.isAt({ path }))
   if (open !== undefined) return open
   await prepareUnixSocket(folder, path)
-  let door: Door
+  let socket: ListeningSocket
   try {
-    door = await Door.open({ path }, owner)
+    socket = await ListeningSocket.open({ path }, owner)
   } catch (cause) {
     throw new ProxyError('config', `could not listen on "${path}": ${(cause as Error).message}`, {
       cause,
@@ -185,19 +190,19 @@ async function listenUnix(
     })
   }
   await protectUnixSocket(path)
-  return door
+  return socket
 }
 
-function closeNew(doors: readonly Door[], { reuse }: ListenOptions): void {
-  for (const door of doors) if (!reuse.includes(door)) door.close()
+function closeNew(sockets: readonly ListeningSocket[], { reuse }: ListenOptions): void {
+  for (const socket of sockets) if (!reuse.includes(socket)) socket.close()
 }
 
-function portOf([first]: readonly Door[]): number {
+function portOf([first]: readonly ListeningSocket[]): number {
   return first !== undefined && 'port' in first.where ? first.where.port : 0
 }
 
-function shown(doors: readonly Door[]): readonly string[] {
-  return doors.map((door) => door.address)
+function shown(sockets: readonly ListeningSocket[]): readonly string[] {
+  return sockets.map((socket) => socket.address)
 }
 
 async function portInUse(port: number): Promise<ProxyError> {

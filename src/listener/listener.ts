@@ -1,6 +1,6 @@
 /**
- * Takes clients in for one target: gives each a session, counts them against the limits, and lets
- * them go when the proxy stops. Accepting goes on whatever becomes of a single client.
+ * Accepts the clients of one target: gives each a session, counts it against the limits, and ends it
+ * when the proxy stops. A failing client never stops the accepting.
  */
 
 import type { Socket } from 'node:net'
@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { ProxyError } from '../core/errors.js'
 import { Session, type SessionDeps } from '../session/session.js'
 import type { SessionView } from '../session/session-view.js'
-import { type Door, type DoorOwner, type Listening, listen } from './listen.js'
+import { type ConnectionHandler, type Listening, type ListeningSocket, listen } from './listen.js'
 
 export interface ListenerOptions {
   addresses: readonly string[]
@@ -19,9 +19,9 @@ export interface ListenerOptions {
   session: Omit<SessionDeps, 'admission'>
 }
 
-// Clients that have not yet said who they are: a flood of them must not use up memory and files, nor
-// keep others out, who need a few milliseconds; so the one that has been at it longest goes.
-const MAX_HANDSHAKES = 2_000
+// Clients that are not admitted: in their handshake, or refused and not yet gone. A flood of them must
+// not use up memory and file descriptors, nor keep out others, which need a few milliseconds: the oldest goes.
+const MAX_NOT_ADMITTED = 2_000
 
 // A client that asks again within this time has steady traffic, and keeps its session during the grace.
 const QUIET_MS = 250
@@ -33,51 +33,51 @@ export interface DrainOptions {
   readonly after: (delayMs: number, fn: () => void) => () => void
 }
 
-export class Listener implements DoorOwner {
+export class Listener implements ConnectionHandler {
   readonly #options: ListenerOptions
-  /** One for all of them. */
+  /** Shared by all sessions. */
   readonly #sessionDeps: SessionDeps
-  readonly #sessions = new Set<Session>()
-  /** Of these, the ones in their handshake, and the ones past it. */
-  readonly #handshaking = new Set<Session>()
-  readonly #inside = new Set<Session>()
+  readonly #sessions = new Map<Session, Socket>()
+  /** Every session is in one of these two until it is done, or was turned away. */
+  readonly #notAdmitted = new Set<Session>()
+  readonly #admitted = new Set<Session>()
   #listening: Listening | undefined
   #stopping = false
 
   constructor(options: ListenerOptions) {
     this.#options = options
     const admission = {
-      check: () => this.#checkOpen(),
-      enter: (session: Session) => this.#letIn(session),
-      leave: (session: Session) => void this.#inside.delete(session),
+      check: () => this.#checkRoom(),
+      enter: (session: Session) => this.#admit(session),
+      leave: (session: Session) => this.#dismiss(session),
     }
     this.#sessionDeps = { ...options.session, admission }
   }
 
   /**
-   * Opens what is not open already: of `leaving`, it may use the sockets that are what it wants, and
-   * takes them over with `takeOver()`, so that no client meets a closed port. Errors: kind `config`,
-   * when an address cannot be listened on; then `leaving` are to `reopen()`.
+   * Opens its listening sockets. Sockets of `leaving` that fit are used again; `takeOver()` then makes
+   * them its own, so that no client meets a closed port. Errors: kind `config`, when an address cannot
+   * be listened on; then call `reopen()` of each of `leaving`.
    */
   async start(leaving: readonly Listener[] = []): Promise<void> {
     const { addresses, unixSocket } = this.#options
-    const reuse = leaving.flatMap((listener) => listener.#doors)
-    const port = this.#options.port || this.#portOfOldSelf(leaving)
+    const reuse = leaving.flatMap((listener) => listener.#sockets)
+    const port = this.#options.port || this.#portOfPredecessor(leaving)
     this.#listening = await listen({ addresses, port, unixSocket, owner: this, reuse })
   }
 
   /** From now on the clients of all its sockets are its own. */
   takeOver(): void {
-    for (const door of this.#doors) door.owner = this
+    for (const socket of this.#sockets) socket.owner = this
   }
 
-  /** After it has made way for one that did not come. */
+  /** For a listener that made way for one which then failed to start. */
   async reopen(): Promise<void> {
-    for (const door of this.#doors) if (!door.isOpen && !this.#stopping) await door.listen()
+    for (const socket of this.#sockets) if (!socket.isOpen && !this.#stopping) await socket.listen()
   }
 
-  /** Picked once, a free port stays that of its target. */
-  #portOfOldSelf(leaving: readonly Listener[]): number {
+  /** A free port that was picked once stays the port of its target. */
+  #portOfPredecessor(leaving: readonly Listener[]): number {
     const { session, port } = this.#options
     const old = leaving.find((listener) => {
       const { session: oldSession, port: oldPort } = listener.#options
@@ -86,8 +86,8 @@ export class Listener implements DoorOwner {
     return old?.port ?? 0
   }
 
-  get #doors(): readonly Door[] {
-    return this.#listening?.doors ?? []
+  get #sockets(): readonly ListeningSocket[] {
+    return this.#listening?.sockets ?? []
   }
 
   get port(): number {
@@ -101,17 +101,17 @@ export class Listener implements DoorOwner {
 
   /** Sessions past their handshake: what `max-connections` counts. */
   get admitted(): number {
-    return this.#inside.size
+    return this.#admitted.size
   }
 
   get isFull(): boolean {
     const { maxConnections } = this.#options
-    return maxConnections > 0 && this.#inside.size >= maxConnections
+    return maxConnections > 0 && this.#admitted.size >= maxConnections
   }
 
   /** Every client connection, in whatever phase. */
   get sessions(): Iterable<SessionView> {
-    return this.#sessions
+    return this.#sessions.keys()
   }
 
   /** From now on new sessions get 57P03; cancels still pass. */
@@ -129,7 +129,7 @@ export class Listener implements DoorOwner {
     let graceLeftMs = graceMs
     let cancelCheck = (): void => {}
     const endIdle = (): void => {
-      for (const session of this.#inside) {
+      for (const session of this.#admitted) {
         if (graceLeftMs > 0) session.endIfIdle(QUIET_MS)
         else session.endWhenIdle()
       }
@@ -140,14 +140,14 @@ export class Listener implements DoorOwner {
     }
     let inTime = true
     const cutShort = (): void => {
-      inTime = [...this.#inside].every((session) => session.isEnding)
+      inTime = [...this.#admitted].every((session) => session.isEnding)
       this.#endSessions()
     }
     endIdle()
     if (deadline.aborted) cutShort()
     else deadline.addEventListener('abort', cutShort)
     try {
-      await allDone(this.#inside)
+      await allDone(this.#admitted)
     } finally {
       cancelCheck()
       deadline.removeEventListener('abort', cutShort)
@@ -156,11 +156,11 @@ export class Listener implements DoorOwner {
   }
 
   /**
-   * Takes no more clients in, and frees the port at once, where no other has taken it over; sessions
-   * go on. Safe to call twice.
+   * Accepts no more clients, and frees the port at once unless another listener has taken it over.
+   * Sessions go on. Safe to call twice.
    */
   stopListening(): void {
-    for (const door of this.#doors) if (door.owner === this) door.close()
+    for (const socket of this.#sockets) if (socket.owner === this) socket.close()
   }
 
   /** Resolves when no client is left. */
@@ -177,26 +177,28 @@ export class Listener implements DoorOwner {
   }
 
   accept(socket: Socket): void {
-    if (this.#handshaking.size >= MAX_HANDSHAKES) this.#turnAwayLongest()
+    if (this.#notAdmitted.size >= MAX_NOT_ADMITTED) this.#turnAwayOldest()
     const session = new Session(socket, this.#sessionDeps)
-    this.#sessions.add(session)
-    this.#handshaking.add(session)
+    this.#sessions.set(session, socket)
+    this.#notAdmitted.add(session)
     void session.done.then(() => {
       this.#sessions.delete(session)
-      this.#handshaking.delete(session)
+      this.#notAdmitted.delete(session)
     })
   }
 
-  #turnAwayLongest(): void {
-    for (const session of this.#handshaking) {
-      if (session.phase === 'cancel') continue // bounded on its own
-      this.#handshaking.delete(session)
+  /** At once and without a word: a client that is slow to read would stay beyond the limit. */
+  #turnAwayOldest(): void {
+    for (const session of this.#notAdmitted) {
+      if (session.phase === 'cancel') continue // these have their own limit
+      this.#notAdmitted.delete(session)
       session.end(new ProxyError('limit', 'too many clients in their handshake'))
+      this.#sessions.get(session)?.destroy()
       return
     }
   }
 
-  #checkOpen(): void {
+  #checkRoom(): void {
     if (this.#stopping) throw stopping()
     if (!this.isFull) return
     const { maxConnections } = this.#options
@@ -206,20 +208,29 @@ export class Listener implements DoorOwner {
     })
   }
 
-  #letIn(session: Session): void {
-    this.#checkOpen()
-    this.#handshaking.delete(session)
-    this.#inside.add(session)
+  #admit(session: Session): void {
+    this.#checkRoom()
+    this.#notAdmitted.delete(session)
+    this.#admitted.add(session)
+  }
+
+  /** A refused client may still be reading its error. */
+  #dismiss(session: Session): void {
+    if (this.#admitted.delete(session) && this.#sessions.has(session)) {
+      this.#notAdmitted.add(session)
+    }
   }
 
   #endSessions(): void {
-    for (const session of this.#sessions) session.end(stopping())
+    for (const session of this.#sessions.keys()) session.end(stopping())
   }
 }
 
-/** Those that come while it waits, too. */
-async function allDone(sessions: ReadonlySet<Session>): Promise<void> {
-  while (sessions.size > 0) await Promise.all([...sessions].map((session) => session.done))
+/** Also waits for sessions that begin meanwhile. */
+async function allDone(
+  sessions: ReadonlySet<Session> | ReadonlyMap<Session, unknown>,
+): Promise<void> {
+  while (sessions.size > 0) await Promise.all([...sessions.keys()].map((session) => session.done))
 }
 
 function stopping(): ProxyError {

@@ -1,40 +1,91 @@
 /**
- * With `local-auth=password`, a client proves by SCRAM-SHA-256 that it knows the local password. Any
- * user name is taken. The AuthenticationOk is left to the upstream's
+ * Local authentication: with `local-auth=password`, a client proves by SCRAM-SHA-256 that it knows
+ * a local password. Its user name does not matter. The AuthenticationOk is left to the upstream's
  * greeting, because libpq refuses two.
  * https://www.postgresql.org/docs/current/sasl-authentication.html
  */
 
+import { platform } from 'node:os'
 import type { Duplex } from 'node:stream'
 
+import type { LocalPassword } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
-import type { Secret } from '../core/secret.js'
+import type { Log } from '../core/log.js'
+import { Secret } from '../core/secret.js'
+import { passwordsOf, readSecretFile } from '../core/secret-file.js'
+import { WatchedContent } from '../core/watched-content.js'
 import {
   authenticationSasl,
   authenticationSaslContinue,
   authenticationSaslFinal,
 } from '../wire/backend.js'
 import { readExactly, StreamEnded } from '../wire/byte-reader.js'
-import { SCRAM_SHA_256, ScramServer, type ScramVerifier, scramVerifier } from '../wire/scram.js'
+import {
+  SCRAM_SHA_256,
+  ScramServer,
+  ScramUnsupported,
+  type ScramVerifier,
+  scramVerifier,
+} from '../wire/scram.js'
+import type { PasswordAttempts } from './password-attempts.js'
+
+export interface ClientAuthOptions {
+  readonly password: LocalPassword
+  /** Of the process: another target is not another chance. */
+  readonly attempts: PasswordAttempts
+  readonly clock: Clock
+  readonly log: Log
+}
 
 export class ClientAuth {
-  readonly #verifier: Promise<ScramVerifier>
+  readonly #attempts: PasswordAttempts
+  /** What a client that comes now is checked against. */
+  readonly #verifier: () => Promise<ScramVerifier>
 
-  /** The keys are derived once, off the event loop. */
-  constructor(password: Secret) {
-    this.#verifier = scramVerifier(password.reveal())
+  /** The keys are derived once for each content of the file, off the event loop. */
+  constructor({ password, attempts, clock, log }: ClientAuthOptions) {
+    this.#attempts = attempts
+    if (password instanceof Secret) {
+      const verifier = verifierOf([password])
+      this.#verifier = () => verifier
+      return
+    }
+    const { file } = password
+    const watched = new WatchedContent({
+      read: () => readSecretFile(file, platform()),
+      make: (content) => {
+        const passwords = passwordsOf(content, file)
+        return { count: passwords.length, verifier: verifierOf(passwords) }
+      },
+      clock,
+      onChange: ({ count }) => log.info({ file, passwords: count }, 'local passwords read again'),
+      onProblem: ({ message }) =>
+        log.warn({ file, reason: message }, 'local passwords not read again, the old ones stay'),
+    })
+    if (watched.value.count === 0) {
+      log.warn({ file }, 'local-password-file is empty, so no client can log in')
+    }
+    this.#verifier = () => watched.value.verifier
   }
 
-  /** Errors: kind `password` (28P01), kind `protocol` for a broken exchange. */
-  async authenticate(client: Duplex, signal: AbortSignal): Promise<void> {
-    const scram = new ScramServer(await this.#verifier)
+  /**
+   * `address` is where the client comes from; undefined: a Unix socket.
+   * Errors: kind `password` (28P01), kind `limit` after too many wrong ones, kind `protocol` for a
+   * broken exchange.
+   */
+  async authenticate(
+    client: Duplex,
+    address: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const scram = new ScramServer(await this.#verifier())
     client.write(authenticationSasl(SCRAM_SHA_256))
     const { mechanism, response } = saslInitialResponse(await passwordMessage(client, signal))
     if (mechanism !== SCRAM_SHA_256) throw malformed('client selected an invalid SASL mechanism')
-    const serverFirst = scram.first(response)
-    if (serverFirst === undefined) throw malformed('malformed SCRAM message')
-    client.write(authenticationSaslContinue(serverFirst))
-    const serverFinal = scram.final((await passwordMessage(client, signal)).toString())
+    client.write(authenticationSaslContinue(serverFirst(scram, response)))
+    const clientFinal = (await passwordMessage(client, signal)).toString()
+    const serverFinal = await this.#attempts.check(address, () => scram.final(clientFinal), signal)
     if (serverFinal === undefined) {
       throw new ProxyError('password', 'password authentication failed', {
         hint: 'This lakebase-proxy asks for its local password (LAKEBASE_PROXY_LOCAL_PASSWORD or local-password-file), not for a token.',
@@ -44,7 +95,25 @@ export class ClientAuth {
   }
 }
 
-// Longer than any local password; PostgreSQL's own limit is 65535 (PG_MAX_AUTH_TOKEN_LENGTH).
+/** A failure is the client's to hear of; before there is one, nothing else hears it. */
+function verifierOf(passwords: readonly Secret[]): Promise<ScramVerifier> {
+  const verifier = scramVerifier(passwords.map((password) => password.reveal()))
+  verifier.catch(() => {})
+  return verifier
+}
+
+function serverFirst(scram: ScramServer, clientFirst: string): string {
+  try {
+    const message = scram.first(clientFirst)
+    if (message !== undefined) return message
+  } catch (error) {
+    if (error instanceof ScramUnsupported) throw new ProxyError('version', error.message)
+    throw error
+  }
+  throw malformed('malformed SCRAM message')
+}
+
+// Longer than any password that is typed. The manual's own limit is 65535 (PG_MAX_AUTH_TOKEN_LENGTH).
 const MAX_PASSWORD_BYTES = 4096
 
 async function passwordMessage(client: Duplex, signal: AbortSignal): Promise<Buffer> {

@@ -80,6 +80,8 @@ export class Session implements SessionView {
 
   /** The TLS one, from when it stands. */
   #client: Socket
+  /** Undefined: it came over a Unix socket. */
+  readonly #remoteAddress: string | undefined
   readonly #deps: SessionDeps
   /** Ends what is before the pipe; undefined from then on. */
   #ending: AbortController | undefined = new AbortController()
@@ -94,6 +96,7 @@ export class Session implements SessionView {
     this.openedAt = deps.clock.now()
     this.#phaseAt = this.openedAt
     this.#client = socket
+    this.#remoteAddress = socket.remoteAddress
     this.#deps = deps
     deps.observer.opened(this)
     socket.on('error', ignore) // an 'error' without a listener ends the process; the next read fails with it
@@ -234,8 +237,9 @@ export class Session implements SessionView {
     this.#enter('client-auth')
     const client = this.#client
     try {
-      await clientAuth.authenticate(client, signal)
+      await clientAuth.authenticate(client, this.#remoteAddress, signal)
     } catch (error) {
+      if (signal.aborted) throw signal.reason
       throw client.readableEnded || client.destroyed ? new ClientLeft() : error
     }
   }

@@ -12,6 +12,7 @@ export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
 
 const pbkdf2Async = promisify(pbkdf2)
 const ITERATIONS = 4096
+const PROOF_BYTES = 32
 // A server may ask for more work than 4096, but not for a minute of it.
 const MAX_ITERATIONS = 1_000_000
 
@@ -37,7 +38,7 @@ export class ScramClient {
   /** client-final-message, for a server-first-message. */
   async final(serverFirst: string): Promise<string> {
     const nonce = attribute(serverFirst, 'r')
-    const salt = attribute(serverFirst, 's')
+    const salt = strictBase64(attribute(serverFirst, 's'))
     const iterations = Number(attribute(serverFirst, 'i'))
     if (nonce === undefined || !nonce.startsWith(this.#nonce) || nonce === this.#nonce) {
       throw new Error('server sent a wrong SCRAM nonce')
@@ -46,7 +47,7 @@ export class ScramClient {
       throw new Error('server sent a malformed SCRAM message')
     }
     const password = await normalizePassword(this.#password)
-    const keys = await deriveKeys(password, Buffer.from(salt, 'base64'), iterations)
+    const keys = await deriveKeys(password, salt, iterations)
     const finalBare = `c=${Buffer.from('n,,').toString('base64')},r=${nonce}`
     const authMessage = `${this.#firstBare},${serverFirst},${finalBare}`
     this.#serverSignature = hmac(keys.serverKey, authMessage)
@@ -56,27 +57,40 @@ export class ScramClient {
 
   /** Checks the server-final-message: that the server, too, knows the password. */
   verify(serverFinal: string): void {
-    const signature = Buffer.from(attribute(serverFinal, 'v') ?? '', 'base64')
-    if (this.#serverSignature === undefined || !equal(signature, this.#serverSignature)) {
+    const signature = strictBase64(attribute(serverFinal, 'v'))
+    const expected = this.#serverSignature
+    if (signature === undefined || expected === undefined || !equal(signature, expected)) {
       throw new Error('server sent a wrong SCRAM signature')
     }
   }
 }
 
-/** What a server keeps of a password. */
+/**
+ * What a server keeps of the passwords it accepts. They share one salt, because the salt is sent
+ * before the client shows which of them it knows.
+ */
 export interface ScramVerifier {
   readonly salt: Buffer
   readonly iterations: number
+  readonly keys: readonly ScramKeys[]
+}
+
+export interface ScramKeys {
   readonly storedKey: Buffer
   readonly serverKey: Buffer
 }
 
-/** Derives the keys once; off the event loop. */
-export async function scramVerifier(password: string): Promise<ScramVerifier> {
+/** Derives the keys once; off the event loop. Without passwords, no proof is accepted. */
+export async function scramVerifier(passwords: readonly string[]): Promise<ScramVerifier> {
   const salt = randomBytes(16)
-  const keys = await deriveKeys(await normalizePassword(password), salt, ITERATIONS)
-  return { salt, iterations: ITERATIONS, storedKey: keys.storedKey, serverKey: keys.serverKey }
+  const keys = passwords.map(async (password) =>
+    deriveKeys(await normalizePassword(password), salt, ITERATIONS),
+  )
+  return { salt, iterations: ITERATIONS, keys: await Promise.all(keys) }
 }
+
+/** A client's first message that asks for what this server does not have. */
+export class ScramUnsupported extends Error {}
 
 /** One login as a server. */
 export class ScramServer {
@@ -90,12 +104,20 @@ export class ScramServer {
     this.#verifier = verifier
   }
 
-  /** server-first-message, or undefined when the client's is malformed or wants channel binding. */
+  /**
+   * server-first-message, or undefined when the client's is malformed or wants channel binding.
+   * Throws ScramUnsupported for an authorization identity and for a mandatory extension, as
+   * PostgreSQL refuses them.
+   */
   first(clientFirst: string): string | undefined {
+    if (/^[ny],a=/.test(clientFirst)) {
+      throw new ScramUnsupported('client uses authorization identity, but it is not supported')
+    }
+    if (/^[ny],,m=/.test(clientFirst)) {
+      throw new ScramUnsupported('client requires an unsupported SCRAM extension')
+    }
     // gs2 'n' (no channel binding) and 'y' (client thinks we have none: true) are taken, 'p' is not.
-    const match = /^([ny],(?:a=[^,]*)?,)(n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?)$/.exec(
-      clientFirst,
-    )
+    const match = /^([ny],,)(n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?)$/.exec(clientFirst)
     if (match === null) return undefined
     this.#gs2Header = match[1]!
     this.#firstBare = match[2]!
@@ -110,15 +132,17 @@ export class ScramServer {
     const at = clientFinal.lastIndexOf(',p=')
     if (at === -1) return undefined
     const finalBare = clientFinal.slice(0, at)
-    const proof = Buffer.from(clientFinal.slice(at + 3), 'base64')
+    const proof = strictBase64(clientFinal.slice(at + 3))
     const expected = `c=${Buffer.from(this.#gs2Header).toString('base64')},r=${this.#nonce}`
     if (finalBare !== expected || this.#nonce === '') return undefined
-    const { storedKey, serverKey } = this.#verifier
+    if (proof?.length !== PROOF_BYTES) return undefined
     const authMessage = `${this.#firstBare},${this.#serverFirst},${finalBare}`
-    const signature = hmac(storedKey, authMessage)
-    if (proof.length !== signature.length) return undefined
-    if (!equal(sha256(xor(proof, signature)), storedKey)) return undefined
-    return `v=${hmac(serverKey, authMessage).toString('base64')}`
+    // Every password is tried, so that the time does not tell which one was right.
+    const matching = this.#verifier.keys.filter(({ storedKey }) =>
+      equal(sha256(xor(proof, hmac(storedKey, authMessage))), storedKey),
+    )
+    const [known] = matching
+    return known && `v=${hmac(known.serverKey, authMessage).toString('base64')}`
   }
 }
 
@@ -150,6 +174,12 @@ async function deriveKeys(password: string, salt: Buffer, iterations: number) {
   const salted = await pbkdf2Async(password, salt, iterations, 32, 'sha256')
   const clientKey = hmac(salted, 'Client Key')
   return { clientKey, storedKey: sha256(clientKey), serverKey: hmac(salted, 'Server Key') }
+}
+
+/** Undefined unless the text is base64 to its last character: Node skips what is not. */
+function strictBase64(text: string | undefined): Buffer | undefined {
+  const bytes = Buffer.from(text ?? '', 'base64')
+  return bytes.toString('base64') === text ? bytes : undefined
 }
 
 function attribute(message: string, name: string): string | undefined {

@@ -25,8 +25,8 @@ export class RawClient {
   }
 
   /** Gone when the test ends. */
-  static async connect(t: TestContext, port: number): Promise<RawClient> {
-    const client = new RawClient(await connect(port))
+  static async connect(t: TestContext, port: number, localAddress?: string): Promise<RawClient> {
+    const client = new RawClient(await connect(port, '127.0.0.1', localAddress))
     t.after(() => client.socket.destroy())
     return client
   }

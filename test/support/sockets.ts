@@ -24,8 +24,13 @@ async function connectTo(port: number, server: net.Server): Promise<[Socket, Soc
 }
 
 /** A connected socket that no error of can end the test run. */
-export async function connect(port: number, host = '127.0.0.1'): Promise<Socket> {
-  const socket = net.connect({ port, host, noDelay: true, allowHalfOpen: true })
+export async function connect(
+  port: number,
+  host = '127.0.0.1',
+  localAddress?: string,
+): Promise<Socket> {
+  const from = localAddress === undefined ? {} : { localAddress }
+  const socket = net.connect({ port, host, noDelay: true, allowHalfOpen: true, ...from })
   socket.on('error', () => {})
   await once(socket, 'connect')
   return socket

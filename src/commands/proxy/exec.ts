@@ -4,11 +4,15 @@
  */
 
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { constants } from 'node:os'
 
 import type { ProxySettings, TargetSettings } from '../../config/resolve/settings.js'
+import { variableOf } from '../../config/schema/table.js'
+import { LOCAL_PASSWORD } from '../../config/sources/sources.js'
 import { ProxyError } from '../../core/errors.js'
 import { createLog } from '../../core/log.js'
+import { Secret } from '../../core/secret.js'
 import type { LocalAddress } from '../../observe/connection-lines.js'
 import type { ConfigRequest, Invocation, Surroundings } from '../cli/command.js'
 import { oneTarget } from '../cli/one-target.js'
@@ -28,8 +32,10 @@ export async function exec(
     })
   }
   const { config, target } = await oneTarget(invocation, pickTarget)
-  const settings = privateSettings(config.settings, target)
-  // The terminal is the program's: what goes well is not said there, unless it was asked for.
+  const password =
+    target.localAuth === 'password' ? new Secret(randomBytes(24).toString('base64url')) : undefined
+  const settings = privateSettings(config.settings, target, password)
+  // The terminal belongs to the program: by default, only problems are logged there.
   const asked = config.given.some(({ setting }) => setting === 'log-level')
   const level = asked ? settings.logLevel : 'warn'
   const log = createLog({ level, format: settings.logFormat })
@@ -37,7 +43,6 @@ export async function exec(
   log.load()
   try {
     const [own] = settings.targets
-    const password = own!.localAuth === 'password' ? settings.localPassword?.reveal() : undefined
     const known = localAddress(own!, settings, proxy.targets[0]!.listener.port)
     // With `user: client` it is the program's environment that names the role.
     const address = known.userMatters ? { ...known, user: env.PGUSER ?? env.USER } : known
@@ -47,18 +52,22 @@ export async function exec(
   }
 }
 
-/** The settings of a proxy that only one program is to find: a free port, and nothing else open. */
-function privateSettings(settings: ProxySettings, target: TargetSettings): ProxySettings {
+/** The settings of a proxy for one program: a free port, a password of its own, and nothing else open. */
+function privateSettings(
+  settings: ProxySettings,
+  target: TargetSettings,
+  localPassword: Secret | undefined,
+): ProxySettings {
   const own = { ...target, address: ['127.0.0.1', '::1'], port: 0, unixSocket: undefined }
-  // TLS on loopback protects from nobody, and libpq may want to verify it (~/.postgresql/root.crt).
-  return { ...settings, targets: [own], admin: undefined, localTls: 'off' }
+  // TLS on loopback protects nothing, and libpq may want to verify it (~/.postgresql/root.crt).
+  return { ...settings, targets: [own], admin: undefined, localTls: 'off', localPassword }
 }
 
 interface ProgramOptions {
   readonly words: readonly string[]
   readonly address: LocalAddress
-  /** With `local-auth=password`: the program has to show it like everybody. */
-  readonly password: string | undefined
+  /** With `local-auth=password`: for this run only. The local password itself is not handed on. */
+  readonly password: Secret | undefined
   readonly surroundings: Pick<Surroundings, 'env' | 'stdin' | 'onSignal'>
 }
 
@@ -66,9 +75,9 @@ interface ProgramOptions {
 function runWithProxy(options: ProgramOptions): Promise<number> {
   const { words, address, password, surroundings } = options
   const [program = '', ...args] = words
-  // Heard before there is a program: one that has been started must never be left behind.
+  // Before there is a program: one that was started must never be left behind.
   const stopListening = surroundings.onSignal((signal) => {
-    // Ctrl-C went to every process of the terminal: said twice, psql would quit at the second.
+    // Ctrl-C already went to every process of the terminal; psql would quit at a second SIGINT.
     if (signal === 'SIGINT' && surroundings.stdin.isTTY) return
     child.kill(signal)
   })
@@ -86,27 +95,36 @@ function runWithProxy(options: ProgramOptions): Promise<number> {
   }).finally(stopListening)
 }
 
-/** Those that would lead a client of libpq past the proxy, or make it ask for what is not there. */
-const MISLEADING = [
-  'PGHOSTADDR',
-  'PGSERVICE',
-  'PGCHANNELBINDING',
-  'PGREQUIREAUTH',
-  'PGREQUIREPEER',
-  'PGGSSENCMODE',
-  'PGSSLNEGOTIATION',
+/**
+ * libpq's variables that say where a connection goes, how it is encrypted and who it is for: the
+ * program gets ours, and the others would contradict them. Those about the session itself stay.
+ * https://www.postgresql.org/docs/18/libpq-envars.html
+ */
+const CONNECTION_VARIABLES: readonly string[] = [
+  ...['PGHOST', 'PGHOSTADDR', 'PGPORT', 'PGDATABASE', 'PGUSER', 'PGPASSWORD', 'PGPASSFILE'],
+  ...['PGSERVICE', 'PGSERVICEFILE', 'PGTARGETSESSIONATTRS', 'PGLOADBALANCEHOSTS'],
+  ...['PGREQUIREAUTH', 'PGCHANNELBINDING', 'PGREQUIREPEER'],
+  ...['PGMINPROTOCOLVERSION', 'PGMAXPROTOCOLVERSION'],
+  ...['PGSSLMODE', 'PGREQUIRESSL', 'PGSSLNEGOTIATION', 'PGSSLCOMPRESSION', 'PGSSLSNI'],
+  ...['PGSSLCERT', 'PGSSLKEY', 'PGSSLCERTMODE', 'PGSSLROOTCERT', 'PGSSLCRL', 'PGSSLCRLDIR'],
+  ...['PGSSLMINPROTOCOLVERSION', 'PGSSLMAXPROTOCOLVERSION'],
+  ...['PGGSSENCMODE', 'PGGSSDELEGATION', 'PGGSSLIB', 'PGKRBSRVNAME', 'PGREALM'],
 ]
+
+/** Our own variables that hold a secret, or may: a TARGET can be a URL with a password. */
+const SECRET_VARIABLES: readonly string[] = [LOCAL_PASSWORD, variableOf('targets')]
 
 function programEnvironment(
   env: Readonly<Record<string, string | undefined>>,
   address: LocalAddress,
-  password: string | undefined,
+  password: Secret | undefined,
 ): Record<string, string | undefined> {
-  const own = Object.fromEntries(Object.entries(env).filter(([name]) => !MISLEADING.includes(name)))
+  const removed = new Set([...CONNECTION_VARIABLES, ...SECRET_VARIABLES])
+  const passedOn = Object.entries(env).filter(([name]) => !removed.has(name))
   return {
-    ...own,
+    ...Object.fromEntries(passedOn),
     ...localVariables(address),
-    ...(password === undefined ? {} : { PGPASSWORD: password }),
+    ...(password === undefined ? {} : { PGPASSWORD: password.reveal() }),
   }
 }
 

@@ -3,6 +3,7 @@
 import { setFlagsFromString } from 'node:v8'
 import type { Config } from '../../config/resolve/config.js'
 import { systemClock } from '../../core/clock.js'
+import { waitFor } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { createLog, type Log } from '../../core/log.js'
 import { packageVersion } from '../../core/version.js'
@@ -12,7 +13,7 @@ import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import { sessionLine } from '../../observe/session-line.js'
 import type { Surroundings } from '../cli/command.js'
 import { banner } from './banner.js'
-import { untilStopped } from './stop.js'
+import { type StartUpSignals, signalsDuringStartUp, untilStopped } from './stop.js'
 
 export interface StartOptions {
   readonly surroundings: Pick<Surroundings, 'env' | 'machine' | 'stderr' | 'onSignal' | 'onCrash'>
@@ -21,20 +22,34 @@ export interface StartOptions {
 }
 
 /** Resolves to the exit code, when the proxy has stopped. Errors: kind `config`, before it runs. */
-export async function start({ surroundings, loadConfig }: StartOptions): Promise<number> {
-  // Else a rush of clients makes V8's young generation grow to 32 MB, and it stays so: a sixth of what
+export async function start(options: StartOptions): Promise<number> {
+  const startUp = signalsDuringStartUp(options.surroundings.onSignal)
+  try {
+    return await Promise.race([run(options, startUp), startUp.impatient])
+  } catch (error) {
+    if (error === startUp.stopping.reason) return 0
+    throw error
+  }
+}
+
+async function run(
+  { surroundings, loadConfig }: StartOptions,
+  startUp: StartUpSignals,
+): Promise<number> {
+  // Otherwise a rush of clients makes V8's young generation grow to 32 MB, and it stays so: a sixth of what
   // two thousand sessions need.
   setFlagsFromString('--semi-space-growth-factor=1')
   const { machine, stderr, onSignal } = surroundings
   const notices: string[] = []
-  const config = await loadConfig((text) => notices.push(text))
+  const loading = loadConfig((text) => notices.push(text))
+  const config = await waitFor(loading, startUp.stopping)
   const { settings } = config
   const { logLevel: level, logFormat: format } = settings
   const log = createLog({ level, format, inWords: sessionLine })
   surroundings.onCrash((error) => log.fatal({ err: error }, 'internal error, which is a bug'))
   for (const notice of notices) log.warn(notice)
 
-  const proxy = await startDaemon(config, surroundings, log)
+  const proxy = await startDaemon(config, surroundings, log, startUp.stopping)
   log.load()
   if (settings.unsafeListen) {
     log.warn('unsafe-listen is on: clients beyond this machine may connect without password or TLS')
@@ -54,8 +69,15 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
     }
   }
   const canReload = config.configFile !== undefined && machine.platform !== 'win32'
-  const stopped = untilStopped({ proxy, onSignal, reload: canReload ? reload : undefined, log })
-  // Not before signals are heard: who reads this may send one.
+  const hungUp = startUp.over()
+  const stopped = untilStopped({
+    proxy,
+    onSignal,
+    reload: canReload ? reload : undefined,
+    hungUp,
+    log,
+  })
+  // Signals are handled from here on: a program that reads these lines may send one.
   if (!settings.quiet && machine.isTerminal && settings.logFormat === 'pretty') {
     signedIn(proxy).then(
       () => stderr.write(banner(proxy)),
@@ -71,7 +93,7 @@ export async function start({ surroundings, loadConfig }: StartOptions): Promise
   return stopped
 }
 
-/** Listening goes before signing in; but a banner that tells as whom is worth a moment. */
+/** Listening does not wait for the sign-in, but the banner does for a moment: it shows the identity. */
 async function signedIn(proxy: Daemon): Promise<void> {
   const asked = proxy.targets.map((target) => target.prime().catch(() => {}))
   await Promise.race([
@@ -91,6 +113,7 @@ export function startDaemon(
   }: Pick<Config, 'settings' | 'databricksEnv' | 'programEnv'>,
   { env, machine }: Pick<Surroundings, 'env' | 'machine'>,
   log: Log,
+  stopping?: AbortSignal,
 ): Promise<Daemon> {
   const { homeDir } = machine
   return Daemon.start({
@@ -104,5 +127,6 @@ export function startDaemon(
     }),
     stateDir: stateDir(env, homeDir),
     log,
+    stopping,
   })
 }

@@ -1,14 +1,14 @@
 /**
- * How a running proxy comes to its end: the first SIGINT or SIGTERM drains it, the second ends it
- * now. SIGHUP reads the settings again where there is a file of them; else it is the closed
- * terminal, and drains too.
+ * What signals do: the first SIGINT or SIGTERM drains the proxy, the second ends it now. SIGHUP reads
+ * the settings again if they are in a file; otherwise it means a closed terminal, and drains too.
  */
 
+import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
 import type { StopSignal, Surroundings } from '../cli/command.js'
 
 export interface StoppableProxy {
-  /** Resolves when it has ended, by whatever; as `drain` does. */
+  /** Resolves when it has ended, for any reason, to what `drain` resolves to. */
   readonly done: Promise<boolean>
   /** True when no session was cut short. */
   drain(): Promise<boolean>
@@ -20,11 +20,19 @@ export interface StopOptions {
   readonly onSignal: Surroundings['onSignal']
   /** Undefined without a settings file. */
   readonly reload: (() => Promise<void>) | undefined
+  /** There was a SIGHUP while the proxy started. */
+  readonly hungUp: boolean
   readonly log: Log
 }
 
 /** Resolves to the exit code, once the proxy is closed or is to be left at once. */
-export function untilStopped({ proxy, onSignal, reload, log }: StopOptions): Promise<number> {
+export function untilStopped({
+  proxy,
+  onSignal,
+  reload,
+  hungUp,
+  log,
+}: StopOptions): Promise<number> {
   return new Promise((resolve) => {
     let draining = false
     let reloading: Promise<void> = Promise.resolve()
@@ -44,23 +52,53 @@ export function untilStopped({ proxy, onSignal, reload, log }: StopOptions): Pro
     }
     // Also after POST /shutdown.
     proxy.done.then(end, failed)
-    const stopListening = onSignal((signal) => {
+    const handle = (signal: StopSignal): void => {
       if (signal === 'SIGHUP' && (reload !== undefined || draining)) {
         if (draining || reload === undefined) return
         reloading = reloading.then(reload)
       } else if (!draining) {
         drain(signal).catch(failed)
       } else {
-        // Not awaited: who asks twice does not want to wait.
+        // Not awaited: a second signal means now.
         proxy.close().catch(() => {})
         finish(signal === 'SIGINT' ? 130 : 1)
       }
-    })
+    }
+    const stopListening = onSignal(handle)
     const finish = (exitCode: number): void => {
       stopListening()
       resolve(exitCode)
     }
+    if (hungUp) handle('SIGHUP')
   })
+}
+
+export interface StartUpSignals {
+  /** Aborts at SIGINT and SIGTERM: there is nothing to drain yet. */
+  readonly stopping: AbortSignal
+  /** Resolves to an exit code at the second of them. */
+  readonly impatient: Promise<number>
+  /** Stops listening. True when there was a SIGHUP, which the running proxy then has to handle. */
+  over(): boolean
+}
+
+/** Signals that come before there is a proxy. Without this, each of them would kill the process. */
+export function signalsDuringStartUp(onSignal: Surroundings['onSignal']): StartUpSignals {
+  let hungUp = false
+  let stopListening = (): void => {}
+  const stopping = new AbortController()
+  const impatient = new Promise<number>((resolve) => {
+    stopListening = onSignal((signal) => {
+      if (signal === 'SIGHUP') hungUp = true
+      else if (stopping.signal.aborted) resolve(signal === 'SIGINT' ? 130 : 1)
+      else stopping.abort(new ProxyError('stopping', `${signal} before the proxy was started`))
+    })
+  })
+  const over = (): boolean => {
+    stopListening()
+    return hungUp
+  }
+  return { stopping: stopping.signal, impatient, over }
 }
 
 /**

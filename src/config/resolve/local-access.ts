@@ -1,6 +1,6 @@
 /**
- * Who may come in: the password and the certificate that clients meet, and the rule that nobody
- * beyond this machine meets neither.
+ * Local access rules: the password that clients show, the certificate they are shown, and that
+ * clients on other machines need both.
  */
 
 import { X509Certificate } from 'node:crypto'
@@ -8,22 +8,22 @@ import { X509Certificate } from 'node:crypto'
 import { ProxyError } from '../../core/errors.js'
 import { isLoopback } from '../../core/loopback.js'
 import { Secret } from '../../core/secret.js'
-import { readSecretFile, readWhole } from '../../core/secret-file.js'
+import { passwordsOf, readSecretFile, readWhole } from '../../core/secret-file.js'
 import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import { LOCAL_PASSWORD, type Written } from '../sources/sources.js'
 import type { KnownTarget } from './known-target.js'
 import type { Lookup } from './lookup.js'
-import type { ProxySettings, TargetSettings } from './settings.js'
+import type { LocalPassword, ProxySettings, TargetSettings } from './settings.js'
 
-/** The password of clients, from its file or its variable. */
+/** The password of clients: its variable, or the path of its file, which is read when clients come. */
 export function readLocalPassword(
   lookup: Lookup,
   values: Values,
   variable: Written | undefined,
   platform: string,
   problems: Problems,
-): Secret | undefined {
+): LocalPassword | undefined {
   const path = values['local-password-file']
   if (path === undefined) return variable === undefined ? undefined : new Secret(variable.text)
   const { where } = lookup.find('local-password-file')!
@@ -31,15 +31,14 @@ export function readLocalPassword(
     problems.add(where, `local-password-file and ${variable.where} are both set`, 'Unset one.')
   }
   return problems.catch(where, () => {
-    const password = readSecretFile(path, platform).replace(/\r?\n$/, '')
-    if (password === '') throw new ProxyError('config', `${path} is empty`)
-    return new Secret(password)
+    passwordsOf(readSecretFile(path, platform), path)
+    return { file: path }
   })
 }
 
-/** `local-password` is wanted where it is asked for, and is not left unused by a slip. */
+/** With `local-auth=password` there must be a password, and a password must not be unused by a slip. */
 export function checkLocalPassword(
-  password: Secret | undefined,
+  password: LocalPassword | undefined,
   targets: readonly { readonly known: KnownTarget; readonly values: Values }[],
   lookup: Lookup,
   problems: Problems,
@@ -59,8 +58,8 @@ export function checkLocalPassword(
   if (password !== undefined && asking.length === 0 && !chosen && targets.length > 0) {
     problems.add(
       lookup.find('local-password-file')?.where ?? LOCAL_PASSWORD,
-      'a local password is set, and nobody would be asked for it',
-      'Set local-auth=password, or local-auth=trust to leave the door open.',
+      'a local password is set, but no client would be asked for it',
+      'Set local-auth=password, or local-auth=trust to let clients in without it.',
     )
   }
 }
@@ -89,7 +88,7 @@ export function readLocalTls(
       cert === undefined
         ? (['local-tls-key', 'local-tls-cert'] as const)
         : (['local-tls-cert', 'local-tls-key'] as const)
-    problems.add(lookup.find(given)!.where, `${given} wants ${missing} beside it`)
+    problems.add(lookup.find(given)!.where, `${given} needs ${missing}`)
     return 'off'
   }
   checkCertificates('local-tls-cert', cert, lookup, problems)
@@ -101,7 +100,7 @@ export function readLocalTls(
   return { cert, key }
 }
 
-/** That a file which a setting names is there, and holds certificates. */
+/** A file that a setting names must exist and hold certificates. */
 export function checkCertificates(
   name: 'local-tls-cert' | 'sslrootcert',
   path: string,
@@ -121,7 +120,7 @@ export function checkCertificates(
   })
 }
 
-/** Beyond this machine, only with a password inside TLS, or on the user's word. */
+/** An address that other machines can reach needs a password inside TLS, or unsafe-listen. */
 export function checkListening(
   target: TargetSettings,
   settings: Pick<ProxySettings, 'localTls' | 'unsafeListen'>,

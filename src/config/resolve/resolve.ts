@@ -4,7 +4,6 @@
  */
 
 import { quoted } from '../../core/quoted.js'
-import type { Secret } from '../../core/secret.js'
 import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import type { Source, Written, WrittenTarget } from '../sources/sources.js'
@@ -175,7 +174,7 @@ function userOf(known: KnownTarget, values: Values, lookup: Lookup, problems: Pr
 function processSettings(
   values: Values,
   targets: readonly TargetSettings[],
-  localPassword: Secret | undefined,
+  localPassword: ProxySettings['localPassword'],
   localTls: ProxySettings['localTls'],
   lookup: Lookup,
   machine: Machine,

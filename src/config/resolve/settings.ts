@@ -44,6 +44,9 @@ export interface TargetSettings {
   readonly warmTtlMs: number
 }
 
+/** What clients show with `local-auth=password`: one password, or a file with one a line. */
+export type LocalPassword = Secret | { readonly file: string }
+
 /** The settings of the process, resolved and frozen. Durations in milliseconds. */
 export interface ProxySettings {
   readonly targets: readonly TargetSettings[]
@@ -56,7 +59,7 @@ export interface ProxySettings {
   readonly drainTimeoutMs: number
   readonly drainDelayMs: number
   readonly unreadyWhenFull: boolean
-  readonly localPassword: Secret | undefined
+  readonly localPassword: LocalPassword | undefined
   readonly localTls: 'off' | 'auto' | { readonly cert: string; readonly key: string }
   readonly unsafeListen: boolean
   readonly admin:

@@ -61,7 +61,7 @@ export const SECTIONS = {
     'local-password-file': once({
       kind: text('file', true),
       default: undefined,
-      help: 'file with that password; else LAKEBASE_PROXY_LOCAL_PASSWORD',
+      help: 'file with passwords, one a line, read again on change; else LAKEBASE_PROXY_LOCAL_PASSWORD',
       dotenv: PROTECTION,
     }),
     'local-tls': once({
