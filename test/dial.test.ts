@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import net, { type AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
@@ -13,7 +13,9 @@ import type { CertifiedNames, CertifiedPair } from '../src/listener/local-certif
 import { dial } from '../src/upstream/dial.js'
 import { UpstreamTls } from '../src/upstream/tls-context.js'
 import { readSome } from '../src/wire/byte-reader.js'
+import { FakeClock } from './support/fake-clock.js'
 import { temporaryFolder } from './support/proxy.js'
+import { recordedLog } from './support/recorded-log.js'
 import { patience } from './support/scripted-workspace.js'
 import { authority, type TlsServer, tlsServer } from './support/tls-server.js'
 
@@ -196,4 +198,27 @@ test('an sslrootcert that cannot be read is said so, by name', async (t) => {
     ...{ kind: 'config', sqlState: '57P03' },
     message: 'could not read root certificate file "/nonexistent/ca.pem"',
   })
+})
+
+test('a replaced sslrootcert is used for the next handshake, and a half-written one changes nothing', async (t) => {
+  const clock = new FakeClock()
+  const log = recordedLog()
+  const sslrootcert = await rootsOf(t)
+  const pem = await readFile(sslrootcert, 'utf8')
+  const tls = new UpstreamTls({ sslmode: 'verify-full', sslrootcert }, { clock, log })
+  const server = await greeted(t, trusted, { hosts: [HOST], addresses: [] })
+  assert.equal(await reach(server, HOST, tls), HOST)
+
+  await writeFile(sslrootcert, pem.slice(0, pem.length / 2))
+  await clock.advance(2_000)
+  assert.equal(await reach(server, HOST, tls), HOST)
+  await log.seen(({ level, message }) => level === 'warn' && /old one stays/.test(message))
+
+  await writeFile(sslrootcert, stranger.cert)
+  await clock.advance(2_000)
+  await assert.rejects(reach(server, HOST, tls), { kind: 'tls' })
+
+  await writeFile(sslrootcert, pem)
+  await clock.advance(2_000)
+  assert.equal(await reach(server, HOST, tls), HOST)
 })

@@ -287,17 +287,97 @@ test('what is stuffed behind SSLRequest is refused, and TLS is not begun', async
   assert.match(answer, /^E.*C08P01\0Mreceived unencrypted data after SSL request\0/s)
 })
 
-test('a TLS hello without SSLRequest is closed without a byte, and one line in the log', async (t) => {
-  for (const localTls of ['off', 'auto'] as const) {
-    const { port, log } = await proxyBefore(t, emulator, { localTls })
-    const secured = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
-    await new Promise((resolve) => secured.on('error', resolve).on('close', resolve))
-    assert.equal(secured.bytesRead, 0)
-    const { facts } = await log.seen(({ message }) => message === 'session ended')
-    assert.match(String(facts.reason), /sslnegotiation=direct is not supported/)
-    const ends = log.lines.filter(({ message }) => message === 'session ended')
-    assert.deepEqual([ends.length, ends[0]!.level], [1, 'info'])
+test('a TLS hello without SSLRequest, where local TLS is off, is closed without a byte and logged', async (t) => {
+  const { port, log } = await proxyBefore(t, emulator)
+  const secured = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  await new Promise((resolve) => secured.on('error', resolve).on('close', resolve))
+  assert.equal(secured.bytesRead, 0)
+  const { facts } = await log.seen(({ message }) => message === 'session ended')
+  assert.match(String(facts.reason), /sslnegotiation=postgres.*--local-tls=auto/)
+  const ends = log.lines.filter(({ message }) => message === 'session ended')
+  assert.deepEqual([ends.length, ends[0]!.level], [1, 'info'])
+})
+
+/** As libpq with `sslnegotiation=direct`; undefined: no ALPN extension. */
+async function directTls(
+  t: TestContext,
+  port: number,
+  ALPNProtocols?: string[],
+): Promise<tls.TLSSocket> {
+  const alpn = ALPNProtocols === undefined ? {} : { ALPNProtocols }
+  const socket = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...alpn })
+  socket.on('error', () => {})
+  t.after(() => socket.destroy())
+  await new Promise((resolve) => socket.once('secureConnect', resolve).once('close', resolve))
+  return socket
+}
+
+for (const offered of [['postgresql'], ['h2', 'postgresql']]) {
+  test(`direct TLS that offers ${offered.join(' and ')} is served`, async (t) => {
+    const { port } = await proxyBefore(t, emulator, { localTls: 'auto' })
+    const socket = await directTls(t, port, offered)
+    assert.equal(socket.alpnProtocol, 'postgresql')
+    const client = new RawClient(socket)
+    await client.logIn({ user: 'anybody' })
+    client.query("select 'direct' as answer")
+    assert.match(String(await client.untilReady()), /direct/)
+  })
+}
+
+test('direct TLS without the ALPN extension is closed once TLS stands, as PostgreSQL does', async (t) => {
+  const { port, log } = await proxyBefore(t, emulator, { localTls: 'auto' })
+  const socket = await directTls(t, port)
+  assert.equal(socket.authorized || socket.encrypted, true)
+  new RawClient(socket).startup({ user: 'anybody' })
+  assert.equal((await readAll(socket)).length, 0)
+  const { facts } = await log.seen(({ message }) => message === 'session ended')
+  assert.match(String(facts.reason), /^received direct SSL connection request without ALPN/)
+})
+
+test('a client whose ALPN offers other protocols is refused in the handshake, direct or not', async (t) => {
+  const { port, log } = await proxyBefore(t, emulator, { localTls: 'auto' })
+  const direct = await directTls(t, port, ['h2'])
+  assert.equal(direct.errored !== null || direct.destroyed, true)
+  await log.seen(({ facts }) => /^TLS with the client failed: /.test(String(facts.reason)))
+  await assert.rejects(negotiatedTls(t, port, ['h2']), /no.application.protocol/i)
+  assert.equal((await negotiatedTls(t, port, ['postgresql'])).alpnProtocol, 'postgresql')
+  assert.equal((await negotiatedTls(t, port)).alpnProtocol, false)
+})
+
+test('SSLRequest and GSSENCRequest inside direct TLS are answered N, and the client goes on', async (t) => {
+  const { port } = await proxyBefore(t, emulator, { localTls: 'auto' })
+  const socket = await directTls(t, port, ['postgresql'])
+  for (const request of ['0000000804d2162f', '0000000804d21630']) {
+    socket.write(Buffer.from(request, 'hex'))
+    assert.equal(String(await readExactly(socket, 1, new AbortController().signal)), 'N')
   }
+  await new RawClient(socket).logIn({ user: 'anybody' })
+})
+
+test('a TLS hello behind a refused GSSENCRequest is no start-up packet', async (t) => {
+  const { port } = await proxyBefore(t, emulator, { localTls: 'auto' })
+  const client = await RawClient.connect(t, port)
+  client.socket.write(Buffer.from('0000000804d21630', 'hex'))
+  assert.equal(String(await readExactly(client.socket, 1, new AbortController().signal)), 'N')
+  const secured = tls.connect({
+    ...{ socket: client.socket, rejectUnauthorized: false, ALPNProtocols: ['postgresql'] },
+  })
+  secured.on('error', () => {})
+  await new Promise((resolve) => secured.once('close', resolve))
+  assert.equal(secured.getPeerX509Certificate(), undefined)
+})
+
+test('direct TLS that is begun and not finished ends at handshake-timeout', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await proxyBefore(t, emulator, { localTls: 'auto', clock })
+  const client = await RawClient.connect(t, port)
+  const closed = readAll(client.socket)
+  for (const byte of Buffer.from('160301020001000102', 'hex')) {
+    client.socket.write(Buffer.from([byte]))
+    await clock.advance(1_000)
+  }
+  await clock.advance(1_000)
+  assert.equal((await closed).length, 0)
 })
 
 test('a client that wants TLS where there is none is one line in the log, with what to do', {
@@ -363,6 +443,24 @@ async function tlsTo(t: TestContext, port: number, host?: string): Promise<tls.T
   const secured = tls.connect({ socket, rejectUnauthorized: false })
   secured.on('error', () => {})
   await new Promise((resolve) => secured.once('secureConnect', resolve))
+  return secured
+}
+
+/** Behind SSLRequest, as libpq 17 and pgjdbc do it. */
+async function negotiatedTls(
+  t: TestContext,
+  port: number,
+  ALPNProtocols: string[] = [],
+): Promise<tls.TLSSocket> {
+  const socket = await connect(port)
+  t.after(() => socket.destroy())
+  socket.write(sslRequest)
+  assert.equal(String(await readExactly(socket, 1, new AbortController().signal)), 'S')
+  const alpn = ALPNProtocols.length === 0 ? {} : { ALPNProtocols }
+  const secured = tls.connect({ socket, rejectUnauthorized: false, ...alpn })
+  await new Promise((resolve, reject) =>
+    secured.once('secureConnect', resolve).once('error', reject),
+  )
   return secured
 }
 

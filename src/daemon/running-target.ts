@@ -73,7 +73,7 @@ export class RunningTarget {
     this.credentials = buildCredentials(options, database, closing)
     const endpoints = new Endpoints({ target, resolver, database, clock })
     this.#endpoints = endpoints
-    const tls = new UpstreamTls(target)
+    const tls = new UpstreamTls(target, { clock, log })
     this.#tls = tls
     const { credentials } = this
     const { connectTimeoutMs, wakeTimeoutMs } = settings

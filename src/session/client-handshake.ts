@@ -1,7 +1,7 @@
 /**
- * What a client says before its first real packet: SSLRequest and GSSENCRequest, each at most once
- * and answered at once; then the StartupMessage or CancelRequest, in any number of segments. What
- * cannot be a start-up packet gets no byte back, as PostgreSQL does.
+ * The first messages of a client: a TLS hello (`sslnegotiation=direct`, with local TLS), or SSLRequest
+ * and GSSENCRequest, each at most once and answered at once; then the StartupMessage or CancelRequest,
+ * in any number of segments. Bytes that cannot be a start-up packet get no byte back, as PostgreSQL does.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
  */
 
@@ -22,7 +22,7 @@ export type ClientHello =
   | { readonly type: 'packet'; readonly packet: StartupMessage | CancelRequest }
   /** A whole packet with broken contents: the client is told. */
   | { readonly type: 'broken'; readonly error: unknown }
-  /** Nothing that deserves an answer: noise, or a client that gave up. */
+  /** Nothing that can be answered: noise, or a client that gave up. */
   | { readonly type: 'none'; readonly reason: string }
   /** Connected, sent nothing and left: a port scan, or a load balancer's health check. */
   | { readonly type: 'probe' }
@@ -36,8 +36,11 @@ export interface ClientHelloResult {
 
 const PACKET_HEAD_BYTES = 8
 const TLS_HANDSHAKE_RECORD = 0x16
+const ALPN = 'postgresql'
+// PostgreSQL's words; it also closes without an error message, in a TLS session that stands.
+const NO_ALPN = 'received direct SSL connection request without ALPN protocol negotiation extension'
 
-/** Never rejects: what goes wrong here is the client's doing, and the result says what it was. */
+/** Never rejects: what goes wrong here is the client's doing, and is in the result. */
 export async function clientHandshake(
   socket: Socket,
   localTls: SecureContext | undefined,
@@ -45,6 +48,7 @@ export async function clientHandshake(
 ): Promise<ClientHelloResult> {
   let client = socket
   let encrypted = false
+  let direct = false
   const asked = new Set<string>()
   const result = (hello: ClientHello): ClientHelloResult => ({ client, encrypted, hello })
   const none = (reason: string): ClientHelloResult => result({ type: 'none', reason })
@@ -53,6 +57,17 @@ export async function clientHandshake(
     let bytes: Buffer
     try {
       const head = await readExactly(client, PACKET_HEAD_BYTES, signal)
+      const isFirst = !encrypted && asked.size === 0
+      if (isFirst && localTls !== undefined && head[0] === TLS_HANDSHAKE_RECORD) {
+        socket.unshift(head)
+        const secured = await secure(socket, localTls, signal).catch((error: Error) => error)
+        if (secured instanceof Error) return none(tlsFailure(secured))
+        client = secured
+        encrypted = true
+        direct = true
+        if (secured.alpnProtocol !== ALPN) return none(NO_ALPN)
+        continue
+      }
       const length = initialPacketLength(head)
       if (length === undefined) return none(noiseReason(head))
       const rest =
@@ -77,7 +92,7 @@ export async function clientHandshake(
     if (asked.has(packet.type)) return none(`client sent ${packet.type} twice`)
     asked.add(packet.type)
 
-    if (packet.type === 'GSSENCRequest' || localTls === undefined) {
+    if (packet.type === 'GSSENCRequest' || localTls === undefined || direct) {
       client.write('N')
       continue
     }
@@ -91,7 +106,7 @@ export async function clientHandshake(
       client = await secure(socket, localTls, signal)
       encrypted = true
     } catch (error) {
-      return none(`TLS with the client failed: ${(error as Error).message}`)
+      return none(tlsFailure(error as Error))
     }
   }
 }
@@ -101,7 +116,12 @@ async function secure(
   secureContext: SecureContext,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
-  const secured = new TLSSocket(socket, { isServer: true, secureContext })
+  const secured = new TLSSocket(socket, {
+    isServer: true,
+    secureContext,
+    // As PostgreSQL 17: a client that offers protocols must offer this one. It may offer none.
+    ALPNProtocols: [ALPN],
+  })
   secured.on('error', () => {})
   const done = new Promise<void>((resolve, reject) => {
     const over = (): void => reject(new Error('connection closed'))
@@ -112,9 +132,13 @@ async function secure(
   return secured
 }
 
+function tlsFailure({ message }: Error): string {
+  return `TLS with the client failed: ${message}`
+}
+
 function noiseReason(head: Buffer): string {
   if (head[0] === TLS_HANDSHAKE_RECORD) {
-    return 'client began with TLS: sslnegotiation=direct is not supported here, use sslnegotiation=postgres'
+    return 'client began with TLS: use sslnegotiation=postgres, or start lakebase-proxy with --local-tls=auto'
   }
   const text = head.toString('latin1')
   if (/^(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT) ?/.test(text)) return 'client spoke HTTP'

@@ -14,32 +14,66 @@ import tls, {
 } from 'node:tls'
 
 import type { TargetSettings } from '../config/resolve/settings.js'
+import { type Clock, systemClock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
+import { type Log, silentLog } from '../core/log.js'
+import { WatchedContent } from '../core/watched-content.js'
+
+export interface UpstreamTlsDeps {
+  readonly clock: Clock
+  readonly log: Log
+}
 
 export class UpstreamTls {
   readonly #target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>
+  readonly #deps: UpstreamTlsDeps
   #context: SecureContext | undefined
-  /** Undefined: Node's and NODE_EXTRA_CA_CERTS. */
-  #roots: string[] | Buffer | undefined
+  /** The authorities. Of a file: as it is now. */
+  #roots: (() => string | string[] | undefined) | undefined
   #offersP256First = false
   /** The last that a host gave us, having been verified: resumed, it sends no certificates. */
   #ticket: { readonly host: string; readonly session: Buffer } | undefined
 
-  constructor(target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>) {
+  constructor(
+    target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>,
+    deps: UpstreamTlsDeps = { clock: systemClock, log: silentLog },
+  ) {
     this.#target = target
+    this.#deps = deps
   }
 
   /**
-   * Reads the authorities, unless that is done: best early, because a process that has run out of
-   * files cannot. Errors: kind `config` when sslrootcert cannot be read.
+   * Reads the authorities: best early, because a process that has run out of files cannot. A file that
+   * was replaced is used for the next handshake; one that does not work changes nothing. Errors: kind
+   * `config` when sslrootcert cannot be read the first time.
    */
   load(): SecureContext {
-    if (this.#context === undefined) {
-      const { sslrootcert } = this.#target
-      this.#roots = sslrootcert === undefined ? defaultRoots() : readRoots(sslrootcert)
-      this.#context = secureContext(this.#roots)
-    }
+    this.#roots ??= this.#readRoots()
+    const roots = this.#roots()
+    this.#context ??= secureContext(roots, this.#offersP256First)
     return this.#context
+  }
+
+  #readRoots(): () => string | string[] | undefined {
+    const { sslrootcert: file } = this.#target
+    if (file === undefined) {
+      const roots = defaultRoots()
+      return () => roots
+    }
+    const { clock, log } = this.#deps
+    const watched = new WatchedContent({
+      read: () => readRoots(file),
+      make: (pem) => certificatesIn(pem, file),
+      clock,
+      onChange: () => {
+        this.#context = undefined
+        this.#ticket = undefined
+        log.info({ file }, 'sslrootcert read again')
+      },
+      onProblem: ({ message }) =>
+        log.warn({ file, reason: message }, 'sslrootcert not read again, the old one stays'),
+    })
+    return () => watched.value
   }
 
   /** Options of `tls.connect` for a host. Errors as of `load`. */
@@ -70,7 +104,7 @@ export class UpstreamTls {
     // PostgreSQL before 18 takes no other unless told to (ssl_ecdh_curve), and has to ask for it:
     // a round trip. Others are offered what Node thinks best.
     this.#offersP256First = true
-    this.#context = secureContext(this.#roots, 'P-256:X25519:P-384:P-521')
+    this.#context = undefined
   }
 
   /** To be called when a handshake fails: the next one is a whole one. */
@@ -80,9 +114,10 @@ export class UpstreamTls {
 }
 
 function secureContext(
-  roots: string[] | Buffer | undefined,
-  ecdhCurve: string = tls.DEFAULT_ECDH_CURVE,
+  roots: string | string[] | undefined,
+  offersP256First: boolean,
 ): SecureContext {
+  const ecdhCurve = offersP256First ? 'P-256:X25519:P-384:P-521' : tls.DEFAULT_ECDH_CURVE
   const ca = roots === undefined ? {} : { ca: roots }
   return tls.createSecureContext({ minVersion: 'TLSv1.2', ecdhCurve, ...ca })
 }
@@ -95,13 +130,23 @@ function defaultRoots(): string[] | undefined {
   return [...getCACertificates('default'), ...getCACertificates('system')]
 }
 
-function readRoots(path: string): Buffer {
+function readRoots(path: string): string {
   try {
-    return readFileSync(path)
+    return readFileSync(path, 'utf8')
   } catch (cause) {
     throw new ProxyError('config', `could not read root certificate file "${path}"`, {
       cause,
       hint: 'Set sslrootcert to a PEM file, or leave it out to use the usual authorities.',
     })
   }
+}
+
+/** The text itself. A half-written file would otherwise be no authority at all. */
+function certificatesIn(pem: string, path: string): string {
+  const found = pem.match(
+    /-----BEGIN [A-Z ]*CERTIFICATE-----[^-]+-----END [A-Z ]*CERTIFICATE-----/g,
+  )
+  if (found === null) throw new ProxyError('config', `"${path}" holds no certificate in PEM form`)
+  tls.createSecureContext({ ca: pem })
+  return pem
 }
