@@ -4,6 +4,7 @@
  * say again.
  */
 
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import tls, {
@@ -143,10 +144,11 @@ function readRoots(path: string): string {
 
 /** The text itself. A half-written file would otherwise be no authority at all. */
 function certificatesIn(pem: string, path: string): string {
-  const found = pem.match(
-    /-----BEGIN [A-Z ]*CERTIFICATE-----[^-]+-----END [A-Z ]*CERTIFICATE-----/g,
-  )
-  if (found === null) throw new ProxyError('config', `"${path}" holds no certificate in PEM form`)
-  tls.createSecureContext({ ca: pem })
-  return pem
+  const start = '-----BEGIN CERTIFICATE-----'
+  const [, ...certificates] = pem.split(start)
+  try {
+    for (const each of certificates) new X509Certificate(start + each)
+    if (certificates.length > 0) return pem
+  } catch {}
+  throw new ProxyError('config', `"${path}" holds no whole certificate in PEM form`)
 }
