@@ -240,6 +240,16 @@ for (const [what, name] of [
   })
 }
 
+test('a uid that fits nothing is answered with what there is', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes(shop))
+  const workspace = await connectTo(t, server.host)
+  const target = { kind: 'provisioned', instance: 'br-gone-1234567' } as const
+  await assert.rejects(workspace.findDatabase(target, patience), {
+    kind: 'target',
+    hint: 'There is: projects/shop.',
+  })
+})
+
 test('a project that is an instance is found there, with a notice', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes(warehouse))
   const log = recordedLog()
@@ -265,7 +275,7 @@ test('a misspelt name is answered with the closest of either kind', async (t) =>
   })
   await assert.rejects(
     workspace.findDatabase({ kind: 'provisioned', instance: 'nothing-like-it' }, patience),
-    { kind: 'target', hint: 'See what there is with: lakebase-proxy instances list' },
+    { kind: 'target', hint: 'There is: warehouse, projects/shop.' },
   )
 })
 

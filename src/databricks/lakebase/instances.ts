@@ -253,9 +253,18 @@ async function notFound(what: string, name: string, options: FindOptions): Promi
   return new ProxyError('target', `${what} does not exist in ${client.host}`, {
     hint:
       close.length === 0
-        ? 'See what there is with: lakebase-proxy instances list'
+        ? whatThereIs(names.map(({ shown }) => shown))
         : `Did you mean ${[...new Set(close)].join(' or ')}?`,
   })
+}
+
+const MAX_SHOWN = 10
+
+function whatThereIs(names: readonly string[]): string {
+  const all = 'See all with: lakebase-proxy instances list'
+  if (names.length === 0) return all
+  const shown = names.slice(0, MAX_SHOWN).join(', ')
+  return names.length > MAX_SHOWN ? `There are ${shown}, … ${all}` : `There is: ${shown}.`
 }
 
 /** A try at the other door: that it is closed does not hide what happened at the first. */
