@@ -5,6 +5,7 @@
  */
 
 import { type ErrorKind, ProxyError } from '../core/errors.js'
+import { plainText } from '../core/plain-text.js'
 import type { ServerError } from '../wire/backend.js'
 import type { LoginStage } from './login.js'
 
@@ -91,14 +92,16 @@ export function refusalError(refusal: Refusal, context: RefusalContext): ProxyEr
   const meaning = meaningOf(refusal)
   const tokenRefused = meaning === 'token refused'
   const details = [
-    error.detail,
+    error.detail && plainText(error.detail),
     tokenRefused ? `The server's SQLSTATE was ${error.sqlState}.` : undefined,
   ].filter((part) => part !== undefined)
-  return new ProxyError(kindOf(meaning, error.sqlState), error.message, {
+  return new ProxyError(kindOf(meaning, error.sqlState), plainText(error.message), {
     // To a client of this proxy, 28P01 is a wrong local password and nothing else.
     sqlState: tokenRefused ? '28000' : error.sqlState,
     detail: details.join(' ') || undefined,
-    hint: hintFor(meaning, context) ?? error.hint,
+    hint:
+      hintFor(meaning, { ...context, user: plainText(context.user, 128) }) ??
+      (error.hint && plainText(error.hint)),
   })
 }
 
