@@ -13,6 +13,7 @@ const COLUMNS = [
   { name: 'Target', key: (s) => s.target, show: (s) => s.target },
   { name: 'Client', key: (s) => s.client, show: (s) => s.client },
   { name: 'User', key: (s) => s.user ?? '', show: (s) => s.user ?? '' },
+  { name: 'Role', key: (s) => s.role ?? '', show: (s) => s.role ?? '' },
   { name: 'Database', key: (s) => s.database ?? '', show: (s) => s.database ?? '' },
   {
     name: 'Application',
@@ -35,7 +36,7 @@ const COLUMNS = [
 const rows = new Map()
 /** @type {readonly SessionStatus[]} */
 let sessions = []
-let sortedBy = 7
+let sortedBy = 8
 let ascending = true
 
 const card = /** @type {HTMLElement} */ (document.getElementById('sessions'))

@@ -81,7 +81,7 @@ class TargetCard {
     put(part(parts.where), whereOf(target))
     put(part(parts.role), roleOf(target))
     put(part(parts.database), target.database)
-    put(part(parts.kind), kindOf(target))
+    put(part(parts.kind), `${kindOf(target)}${workspaceOf(target)}`)
     const { connected, failed, bytesUp, bytesDown } = target.totals
     const limit = target.sessionsLimit > 0 ? ` of ${target.sessionsLimit}` : ''
     const failures = failed > 0 ? `, ${failed} failed` : ''
@@ -165,4 +165,11 @@ function kindOf({ kind, apiState, readOnly }) {
   return [KINDS[kind], apiState, readOnly ? 'read-only' : undefined]
     .filter((each) => each !== undefined)
     .join(', ')
+}
+
+/** Two instances of one name must not look alike. @param {TargetStatus} target */
+function workspaceOf({ workspace }) {
+  if (workspace === undefined) return ''
+  const profile = workspace.profile === undefined ? '' : `, profile ${workspace.profile}`
+  return ` in ${new URL(workspace.workspace).host}${profile}`
 }
