@@ -24,6 +24,8 @@ const SETTING_RULES: Record<SettingName, string | 'free'> = {
   'local-tls': 'off',
   'local-tls-cert': 'cert.pem',
   'local-tls-key': 'key.pem',
+  'proxy-protocol': 'on',
+  'proxy-protocol-from': '0.0.0.0/0',
   'unsafe-listen': 'true',
   database: 'free',
   user: 'free',

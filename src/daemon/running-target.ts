@@ -1,5 +1,7 @@
 /** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
 
+import { BlockList } from 'node:net'
+
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
@@ -108,6 +110,7 @@ export class RunningTarget {
         target: target.name,
         localTls: options.localTls,
         requireTls: !settings.unsafeListen,
+        loadBalancers: loadBalancers(target.proxyProtocolFrom),
         clientAuth:
           target.localAuth === 'password' && settings.localPassword !== undefined
             ? new ClientAuth({ password: settings.localPassword, attempts, clock, log })
@@ -210,4 +213,13 @@ function buildStarter(
   if (!target.autoStart || signedIn === undefined || database === undefined) return undefined
   const { workspace } = signedIn
   return new Starter({ database, workspace, timeoutMs: target.startTimeoutMs, clock, log, closing })
+}
+
+function loadBalancers(networks: TargetSettings['proxyProtocolFrom']): BlockList | undefined {
+  if (networks === undefined) return undefined
+  const list = new BlockList()
+  for (const { address, prefix } of networks) {
+    list.addSubnet(address, prefix, address.includes(':') ? 'ipv6' : 'ipv4')
+  }
+  return list
 }

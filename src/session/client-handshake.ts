@@ -17,6 +17,7 @@ import {
   parseInitialPacket,
   type StartupMessage,
 } from '../wire/frontend.js'
+import { beginsProxyHeader } from './proxy-header.js'
 
 export type ClientHello =
   | { readonly type: 'packet'; readonly packet: StartupMessage | CancelRequest }
@@ -139,6 +140,9 @@ function tlsFailure({ message }: Error): string {
 function noiseReason(head: Buffer): string {
   if (head[0] === TLS_HANDSHAKE_RECORD) {
     return 'client began with TLS: use sslnegotiation=postgres, or start lakebase-proxy with --local-tls=auto'
+  }
+  if (beginsProxyHeader(head)) {
+    return 'client sent a PROXY protocol header, but its address is not in proxy-protocol-from, or proxy-protocol is off'
   }
   const text = head.toString('latin1')
   if (/^(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT) ?/.test(text)) return 'client spoke HTTP'

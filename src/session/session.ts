@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import type { Socket } from 'node:net'
+import type { BlockList, Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
@@ -21,6 +21,7 @@ import type { ClientAuth } from './client-auth.js'
 import { clientHandshake } from './client-handshake.js'
 import { ClientLeaving, ClientLeft } from './client-leaving.js'
 import { onceClosed, Pipe } from './pipe.js'
+import { readProxyHeader } from './proxy-header.js'
 import type { ReadBuffers } from './read-buffers.js'
 import type { SessionObserver, SessionOutcome, SessionPhase, SessionView } from './session-view.js'
 
@@ -33,6 +34,8 @@ export interface SessionDeps {
   requireTls: boolean
   /** Undefined: `local-auth=trust`. */
   clientAuth: ClientAuth | undefined
+  /** They send the PROXY protocol, and no other client does; undefined: off. */
+  loadBalancers?: BlockList | undefined
   connector: Pick<Connector, 'connect'>
   cancels: Cancels
   clock: Clock
@@ -63,7 +66,7 @@ interface Admitted {
 export class Session implements SessionView {
   readonly id = randomBytes(4).toString('hex')
   readonly target: string
-  readonly client: string
+  client: string
   readonly openedAt: number
   readonly phaseMs = new Map<SessionPhase, number>()
   phase: SessionPhase = 'client-handshake'
@@ -81,7 +84,7 @@ export class Session implements SessionView {
   /** The TLS one, from when it stands. */
   #client: Socket
   /** Undefined: it came over a Unix socket. */
-  readonly #remoteAddress: string | undefined
+  #remoteAddress: string | undefined
   readonly #deps: SessionDeps
   /** Ends what is before the pipe; undefined from then on. */
   #ending: AbortController | undefined = new AbortController()
@@ -92,7 +95,7 @@ export class Session implements SessionView {
 
   constructor(socket: Socket, deps: SessionDeps) {
     this.target = deps.target
-    this.client = clientName(socket)
+    this.client = clientName(socket.remoteAddress, socket.remotePort)
     this.openedAt = deps.clock.now()
     this.#phaseAt = this.openedAt
     this.#client = socket
@@ -146,6 +149,12 @@ export class Session implements SessionView {
     const handshake = new LinkedAbort(ending)
     handshake.abortAfter(clock, handshakeTimeoutMs, handshakeTimeout)
     try {
+      const headerProblem = await this.#readProxyHeader(handshake.signal)
+      if (headerProblem !== undefined) {
+        this.#client.destroy()
+        this.#closed('no startup packet', headerProblem)
+        return undefined
+      }
       const { client, encrypted, hello } = await clientHandshake(
         this.#client,
         localTls?.context,
@@ -172,6 +181,23 @@ export class Session implements SessionView {
       }
     } finally {
       handshake.release()
+    }
+  }
+
+  /** Of a load balancer; from then on the session has the real client's address. */
+  async #readProxyHeader(signal: AbortSignal): Promise<string | undefined> {
+    const { loadBalancers } = this.#deps
+    const from = this.#remoteAddress
+    if (loadBalancers === undefined || from === undefined) return undefined
+    if (!loadBalancers.check(from, from.includes(':') ? 'ipv6' : 'ipv4')) return undefined
+    try {
+      const real = await readProxyHeader(this.#client, signal)
+      if (real === undefined) return undefined
+      this.#remoteAddress = real.address
+      this.client = clientName(real.address, real.port)
+      return undefined
+    } catch (error) {
+      return (error as Error).message
     }
   }
 
@@ -357,10 +383,8 @@ function isReplication(startup: StartupMessage): boolean {
   return value !== undefined && !/^(false|off|no|0)?$/i.test(value)
 }
 
-function clientName(socket: Socket): string {
-  if (socket.remoteAddress === undefined) return 'unix socket'
-  const { remoteAddress, remotePort } = socket
-  return hostAndPort(remoteAddress, remotePort)
+function clientName(address: string | undefined, port: number | undefined): string {
+  return address === undefined ? 'unix socket' : hostAndPort(address, port)
 }
 
 function hostAndPort(address: string, port: number | undefined): string {

@@ -150,6 +150,8 @@ function resolveTarget(
     startTimeoutMs: values['start-timeout'],
     maxConnections: values['max-connections'],
     idleTimeoutMs: values['idle-timeout'],
+    proxyProtocolFrom:
+      values['proxy-protocol'] === 'on' ? values['proxy-protocol-from'] : undefined,
     localAuth: values['local-auth'],
     warm: values.warm,
     warmTtlMs: values['warm-ttl'],

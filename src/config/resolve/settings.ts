@@ -1,5 +1,6 @@
 import type { Secret } from '../../core/secret.js'
 import type { Target } from '../schema/target-text.js'
+import type { Network } from '../schema/values.js'
 
 /** What settings depend on beside what was written. */
 export interface Machine {
@@ -39,6 +40,8 @@ export interface TargetSettings {
   readonly maxConnections: number
   /** 0: never. */
   readonly idleTimeoutMs: number
+  /** Networks of the load balancers that send the PROXY protocol; undefined: off. */
+  readonly proxyProtocolFrom: readonly Network[] | undefined
   readonly localAuth: 'trust' | 'password'
   readonly warm: number
   readonly warmTtlMs: number

@@ -22,6 +22,7 @@ import {
   duration,
   ipAddress,
   ipAddresses,
+  networks,
   switched,
   targetTexts,
   text,
@@ -80,6 +81,18 @@ export const SECTIONS = {
       kind: text('file', true),
       default: undefined,
       help: 'key of that certificate (PEM)',
+      dotenv: PROTECTION,
+    }),
+    'proxy-protocol': perTarget({
+      kind: choice('how', 'off', 'on'),
+      default: 'off',
+      help: 'on: load balancers say who the client is, by the PROXY protocol (version 1 or 2)',
+      dotenv: PROTECTION,
+    }),
+    'proxy-protocol-from': once({
+      kind: networks,
+      default: '127.0.0.0/8,::1/128',
+      help: 'addresses or networks of these load balancers: they must send it, all others must not',
       dotenv: PROTECTION,
     }),
     'unsafe-listen': once({

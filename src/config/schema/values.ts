@@ -183,6 +183,30 @@ export const ipAddresses: Kind<readonly string[], string | readonly string[]> = 
   write: writeList,
 }
 
+export interface Network {
+  readonly address: string
+  readonly prefix: number
+}
+
+/** IP addresses, or networks such as `10.0.0.0/8`. */
+export const networks: Kind<readonly Network[], string | readonly string[]> = {
+  placeholder: 'NETWORK,…',
+  parse(written) {
+    const all = words(written).map((word): Network => {
+      const [address = '', prefix] = word.split('/')
+      const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : -1
+      const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1
+      if (length < 0 || length > bits) {
+        throw new ValueError('must be IP addresses or networks such as 10.0.0.0/8')
+      }
+      return { address, prefix: length }
+    })
+    if (all.length === 0) throw new ValueError('must name at least one IP address or network')
+    return all
+  },
+  write: writeList,
+}
+
 /** DNS servers as Node's Resolver takes them: `IP`, `IP:port` or `[IPv6]:port`. */
 export const dnsServers: Kind<readonly string[], string | readonly string[]> = {
   placeholder: 'IP[:port],…',
