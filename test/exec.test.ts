@@ -1,7 +1,9 @@
 /** `exec`: one program with a proxy of its own, and nothing left of either afterwards. */
 
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { startCli, type Where } from './support/cli.js'
@@ -42,11 +44,17 @@ test("the exit code is the program's", async (t) => {
   assert.equal(await codeOf('sh', '-c', 'kill -KILL $$'), 137)
 })
 
-test('a program that is not there is one clear message', async (t) => {
-  const args = ['exec', 'demo-instance', '--', 'no-such-program']
-  const { code, stderr } = await startCli(t, args, { env }).done
-  assert.equal(code, 1)
-  assert.equal(stderr, 'lakebase-proxy: cannot run no-such-program: no such program\n')
+test('a program that is missing or cannot be run is one clear message, and the exit code of a shell', async (t) => {
+  const file = join(await temporaryFolder(t), 'not-executable')
+  writeFileSync(file, '#!/bin/sh\n', { mode: 0o600 })
+  for (const [program, code, reason] of [
+    ['no-such-program', 127, 'no such program'],
+    [file, 126, 'permission denied'],
+  ] as const) {
+    const ran = await startCli(t, ['exec', 'demo-instance', '--', program], { env }).done
+    assert.equal(ran.code, code)
+    assert.equal(ran.stderr, `lakebase-proxy: cannot run ${program}: ${reason}\n`)
+  }
 })
 
 test('signals are passed on, and the proxy waits for the program to end', async (t) => {

@@ -32,14 +32,17 @@ import {
   serviceStatus,
   uninstallService,
 } from '../src/commands/service/service.js'
+import type { InstallOptions } from '../src/commands/service/spec.js'
 import { launchdAgent, type ServiceSpec, systemdUnit } from '../src/commands/service/unit.js'
+import { settingsFromOptions } from '../src/config/resolve/options.js'
 import { ProxyError } from '../src/core/errors.js'
 
 // What systemd, XML or a shell would read as their own.
 // biome-ignore lint/suspicious/noTemplateCurlyInString: it is systemd's, not ours
 const HOSTILE = 'a b %h "q" \'s\' $HOME ${PATH} \\n;é'
 
-const settings = {
+const settings: InstallOptions['settings'] = {
+  targets: [],
   admin: { address: '127.0.0.1', port: 9090, portIsDefault: true, host: undefined },
   drainDelayMs: 0,
   drainTimeoutMs: 30_000,
@@ -250,6 +253,33 @@ test('variables go into the service, but no secret does, and the user is told', 
     notices.join(''),
     /DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, HTTPS_PROXY, LAKEBASE_PG_URL, LAKEBASE_PROXY_LOCAL_PASSWORD, LAKEBASE_PROXY_TARGETS/,
   )
+})
+
+test('with a profile for every target, the sign-in of the shell stays out of the unit', async (context) => {
+  const environment = {
+    DATABRICKS_HOST: 'https://other.cloud.databricks.com',
+    DATABRICKS_CONFIG_FILE: '/home/me/profiles',
+  }
+  const unitOf = async (...targets: string[]): Promise<string> => {
+    const { machine, printed, notices } = setUp(context, { environment })
+    const options = {
+      settings: { ...settings, ...settingsFromOptions({ targets }, {}), admin: settings.admin },
+      ...{ args: [], printOnly: true },
+    }
+    await installService(options, machine)
+    return [...printed, ...notices].join('\n')
+  }
+  const unit = await unitOf('dev-db?profile=dev', 'postgresql://ada:pass@db.example/shop')
+  assert.doesNotMatch(unit, /other\.cloud/)
+  assert.match(unit, /DATABRICKS_CONFIG_FILE=/)
+  assert.match(unit, /where the profile says it: DATABRICKS_HOST/)
+  assert.match(await unitOf('dev-db?profile=dev', 'other-db'), /DATABRICKS_HOST=https:\/\/other/)
+})
+
+test('install says how the service stays when the user logs out', async (context) => {
+  const { machine, notices } = setUp(context)
+  await installService({ args: ['my-instance'], settings, printOnly: false }, machine)
+  assert.match(notices.join('\n'), /stops when you log out; .*loginctl enable-linger/)
 })
 
 for (const { reason, machine, args, message } of [

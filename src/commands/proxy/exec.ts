@@ -16,6 +16,7 @@ import { Secret } from '../../core/secret.js'
 import type { LocalAddress } from '../../observe/connection-lines.js'
 import type { ConfigRequest, Invocation, Surroundings } from '../cli/command.js'
 import { oneTarget } from '../cli/one-target.js'
+import { describeFailure } from '../cli/report.js'
 import { localAddress, localVariables } from './local-address.js'
 import { startDaemon } from './start.js'
 
@@ -63,15 +64,21 @@ function privateSettings(
   return { ...settings, targets: [own], admin: undefined, localTls: 'off', localPassword }
 }
 
+const NO_SUCH_PROGRAM = 127
+const NOT_RUNNABLE = 126
+
 interface ProgramOptions {
   readonly words: readonly string[]
   readonly address: LocalAddress
   /** With `local-auth=password`: for this run only. The local password itself is not handed on. */
   readonly password: Secret | undefined
-  readonly surroundings: Pick<Surroundings, 'env' | 'stdin' | 'onSignal'>
+  readonly surroundings: Pick<Surroundings, 'env' | 'stdin' | 'stderr' | 'onSignal'>
 }
 
-/** Resolves to the program's exit code; 128 + the number of the signal that ended it, as a shell says. */
+/**
+ * Resolves to the program's exit code, as a shell says it: 128 + the number of the signal that ended
+ * it, 127 when there is no such program, 126 when it cannot be run.
+ */
 function runWithProxy(options: ProgramOptions): Promise<number> {
   const { words, address, password, surroundings } = options
   const [program = '', ...args] = words
@@ -85,9 +92,11 @@ function runWithProxy(options: ProgramOptions): Promise<number> {
     stdio: 'inherit',
     env: programEnvironment(surroundings.env, address, password),
   })
-  return new Promise<number>((resolve, reject) => {
+  return new Promise<number>((resolve) => {
     child.on('error', (error: NodeJS.ErrnoException) => {
-      reject(cannotRun(program, error))
+      const isMissing = error.code === 'ENOENT'
+      surroundings.stderr.write(describeFailure(cannotRun(program, error)))
+      resolve(isMissing ? NO_SUCH_PROGRAM : NOT_RUNNABLE)
     })
     child.on('close', (code, signal) => {
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]))
@@ -129,6 +138,8 @@ function programEnvironment(
 }
 
 function cannotRun(program: string, error: NodeJS.ErrnoException): ProxyError {
-  const reason = error.code === 'ENOENT' ? 'no such program' : error.message
-  return new ProxyError('target', `cannot run ${program}: ${reason}`, { cause: error })
+  const reason = { ENOENT: 'no such program', EACCES: 'permission denied' }[error.code ?? '']
+  return new ProxyError('target', `cannot run ${program}: ${reason ?? error.message}`, {
+    cause: error,
+  })
 }

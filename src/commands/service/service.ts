@@ -27,7 +27,7 @@ export interface ServiceMachine extends InstallingShell {
 }
 
 export interface ProgramResult {
-  /** 127 when the program was not found. */
+  /** 127 when there is no such program. */
   readonly exitCode: number
   readonly stdout: string
   readonly stderr: string
@@ -61,7 +61,7 @@ export async function installService(
   machine.notice(`installed ${place.file}, started now and at each login`)
   machine.notice(`logs: ${place.logs}`)
   if (place.kind === 'systemd') {
-    machine.notice('to keep it running while you are logged out: loginctl enable-linger')
+    machine.notice('it stops when you log out; to keep it running: loginctl enable-linger')
   } else if (spec.waitArgs !== undefined) {
     machine.notice(`"${SERVICE_NAME} ${spec.waitArgs.join(' ')}" returns when it is ready`)
   }

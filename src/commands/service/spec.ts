@@ -13,7 +13,7 @@ export interface InstallOptions {
   /** The TARGETs and flags of `start`, as given. */
   readonly args: readonly string[]
   /** What they come to, already checked. */
-  readonly settings: Pick<ProxySettings, 'admin' | 'drainDelayMs' | 'drainTimeoutMs'>
+  readonly settings: Pick<ProxySettings, 'targets' | 'admin' | 'drainDelayMs' | 'drainTimeoutMs'>
 }
 
 /** Where `service install` was run. */
@@ -45,6 +45,7 @@ export function serviceSpec(
     })
   }
   const { carried, left } = sortEnvironment(machine.environment)
+  leaveOutSignIn(carried, settings, machine.notice)
   if (left.length > 0) {
     machine.notice(
       `not carried into the service, which is a plain file: ${left.join(', ')}. ` +
@@ -63,6 +64,25 @@ export function serviceSpec(
     stopTimeoutMs: settings.drainDelayMs + settings.drainTimeoutMs + 10_000,
   }
 }
+
+/** A profile says which workspace it is for; the shell's own sign-in may be for another. */
+function leaveOutSignIn(
+  carried: Record<string, string>,
+  { targets }: InstallOptions['settings'],
+  notice: InstallingShell['notice'],
+): void {
+  const asking = targets.filter(({ target }) => target.kind !== 'static')
+  if (asking.length === 0 || asking.some(({ profile }) => profile === undefined)) return
+  const names = SIGN_IN.filter((name) => carried[name] !== undefined)
+  if (names.length === 0) return
+  for (const name of names) delete carried[name]
+  notice(`not carried into the service, where the profile says it: ${names.join(', ')}`)
+}
+
+const SIGN_IN = [
+  ...['DATABRICKS_HOST', 'DATABRICKS_ACCOUNT_ID', 'DATABRICKS_CLIENT_ID'],
+  ...['DATABRICKS_AUTH_TYPE', 'DATABRICKS_CONFIG_PROFILE'],
+]
 
 function waitArgs(admin: { readonly address: string; readonly port: number }): string[] {
   const where = ['--admin-address', admin.address, '--admin-port', String(admin.port)]
