@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import { inspect } from 'node:util'
 
 import { type Config, loadConfig } from '../src/config/resolve/config.js'
+import type { Login } from '../src/config/resolve/login.js'
 import {
   SETTING_NAMES,
   SETTINGS,
@@ -15,6 +16,11 @@ import {
   variableOf,
 } from '../src/config/schema/table.js'
 import { type Given, load, refusal, uid } from './support/load-config.js'
+
+/** Logging in as one role. */
+function role(name: string): Login {
+  return { as: 'role', name }
+}
 
 test('a flag wins over the environment, that over .env, that over the file, that over the default', async (t) => {
   const file = { 'c.yaml': 'drain-timeout: 4s\n' }
@@ -62,10 +68,10 @@ test('every setting is a flag, a variable and a file key, and each says what is 
 test('the defaults are those of the documentation', async (t) => {
   const { settings } = await load(t, { targets: ['a'] })
   const [target] = settings.targets
-  assert.deepEqual(target!.address, ['127.0.0.1', '::1'])
+  assert.deepEqual(target!.listen.addresses, ['127.0.0.1', '::1'])
   assert.deepEqual(
-    [target!.port, target!.database, target!.user, target!.sslmode, target!.upstreamPort],
-    [5432, 'databricks_postgres', 'identity', 'verify-full', 5432],
+    [target!.listen.port, target!.database, target!.login, target!.verify, target!.upstreamPort],
+    [5432, 'databricks_postgres', { as: 'identity' }, 'full', 5432],
   )
   const { connectTimeoutMs, handshakeTimeoutMs, drainTimeoutMs, drainDelayMs } = settings
   assert.deepEqual(
@@ -229,7 +235,7 @@ test('files in UTF-16, as Windows writes them, are read by their byte order mark
     }
     const { settings, notices } = await load(t, { flags: { config: 'c.yaml' }, files })
     const [target] = settings.targets
-    assert.deepEqual([target!.database, target!.user], ['größe', 'jürgen'])
+    assert.deepEqual([target!.database, target!.login], ['größe', role('jürgen')])
     assert.match(notices.join(), /LAKEBASE_PROXY_CONFIGS \(\.env:2\) is not a setting/)
   }
   const unmarked = Buffer.from('LAKEBASE_PROXY_DATABASE=d', 'utf16le')
@@ -298,7 +304,7 @@ test('what a target says of itself wins over flags, environment and file, wherev
   }
   const of = async (given: Given): Promise<string[]> =>
     (await load(t, { files, ...given })).settings.targets.map(
-      ({ database, port }) => `${database} ${port}`,
+      ({ database, listen }) => `${database} ${listen.port}`,
     )
   const config = 'c.yaml'
   assert.deepEqual(await of({ flags: { config } }), ['own 6000', 'query 7000', 'all 7001'])
@@ -318,13 +324,13 @@ test('what a target says of itself wins over flags, environment and file, wherev
   ])
   const url = { LAKEBASE_PG_URL: 'postgresql://u:p@h/d' }
   const { settings } = await load(t, { env: url, flags: { user: 'other', database: 'e' } })
-  assert.deepEqual([settings.targets[0]!.user, settings.targets[0]!.database], ['u', 'd'])
+  assert.deepEqual([settings.targets[0]!.login, settings.targets[0]!.database], [role('u'), 'd'])
 })
 
 test('each further target gets the next port, those that were asked for by number left out', async (t) => {
   const ports = async (targets: string[], port?: string): Promise<number[]> =>
     (await load(t, { targets, flags: port === undefined ? {} : { port } })).settings.targets.map(
-      (target) => target.port,
+      (target) => target.listen.port,
     )
   assert.deepEqual(await ports(['a', 'b', 'c']), [5432, 5433, 5434])
   assert.deepEqual(await ports(['a', 'b?port=5433', 'c'], '5432'), [5432, 5433, 5434])
@@ -438,7 +444,7 @@ test('what one setting demands of another is checked', async (t) => {
   for (const [given, expected] of table) assert.match(await refusal(t, given), expected)
 
   const { settings } = await load(t, { targets: ['a?group=g'], env: { LAKEBASE_PROXY_USER: 'u' } })
-  assert.deepEqual([settings.targets[0]!.group, settings.targets[0]!.user], ['g', 'g'])
+  assert.deepEqual(settings.targets[0]!.login, { as: 'group', name: 'g' })
   const bare = await load(t, { targets: ['a?databricks-host=dbc-1.cloud.databricks.com/?o=1'] })
   assert.equal(bare.settings.targets[0]!.databricksHost, 'https://dbc-1.cloud.databricks.com')
 })
@@ -453,7 +459,7 @@ test('paths start from the folder of what names them', async (t) => {
     writeFileSync(join(cwd, 'sub', 'c.yaml'), yaml)
     const given = new Map(names.map((name) => [name, flags[name]] as [SettingName, string]))
     const config = await loadConfig({ targets: ['a'], flags: given, env: {}, uid, machine })
-    return config.settings.targets[0]!.unixSocket
+    return config.settings.targets[0]!.listen.unixSocket
   }
   assert.equal(await socketOf('unix-socket: s', ['config']), join(cwd, 'sub', 's'))
   assert.equal(await socketOf('unix-socket: ~/s', ['config']), '/home/ada/s')
@@ -471,7 +477,7 @@ test('variables that Kubernetes makes for a Service named lakebase-proxy are not
       LAKEBASE_PROXY_PROT: '1',
     },
   })
-  assert.equal(settings.targets[0]!.port, 5432)
+  assert.equal(settings.targets[0]!.listen.port, 5432)
   assert.deepEqual(notices, [
     'LAKEBASE_PROXY_PROT is not a setting. Did you mean "LAKEBASE_PROXY_PORT"?',
   ])
@@ -519,11 +525,11 @@ test('aliases and merge keys of the file are followed', async (t) => {
   const given = { flags: { config: 'c.yaml' }, files: { 'c.yaml': yaml.join('\n') } }
   const { settings } = await load(t, given)
   assert.deepEqual(
-    settings.targets.map(({ name, user, database, warm }) => [name, user, database, warm]),
+    settings.targets.map(({ name, login, database, warm }) => [name, login, database, warm]),
     [
-      ['a', 'someone', 'own', 0],
-      ['b', 'someone', 'more', 2],
-      ['c', 'identity', 'databricks_postgres', 0],
+      ['a', role('someone'), 'own', 0],
+      ['b', role('someone'), 'more', 2],
+      ['c', { as: 'identity' }, 'databricks_postgres', 0],
     ],
   )
   assert.deepEqual([settings.logLevel, settings.drainTimeoutMs], ['debug', 5000])
@@ -588,10 +594,10 @@ test('a name that looks like a number is taken as it was written', async (t) => 
     'database: 1.10\ntargets:\n  - target: a\n    user: 007\n  - 0012345678901234567890\n'
   const { settings } = await load(t, { flags: { config: 'c.yaml' }, files: { 'c.yaml': yaml } })
   assert.deepEqual(
-    settings.targets.map(({ name, database, user }) => [name, database, user]),
+    settings.targets.map(({ name, database, login }) => [name, database, login]),
     [
-      ['a', '1.10', '007'],
-      ['0012345678901234567890', '1.10', 'identity'],
+      ['a', '1.10', role('007')],
+      ['0012345678901234567890', '1.10', { as: 'identity' }],
     ],
   )
 })

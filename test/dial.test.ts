@@ -69,9 +69,9 @@ async function greet(
 
 async function tlsOf(
   t: TestContext,
-  sslmode: TargetSettings['sslmode'] = 'verify-full',
+  verify: TargetSettings['verify'] = 'full',
 ): Promise<UpstreamTls> {
-  return new UpstreamTls({ sslmode, sslrootcert: await rootsOf(t) })
+  return new UpstreamTls({ verify, sslrootcert: await rootsOf(t) })
 }
 
 test('verify-full: the name is said by SNI, and the certificate must bear it', async (t) => {
@@ -117,7 +117,7 @@ test('a ticket is no pass for somebody else at the same name', async (t) => {
 })
 
 test('nothing is kept of a server that was not verified', async (t) => {
-  const tls = await tlsOf(t, 'require')
+  const tls = await tlsOf(t, 'none')
   const server = await greeted(t, stranger, { hosts: [HOST], addresses: [] })
   await reach(server, HOST, tls)
   assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: false })
@@ -155,7 +155,7 @@ test('a server that takes only P-256, as PostgreSQL does, has to ask for it once
 })
 
 test('verify-ca: any name of a trusted authority, and no other authority', async (t) => {
-  const tls = await tlsOf(t, 'verify-ca')
+  const tls = await tlsOf(t, 'ca')
   const certified = { hosts: [OTHER], addresses: [] }
   const server = await greeted(t, trusted, certified)
   assert.equal(await reach(server, HOST, tls), HOST)
@@ -164,7 +164,7 @@ test('verify-ca: any name of a trusted authority, and no other authority', async
 })
 
 test('require: whoever answers is believed, but only over TLS', async (t) => {
-  const tls = await tlsOf(t, 'require')
+  const tls = await tlsOf(t, 'none')
   const certified = { hosts: [OTHER], addresses: [] }
   const server = await greeted(t, stranger, certified)
   assert.equal(await reach(server, HOST, tls), HOST)
@@ -191,7 +191,7 @@ for (const [host, other] of [
 }
 
 test('an sslrootcert that cannot be read is said so, by name', async (t) => {
-  const tls = new UpstreamTls({ sslmode: 'verify-full', sslrootcert: '/nonexistent/ca.pem' })
+  const tls = new UpstreamTls({ verify: 'full', sslrootcert: '/nonexistent/ca.pem' })
   const certified = { hosts: [HOST], addresses: [] }
   const server = await greeted(t, trusted, certified)
   await assert.rejects(reach(server, HOST, tls), {
@@ -205,7 +205,7 @@ test('a replaced sslrootcert is used for the next handshake, and a half-written 
   const log = recordedLog()
   const sslrootcert = await rootsOf(t)
   const pem = await readFile(sslrootcert, 'utf8')
-  const tls = new UpstreamTls({ sslmode: 'verify-full', sslrootcert }, { clock, log })
+  const tls = new UpstreamTls({ verify: 'full', sslrootcert }, { clock, log })
   const server = await greeted(t, trusted, { hosts: [HOST], addresses: [] })
   assert.equal(await reach(server, HOST, tls), HOST)
 

@@ -256,7 +256,7 @@ test('the proxy takes the settings of every manifest', async (context) => {
         assert.ok(known.has(name), `${name} in ${file} is no setting`)
       }
       assert.deepEqual(
-        settings.targets.map(({ port }) => port),
+        settings.targets.map(({ listen }) => listen.port),
         [5432],
       )
     }

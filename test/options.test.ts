@@ -30,9 +30,12 @@ test('options are typed values, or the texts a user would write', () => {
     {},
   )
   const [a, b] = targets
-  assert.deepEqual([a!.name, a!.port, a!.readOnly, a!.idleTimeoutMs], ['a', 5432, false, 300_000])
-  assert.deepEqual([b!.name, b!.port, b!.readOnly, b!.idleTimeoutMs], ['b', 6000, true, 500])
-  assert.deepEqual(b!.address, ['127.0.0.1'])
+  assert.deepEqual(
+    [a!.name, a!.listen.port, a!.readOnly, a!.idleTimeoutMs],
+    ['a', 5432, false, 300_000],
+  )
+  assert.deepEqual([b!.name, b!.listen.port, b!.readOnly, b!.idleTimeoutMs], ['b', 6000, true, 500])
+  assert.deepEqual(b!.listen.addresses, ['127.0.0.1'])
   assert.deepEqual(settings.resolver, ['1.1.1.1', '9.9.9.9:53'])
   assert.equal((settings.localPassword as Secret).reveal(), 'hunter2')
 })
@@ -40,7 +43,10 @@ test('options are typed values, or the texts a user would write', () => {
 test('options win over the variables that were handed in', () => {
   const env = { LAKEBASE_PROXY_DATABASE: 'from-env', LAKEBASE_PROXY_USER: 'from-env' }
   const { targets } = settingsFromOptions({ targets: ['a'], database: 'mine' }, env)
-  assert.deepEqual([targets[0]!.database, targets[0]!.user], ['mine', 'from-env'])
+  assert.deepEqual(
+    [targets[0]!.database, targets[0]!.login],
+    ['mine', { as: 'role', name: 'from-env' }],
+  )
 })
 
 test('there is no admin port unless an option asks for one', () => {

@@ -3,6 +3,7 @@
  * fresh, or a native role and its password.
  */
 
+import { roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import type { Secret } from '../core/secret.js'
@@ -63,7 +64,8 @@ export class TokenCredentials implements Credentials {
       clock: options.clock,
       fetch: async () => {
         this.#askWhoWeAre(closing)
-        const { tokenTtlMs: ttlMs, group } = target
+        const { tokenTtlMs: ttlMs, login } = target
+        const group = login.as === 'group' ? login.name : undefined
         return workspace.mintCredential(await database.get(closing), { ttlMs, group }, closing)
       },
       ...(options.observer === undefined ? {} : { observer: options.observer }),
@@ -80,13 +82,13 @@ export class TokenCredentials implements Credentials {
 
   async get(signal: AbortSignal): Promise<LoginCredential> {
     const [user, credential] = await Promise.all([this.#user(signal), this.#cache.get(signal)])
-    return login(user, credential)
+    return withToken(user, credential)
   }
 
   async renew(refused: LoginCredential, signal: AbortSignal): Promise<LoginCredential | undefined> {
     if (refused.origin === undefined) return undefined
     const credential = await this.#cache.renew(refused.origin, signal)
-    return credential && login(await this.#user(signal), credential)
+    return credential && withToken(await this.#user(signal), credential)
   }
 
   close(): void {
@@ -98,21 +100,18 @@ export class TokenCredentials implements Credentials {
    * another person may be, since `databricks auth login`. Not waited for: mostly nothing changed.
    */
   #askWhoWeAre(closing: AbortSignal): void {
-    const { user, group } = this.#target
-    if (user === 'identity' && group === undefined) {
+    if (this.#target.login.as === 'identity') {
       this.#identity.askAgain(closing).catch(() => {}) // the session that needs it hears of it
     }
   }
 
   async #user(signal: AbortSignal): Promise<string | undefined> {
-    const { user, group } = this.#target
-    if (user === 'client') return undefined
-    if (user !== 'identity') return user
-    return group ?? this.#identity.get(signal)
+    const { login } = this.#target
+    return roleOf(login, login.as === 'identity' ? await this.#identity.get(signal) : undefined)
   }
 }
 
-function login(user: string | undefined, credential: DatabaseCredential): LoginCredential {
+function withToken(user: string | undefined, credential: DatabaseCredential): LoginCredential {
   return { user, password: credential.token, method: 'token', origin: credential }
 }
 

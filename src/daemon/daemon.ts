@@ -247,7 +247,7 @@ export class Daemon {
   async #share(settings: ProxySettings, before: Shared | undefined): Promise<Shared> {
     const same = (name: 'resolver' | 'localTls'): boolean =>
       before !== undefined && isSameSetting(before.settings[name], settings[name])
-    const addresses = settings.targets.flatMap(({ address }) => address)
+    const addresses = settings.targets.flatMap(({ listen }) => listen.addresses)
     if (same('localTls')) await before!.localTls?.refresh(addresses)
     return {
       settings,

@@ -3,6 +3,8 @@
 import { createHash } from 'node:crypto'
 
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
+import { keyOf } from '../config/schema/setting-keys.js'
+import { SETTING_NAMES, SETTINGS, type SettingName } from '../config/schema/table.js'
 import { Secret } from '../core/secret.js'
 import type { RunningTarget } from './running-target.js'
 
@@ -40,24 +42,27 @@ export function isSameSetting(before: unknown, after: unknown): boolean {
   return fingerprint({ is: before }) === fingerprint({ is: after })
 }
 
-/** What of the process's settings a target's parts are built with. */
+/** The process's settings that a target's parts are built with. */
 function sharedByTargets(settings: ProxySettings): object {
-  const { resolver, connectTimeoutMs, wakeTimeoutMs, handshakeTimeoutMs } = settings
-  const { localPassword, localTls, unsafeListen } = settings
-  const timeouts = { connectTimeoutMs, wakeTimeoutMs, handshakeTimeoutMs }
-  return { resolver, ...timeouts, localPassword, localTls, unsafeListen }
+  const values = new Map(Object.entries(settings))
+  return namesWith('all targets').map((name) => values.get(keyOf(name)))
 }
 
+/** Settings that are decided together are named together. */
 function needRestart(before: ProxySettings, after: ProxySettings): readonly string[] {
-  const names = {
-    'admin-address, admin-port, admin-host or no-admin': 'admin',
-    'log-level': 'logLevel',
-    'log-format': 'logFormat',
-    quiet: 'quiet',
-  } as const
-  return Object.entries(names)
-    .filter(([, key]) => !isSameSetting(before[key], after[key]))
-    .map(([name]) => name)
+  const [old, now] = [before, after].map((settings) => new Map(Object.entries(settings)))
+  const names = namesWith('restart').filter(
+    (name) => !isSameSetting(old!.get(keyOf(name)), now!.get(keyOf(name))),
+  )
+  const keys = new Set(names.map(keyOf))
+  return [...keys].map((key) => {
+    const together = names.filter((name) => keyOf(name) === key)
+    return together.join(', ').replace(/, ([^,]+)$/, ' or $1')
+  })
+}
+
+function namesWith(reload: 'all targets' | 'restart'): readonly SettingName[] {
+  return SETTING_NAMES.filter((name) => SETTINGS[name].reload === reload)
 }
 
 /** Secrets count by their hash, or a changed password would look the same. */

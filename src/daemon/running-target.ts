@@ -2,6 +2,7 @@
 
 import { BlockList } from 'node:net'
 
+import { roleOf } from '../config/resolve/login.js'
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
@@ -50,8 +51,6 @@ export class RunningTarget {
   readonly settings: TargetSettings
   readonly credentials: Credentials
   readonly listener: Listener
-  /** Clients may ask for TLS here. */
-  readonly acceptsTls: boolean
   /** Undefined with `warm=0`. */
   readonly spares: Spares | undefined
   readonly #endpoints: Endpoints
@@ -66,7 +65,6 @@ export class RunningTarget {
     const { target, settings, signedIn, resolver, attempts, clock, log } = options
     const closing = this.#closing.signal
     this.settings = target
-    this.acceptsTls = options.localTls !== undefined
     this.#signedIn = signedIn
     this.#identity = signedIn?.identity
     const database =
@@ -102,9 +100,7 @@ export class RunningTarget {
       clock,
     })
     this.listener = new Listener({
-      addresses: target.address,
-      port: target.port,
-      unixSocket: target.unixSocket,
+      ...target.listen,
       maxConnections: target.maxConnections,
       session: {
         target: target.name,
@@ -151,7 +147,7 @@ export class RunningTarget {
     this.#tls.load()
     const { signal } = this.#closing
     // With user=client no session needs it; but it is the role that is most likely to be meant.
-    const likely = this.settings.user === 'client' ? this.#identity?.get(signal) : undefined
+    const likely = this.settings.login.as === 'client' ? this.#identity?.get(signal) : undefined
     likely?.catch(() => {})
     await Promise.all([this.#endpoints.resolve(signal), this.credentials.get(signal)])
   }
@@ -185,8 +181,7 @@ function buildCredentials(
   closing: AbortSignal,
 ): Credentials {
   if (target.target.kind === 'static') {
-    const { user, password } = target.target
-    return new NativeCredentials(target.user === 'identity' ? user : roleOf(target), password)
+    return new NativeCredentials(roleOf(target.login, undefined), target.target.password)
   }
   const { workspace, identity } = signedIn!
   const observer = credentialObserver
@@ -199,10 +194,6 @@ function buildCredentials(
     closing,
     observer,
   })
-}
-
-function roleOf(target: TargetSettings): string | undefined {
-  return target.user === 'client' ? undefined : target.user
 }
 
 function buildStarter(

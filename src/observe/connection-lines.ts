@@ -1,7 +1,9 @@
 /** Where to connect, in the form each tool wants it: lines to copy that work as they are. */
 
+import { likelyRoleOf } from '../config/resolve/login.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+
 export interface LocalAddress {
-  /** A name, an address, or the folder of a Unix socket. */
   host: string
   port: number
   database: string
@@ -10,6 +12,20 @@ export interface LocalAddress {
   /** The client must name the role: the proxy logs in as whom it names. */
   userMatters: boolean
   tls: boolean
+}
+
+/** `known`: what only a running proxy can tell. */
+export function localAddress(
+  target: TargetSettings,
+  known: { readonly port?: number; readonly identity?: string | undefined } = {},
+): LocalAddress {
+  return {
+    ...target.shownAs,
+    ...(known.port === undefined ? {} : { port: known.port }),
+    database: target.database,
+    user: likelyRoleOf(target, known.identity),
+    userMatters: target.login.as === 'client',
+  }
 }
 
 export interface ConnectionLines {
@@ -38,10 +54,10 @@ function psql(address: LocalAddress): string {
 }
 
 function jdbc(address: LocalAddress): string {
-  const { host, port, database, tls } = address
+  const { host, port, database } = address
   const query = new URLSearchParams()
   query.set('user', userOf(address))
-  query.set('sslmode', tls ? 'require' : 'disable')
+  query.set('sslmode', sslmodeOf(address))
   return `jdbc:postgresql://${inUrl(host)}:${port}/${encodeURIComponent(database)}?${query}`
 }
 
@@ -67,13 +83,37 @@ function dbeaver(address: LocalAddress): string {
   return `dbeaver -con ${quoted(facts.join('|'))}`
 }
 
+export function localUri(address: LocalAddress): string {
+  const database = encodeURIComponent(address.database)
+  const user = encodeURIComponent(userOf(address))
+  const host = inUrl(address.host)
+  return `postgresql://${user}@${host}:${address.port}/${database}?sslmode=${sslmodeOf(address)}`
+}
+
+/** What libpq's tools and most drivers read, and the variable of our own. */
+export function localVariables(address: LocalAddress): Readonly<Record<string, string>> {
+  return {
+    PGHOST: address.host,
+    PGPORT: String(address.port),
+    PGUSER: userOf(address),
+    PGDATABASE: address.database,
+    PGSSLMODE: sslmodeOf(address),
+    LAKEBASE_PG_URL: localUri(address),
+  }
+}
+
+/** Our own certificate is not one that clients can verify; on loopback the alternative is no TLS. */
+export function sslmodeOf({ tls }: LocalAddress): 'require' | 'disable' {
+  return tls ? 'require' : 'disable'
+}
+
 /** Any name will do, but drivers' own default is the operating system's user, which a container may lack. */
 export function userOf({ user, userMatters }: LocalAddress): string {
   return user ?? (userMatters ? 'ROLE' : 'any')
 }
 
 /** An IPv6 address in brackets. */
-export function inUrl(host: string): string {
+function inUrl(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
 

@@ -23,7 +23,6 @@ export interface ObservedTarget {
   readonly database: LakebaseDatabase | undefined
   readonly credentials: Pick<Credentials, 'state' | 'expiresAt'>
   readonly listener: Pick<Listener, 'port' | 'addresses' | 'admitted' | 'isFull'>
-  readonly acceptsTls: boolean
   /** Undefined with `warm=0`. */
   readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
   /** How long clients have waited for the server to wake; undefined when none waits. */

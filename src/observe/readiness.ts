@@ -45,11 +45,7 @@ export function missingCredential(target: ObservedTarget, notes: TargetNotes): s
 /** A token or password, and the role to use it with. */
 export function hasCredential({ settings, identity, credentials }: ObservedTarget): boolean {
   if (credentials.state === 'expired') return false
-  const needsIdentity =
-    settings.target.kind !== 'static' &&
-    settings.user === 'identity' &&
-    settings.group === undefined
-  return !needsIdentity || identity !== undefined
+  return settings.login.as !== 'identity' || identity !== undefined
 }
 
 function phaseReason({ phase }: ObservedProxy): string | undefined {

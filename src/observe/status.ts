@@ -3,9 +3,10 @@
  * status page shows, and the start-up banner prints. It holds no secret.
  */
 
+import { roleOf } from '../config/resolve/login.js'
 import type { CredentialState } from '../credentials/credential-cache.js'
 import type { SessionView } from '../session/session-view.js'
-import { type ConnectionLines, connectionLines } from './connection-lines.js'
+import { type ConnectionLines, connectionLines, localAddress } from './connection-lines.js'
 import type { Failure, Journal, TargetNotes } from './journal.js'
 import type { ObservedProxy, ObservedTarget, ProxyPhase, WorkspacePlace } from './observed-proxy.js'
 import { hasCredential, missingCredential, readiness } from './readiness.js'
@@ -115,26 +116,18 @@ function targetStatus(
   tally: Tally,
   journal: Journal,
 ): TargetStatus {
-  const { settings, listener, credentials, database, spares } = target
+  const { settings, identity, listener, credentials, database, spares } = target
   const notes = journal.notes(settings.name)
-  const role = roleOf(target)
   return {
     name: settings.name,
     kind: database?.kind ?? settings.target.kind,
     ...stateOf(target, phase, notes),
     addresses: listener.addresses,
     port: listener.port,
-    connect: connectionLines({
-      host: localHost(settings.address),
-      port: listener.port,
-      database: settings.database,
-      user: role ?? target.identity,
-      userMatters: settings.user === 'client',
-      tls: target.acceptsTls,
-    }),
-    role,
+    connect: connectionLines(localAddress(settings, { port: listener.port, identity })),
+    role: roleOf(settings.login, identity),
     workspace: target.workspace,
-    roleOfClient: settings.user === 'client',
+    roleOfClient: settings.login.as === 'client',
     database: settings.database,
     readOnly: settings.readOnly,
     localAuth: settings.localAuth,
@@ -190,21 +183,6 @@ function stateOf(
     return { state: 'degraded', words, hint }
   }
   return { state: 'ready', words: 'Ready', hint: undefined }
-}
-
-/** As whom sessions log in; undefined while that is not known, or is the client's to say. */
-function roleOf({ settings, identity }: ObservedTarget): string | undefined {
-  if (settings.user === 'client') return undefined
-  if (settings.user !== 'identity') return settings.user
-  if (settings.target.kind === 'static') return settings.target.user
-  return settings.group ?? identity
-}
-
-/** The name to connect to from this machine. */
-function localHost(addresses: readonly string[]): string {
-  const address = addresses[0] ?? 'localhost'
-  const isLocal = /^(127\.0\.0\.1|::1|0\.0\.0\.0|::)$/.test(address)
-  return isLocal ? 'localhost' : address
 }
 
 function sessionStatus(session: SessionView): SessionStatus {

@@ -26,7 +26,7 @@ export interface UpstreamTlsDeps {
 }
 
 export class UpstreamTls {
-  readonly #target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>
+  readonly #target: Pick<TargetSettings, 'verify' | 'sslrootcert'>
   readonly #deps: UpstreamTlsDeps
   #context: SecureContext | undefined
   /** The authorities. Of a file: as it is now. */
@@ -36,7 +36,7 @@ export class UpstreamTls {
   #ticket: { readonly host: string; readonly session: Buffer } | undefined
 
   constructor(
-    target: Pick<TargetSettings, 'sslmode' | 'sslrootcert'>,
+    target: Pick<TargetSettings, 'verify' | 'sslrootcert'>,
     deps: UpstreamTlsDeps = { clock: systemClock, log: silentLog },
   ) {
     this.#target = target
@@ -79,13 +79,13 @@ export class UpstreamTls {
 
   /** Options of `tls.connect` for a host. Errors as of `load`. */
   options(host: string): ConnectionOptions {
-    const { sslmode } = this.#target
+    const { verify } = this.#target
     return {
       secureContext: this.load(),
       // An address cannot be an SNI name; Node then verifies against `host`.
       ...(isIP(host) === 0 ? { servername: host } : { host }),
-      rejectUnauthorized: sslmode !== 'require',
-      ...(sslmode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
+      rejectUnauthorized: verify !== 'none',
+      ...(verify === 'full' ? {} : { checkServerIdentity: () => undefined }),
       ...(this.#ticket?.host === host ? { session: this.#ticket.session } : {}),
     }
   }

@@ -44,10 +44,10 @@ export const PROXY_COMMANDS: readonly Command[] = [
     async run(invocation) {
       const { urlText, URL_FORMATS } = await import('../proxy/url.js')
       const { oneTarget } = await import('./one-target.js')
-      const { config, target } = await oneTarget(invocation)
+      const { target } = await oneTarget(invocation)
       const format = URL_FORMATS.find((each) => each === invocation.options.get('format'))!
       const { stdout } = invocation.surroundings
-      stdout.write(urlText({ format, target, settings: config.settings }))
+      stdout.write(urlText({ format, target }))
       return 0
     },
   },

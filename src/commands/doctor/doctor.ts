@@ -4,12 +4,12 @@
  */
 
 import type { Config } from '../../config/resolve/config.js'
+import { likelyRoleOf } from '../../config/resolve/login.js'
 import type { TargetSettings } from '../../config/resolve/settings.js'
 import { systemClock } from '../../core/clock.js'
 import { LinkedAbort } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { shownJson } from '../../core/plain-text.js'
-import { type LoginCredential, NativeCredentials } from '../../credentials/credentials.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
 import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
@@ -19,7 +19,7 @@ import type { Invocation } from '../cli/command.js'
 import { oneTarget } from '../cli/one-target.js'
 import { noticeLog } from '../workspace/with-workspace.js'
 import { checkLocalPort } from './local-port.js'
-import { checkServer, resolveAddresses } from './network.js'
+import { checkServer, type DoctorLogin, resolveAddresses } from './network.js'
 import { DoctorReport, stepLine } from './report.js'
 
 const LIMIT_MS = 120_000
@@ -44,8 +44,9 @@ export async function doctor(invocation: Invocation): Promise<number> {
     let known: Known = {}
     if (target.target.kind === 'static') {
       report.skip('workspace', 'a static URL asks none')
-      const { user, password } = target.target
-      known = { credential: await new NativeCredentials(user, password).get() }
+      const { user: likely, password } = target.target
+      const user = likelyRoleOf(target, likely)
+      known = { credential: { user, password, method: 'password' } }
     } else {
       workspace = await openWorkspace(report, config, target, invocation)
       known = await checkWorkspace(report, workspace, target, limit.signal)
@@ -65,7 +66,7 @@ export async function doctor(invocation: Invocation): Promise<number> {
 interface Known {
   readonly workspace?: ConnectedWorkspace
   readonly database?: LakebaseDatabase | undefined
-  readonly credential?: LoginCredential | undefined
+  readonly credential?: DoctorLogin | undefined
   /** Why nobody gets in, as the target's state has it. */
   readonly refusal?: ProxyError | undefined
 }
@@ -121,12 +122,13 @@ async function checkWorkspace(
     return { workspace }
   }
   const credential = await report.step('credential', async () => {
-    const options = { ttlMs: target.tokenTtlMs, group: target.group }
+    const group = target.login.as === 'group' ? target.login.name : undefined
+    const options = { ttlMs: target.tokenTtlMs, group }
     const { token, expiresAt } = await workspace.mintCredential(database, options, signal)
     const seconds = Math.round((expiresAt - systemClock.now()) / 1000)
     const life = seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`
-    const user = roleOf(target, identity)
-    const value: LoginCredential = { user, password: token, method: 'token' }
+    const user = likelyRoleOf(target, identity)
+    const value: DoctorLogin = { user, password: token, method: 'token' }
     return { value, text: `a token that lives ${life}` }
   })
   return { workspace, database, credential, refusal }
@@ -182,9 +184,4 @@ async function checkConnection(
   const addresses = await resolveAddresses(report, target, host, { servers, signal })
   const check = { target, host, addresses, credential, refusal, database, workspace, signal }
   await checkServer(report, check)
-}
-
-function roleOf({ user, group }: TargetSettings, identity: string): string | undefined {
-  if (user === 'client') return identity
-  return user === 'identity' ? (group ?? identity) : user
 }

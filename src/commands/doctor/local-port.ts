@@ -10,12 +10,12 @@ import type { DoctorReport } from './report.js'
 
 export async function checkLocalPort(
   report: DoctorReport,
-  { address, port }: TargetSettings,
+  { listen: { addresses, port } }: TargetSettings,
   admin: ProxySettings['admin'],
 ): Promise<void> {
   if (port === 0) return report.skip('local port', 'a free one is taken')
   await report.step('local port', async () => {
-    const taken = await firstTaken(address, port)
+    const taken = await firstTaken(addresses, port)
     if (taken === undefined) return { value: true, text: `${port} is free` }
     if (await isOurs(admin)) {
       const text = `${port} is held by a lakebase-proxy that runs`

@@ -60,11 +60,14 @@ export async function resolveAddresses(
   return found ?? []
 }
 
+/** What to log in with. A role is named also where clients name it: then the most likely one. */
+export type DoctorLogin = LoginCredential & { readonly user: string }
+
 export interface ServerCheck {
   target: TargetSettings
   host: string
   addresses: readonly string[]
-  credential: LoginCredential | undefined
+  credential: DoctorLogin | undefined
   /** Why nobody gets in, as the target's state has it. */
   refusal: ProxyError | undefined
   database: LakebaseDatabase | undefined
@@ -113,11 +116,11 @@ export async function checkServer(report: DoctorReport, check: ServerCheck): Pro
 async function checkLogin(
   report: DoctorReport,
   socket: TLSSocket,
-  credential: LoginCredential,
+  credential: DoctorLogin,
   check: ServerCheck,
 ): Promise<void> {
   const { target, signal } = check
-  const user = credential.user ?? target.user
+  const { user } = credential
   const { database } = target
   let rolesAreHidden = false
   const ready = await report.step('login', async () => {

@@ -7,17 +7,16 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:os'
 
-import type { ProxySettings, TargetSettings } from '../../config/resolve/settings.js'
+import { privateSettings } from '../../config/resolve/shown-as.js'
 import { variableOf } from '../../config/schema/table.js'
 import { LOCAL_PASSWORD } from '../../config/sources/sources.js'
 import { ProxyError } from '../../core/errors.js'
 import { createLog } from '../../core/log.js'
 import { Secret } from '../../core/secret.js'
-import type { LocalAddress } from '../../observe/connection-lines.js'
+import { type LocalAddress, localAddress, localVariables } from '../../observe/connection-lines.js'
 import type { ConfigRequest, Invocation, Surroundings } from '../cli/command.js'
 import { oneTarget } from '../cli/one-target.js'
 import { describeFailure } from '../cli/report.js'
-import { localAddress, localVariables } from './local-address.js'
 import { startDaemon } from './start.js'
 
 /** Resolves to the program's exit code. Errors: kind `config`, before anything is started. */
@@ -44,24 +43,13 @@ export async function exec(
   log.load()
   try {
     const [own] = settings.targets
-    const known = localAddress(own!, settings, proxy.targets[0]!.listener.port)
+    const known = localAddress(own!, { port: proxy.targets[0]!.listener.port })
     // With `user: client` it is the program's environment that names the role.
     const address = known.userMatters ? { ...known, user: env.PGUSER ?? env.USER } : known
     return await runWithProxy({ words: program, address, password, surroundings })
   } finally {
     await proxy.close()
   }
-}
-
-/** The settings of a proxy for one program: a free port, a password of its own, and nothing else open. */
-function privateSettings(
-  settings: ProxySettings,
-  target: TargetSettings,
-  localPassword: Secret | undefined,
-): ProxySettings {
-  const own = { ...target, address: ['127.0.0.1', '::1'], port: 0, unixSocket: undefined }
-  // TLS on loopback protects nothing, and libpq may want to verify it (~/.postgresql/root.crt).
-  return { ...settings, targets: [own], admin: undefined, localTls: 'off', localPassword }
 }
 
 const NO_SUCH_PROGRAM = 127

@@ -1,14 +1,17 @@
 /** `url`: the local address in the form a tool wants. Offline: it says what the settings say. */
 
-import type { ProxySettings, TargetSettings } from '../../config/resolve/settings.js'
+import type { TargetSettings } from '../../config/resolve/settings.js'
 import { ProxyError } from '../../core/errors.js'
 import {
   connectionLines,
   type LocalAddress,
+  localAddress,
+  localUri,
+  localVariables,
   quoted,
+  sslmodeOf,
   userOf,
 } from '../../observe/connection-lines.js'
-import { localAddress, localUri, localVariables, sslmodeOf } from './local-address.js'
 
 export const URL_FORMATS = [
   'psql',
@@ -26,17 +29,16 @@ export type UrlFormat = (typeof URL_FORMATS)[number]
 export interface UrlOptions {
   readonly format: UrlFormat
   readonly target: TargetSettings
-  readonly settings: Pick<ProxySettings, 'localTls'>
 }
 
 /** Whole lines. Errors: kind `config`, when the settings do not tell the port. */
-export function urlText({ format, target, settings }: UrlOptions): string {
-  if (target.port === 0) {
+export function urlText({ format, target }: UrlOptions): string {
+  if (target.shownAs.port === 0) {
     throw new ProxyError('config', 'port 0 is a free port, which only the running proxy knows', {
       hint: 'Ask it: lakebase-proxy status',
     })
   }
-  const address = localAddress(target, settings)
+  const address = localAddress(target)
   switch (format) {
     case 'psql':
     case 'jdbc':

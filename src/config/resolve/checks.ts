@@ -22,7 +22,7 @@ export function checkTarget(
   const where = (name: 'sslmode' | 'unix-socket' | 'upstream-port'): string =>
     lookup.find(name, known)?.where ?? known.written.where
 
-  if (target.sslmode === 'require' && !values['unsafe-sslmode-require']) {
+  if (target.verify === 'none' && !values['unsafe-sslmode-require']) {
     problems.add(
       where('sslmode'),
       'sslmode=require does not verify the server, which then may read the token',
@@ -32,8 +32,9 @@ export function checkTarget(
   if (target.sslrootcert !== undefined) {
     checkCertificates('sslrootcert', target.sslrootcert, lookup, problems, known)
   }
-  if (target.unixSocket !== undefined) {
-    const path = join(target.unixSocket, `.s.PGSQL.${target.port || 65_535}`)
+  const { unixSocket, port } = target.listen
+  if (unixSocket !== undefined) {
+    const path = join(unixSocket, `.s.PGSQL.${port || 65_535}`)
     if (machine.platform === 'win32') {
       problems.add(where('unix-socket'), 'Unix sockets are not offered on Windows')
     } else if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
@@ -46,7 +47,7 @@ export function checkTarget(
   }
   const { target: upstream } = target
   if (upstream.kind === 'static' && isThisMachine(upstream.host, machine.hostname)) {
-    const itself = given.settings.targets.some((each) => each.port === target.upstreamPort)
+    const itself = given.settings.targets.some(({ listen }) => listen.port === target.upstreamPort)
     if (itself) {
       problems.add(
         where('upstream-port'),

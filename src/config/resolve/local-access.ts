@@ -127,7 +127,7 @@ export function checkListening(
   where: string,
   problems: Problems,
 ): void {
-  const open = target.address.find((address) => !isLoopback(address))
+  const open = target.listen.addresses.find((address) => !isLoopback(address))
   if (open === undefined || settings.unsafeListen) return
   if (target.localAuth === 'password' && settings.localTls !== 'off') return
   problems.add(

@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 
 import { didYouMean } from '../../core/nearest.js'
 import type { Setting } from '../schema/setting.js'
+import { type CamelCase, camelCase } from '../schema/setting-keys.js'
 import {
   isSettingName,
   SETTINGS,
@@ -12,6 +13,7 @@ import {
   type TargetSettingName,
 } from '../schema/table.js'
 import { targetOption } from '../schema/targets.js'
+import type { Kind } from '../schema/values.js'
 import { Problems } from '../sources/problems.js'
 import {
   fromVariables,
@@ -23,12 +25,7 @@ import {
 import { resolveSettings } from './resolve.js'
 import type { ProxySettings } from './settings.js'
 
-type CamelCase<Name extends string> = Name extends `${infer Head}-${infer Tail}`
-  ? `${Head}${Capitalize<CamelCase<Tail>>}`
-  : Name
-
-type OptionOf<S> =
-  S extends Setting<unknown, infer Option, string | undefined, boolean> ? Option : never
+type OptionOf<S extends Setting> = S['kind'] extends Kind<unknown, infer Option> ? Option : never
 
 type OptionsFor<Names extends SettingName> = {
   readonly [Name in Names as CamelCase<Name>]?: OptionOf<(typeof SETTINGS)[Name]> | undefined
@@ -125,8 +122,4 @@ function write(name: SettingName, value: unknown): string {
 
 function kebabCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-}
-
-function camelCase(name: string): string {
-  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
 }

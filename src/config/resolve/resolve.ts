@@ -3,7 +3,7 @@
  * demands of another checked. Reads the files that settings name.
  */
 
-import { quoted } from '../../core/quoted.js'
+import { plainSettings } from '../schema/setting-keys.js'
 import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import type { Source, Written, WrittenTarget } from '../sources/sources.js'
@@ -15,9 +15,11 @@ import {
   readLocalPassword,
   readLocalTls,
 } from './local-access.js'
+import { loginOf } from './login.js'
 import { Lookup } from './lookup.js'
 import { assignPorts, meet } from './ports.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
+import { shownAs } from './shown-as.js'
 
 export interface ResolveInput {
   /** The strongest first. */
@@ -54,7 +56,7 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   const ports = portsOf(halves, lookup, values, problems)
   const names = namesOf(halves, problems)
   const targets = halves.map((half, index) =>
-    resolveTarget(half, names[index]!, ports[index]!, lookup, problems),
+    resolveTarget(half, names[index]!, ports[index]!, localTls, lookup, problems),
   )
   const settings = processSettings(values, targets, localPassword, localTls, lookup, machine)
   for (const [index, target] of targets.entries()) {
@@ -122,55 +124,28 @@ function optionsOf(known: KnownTarget): string {
     .join('&')
 }
 
+const VERIFY = { 'verify-full': 'full', 'verify-ca': 'ca', require: 'none' } as const
+
 function resolveTarget(
   { known, values }: Half,
   name: string,
   port: number,
+  localTls: ProxySettings['localTls'],
   lookup: Lookup,
   problems: Problems,
 ): TargetSettings {
+  const listen = { addresses: values.address, port, unixSocket: values['unix-socket'] }
   return {
+    ...plainSettings(values, true),
     name,
     target: known.target,
-    address: values.address,
-    port,
-    unixSocket: values['unix-socket'],
-    database: values.database,
-    user: userOf(known, values, lookup, problems),
-    readOnly: values['read-only'],
-    group: values.group,
-    tokenTtlMs: values['token-ttl'],
-    databricksHost: values['databricks-host'],
-    profile: values.profile,
-    sslmode: values.sslmode,
-    sslrootcert: values.sslrootcert,
-    hostaddr: values.hostaddr,
-    upstreamPort: values['upstream-port'],
-    autoStart: values['auto-start'],
-    startTimeoutMs: values['start-timeout'],
-    maxConnections: values['max-connections'],
-    idleTimeoutMs: values['idle-timeout'],
+    listen,
+    shownAs: shownAs(listen, localTls),
+    login: loginOf(known, values, lookup, problems),
+    verify: VERIFY[values.sslmode],
     proxyProtocolFrom:
       values['proxy-protocol'] === 'on' ? values['proxy-protocol-from'] : undefined,
-    localAuth: values['local-auth'],
-    warm: values.warm,
-    warmTtlMs: values['warm-ttl'],
   }
-}
-
-/** A group's token logs in as the group's role and no other. */
-function userOf(known: KnownTarget, values: Values, lookup: Lookup, problems: Problems): string {
-  const { group, user } = values
-  if (group === undefined || group === user || known.target.kind === 'static') return user
-  const writtenUser = lookup.find('user', known)
-  if (writtenUser !== undefined && writtenUser.rank <= lookup.find('group', known)!.rank) {
-    problems.add(
-      writtenUser.where,
-      `user ${quoted(user, 'that was set')} cannot log in with the token of group ${quoted(group, 'that was set')}`,
-      "Leave user out: with group it is the group's role.",
-    )
-  }
-  return group
 }
 
 function processSettings(
@@ -182,17 +157,11 @@ function processSettings(
   machine: Machine,
 ): ProxySettings {
   return {
+    ...plainSettings(values, false),
     targets,
     resolver: values.resolver ?? [],
-    connectTimeoutMs: values['connect-timeout'],
-    wakeTimeoutMs: values['wake-timeout'],
-    handshakeTimeoutMs: values['handshake-timeout'],
-    drainTimeoutMs: values['drain-timeout'],
-    drainDelayMs: values['drain-delay'],
-    unreadyWhenFull: values['unready-when-full'],
     localPassword,
     localTls,
-    unsafeListen: values['unsafe-listen'],
     admin: values['no-admin']
       ? undefined
       : {
@@ -201,9 +170,7 @@ function processSettings(
           portIsDefault: lookup.find('admin-port') === undefined,
           host: values['admin-host'],
         },
-    logLevel: values['log-level'],
     logFormat: values['log-format'] ?? (machine.isTerminal ? 'pretty' : 'json'),
-    quiet: values.quiet,
   }
 }
 

@@ -1,6 +1,14 @@
+/**
+ * The settings as the rest of the program reads them: parsed, checked and decided, so that no text
+ * is interpreted again. What the table passes on as it is, is typed by the table. Durations are in
+ * milliseconds.
+ */
+
 import type { Secret } from '../../core/secret.js'
+import type { PlainSettings } from '../schema/setting-keys.js'
 import type { Target } from '../schema/target-text.js'
 import type { Network } from '../schema/values.js'
+import type { Login } from './login.js'
 
 /** What settings depend on beside what was written. */
 export interface Machine {
@@ -12,59 +20,48 @@ export interface Machine {
   readonly isTerminal: boolean
 }
 
-/** The settings of one target: those marked [t] in the table, resolved. Durations in milliseconds. */
-export interface TargetSettings {
+/** The settings of one target. */
+export interface TargetSettings extends PlainSettings<true> {
   /** The TARGET as the user wrote it, without its query and password: the name in logs and metrics. */
   readonly name: string
   readonly target: Target
-  readonly address: readonly string[]
-  /** 0 picks a free one. */
-  readonly port: number
-  readonly unixSocket: string | undefined
-  readonly database: string
-  /** `identity`, `client`, or the name of a role. */
-  readonly user: string
-  readonly readOnly: boolean
-  readonly group: string | undefined
-  readonly tokenTtlMs: number | undefined
-  readonly databricksHost: string | undefined
-  readonly profile: string | undefined
-  readonly sslmode: 'verify-full' | 'verify-ca' | 'require'
-  /** Path of a PEM file. */
-  readonly sslrootcert: string | undefined
-  readonly hostaddr: string | undefined
-  readonly upstreamPort: number
-  readonly autoStart: boolean
-  readonly startTimeoutMs: number
-  /** 0: no limit. */
-  readonly maxConnections: number
-  /** 0: never. */
-  readonly idleTimeoutMs: number
+  readonly listen: Listen
+  /** What a user types to get there. */
+  readonly shownAs: ShownAs
+  readonly login: Login
+  /** How the server's certificate is verified: with its name, against its authority alone, not at all. */
+  readonly verify: 'full' | 'ca' | 'none'
   /** Networks of the load balancers that send the PROXY protocol; undefined: off. */
   readonly proxyProtocolFrom: readonly Network[] | undefined
-  readonly localAuth: 'trust' | 'password'
-  readonly warm: number
-  readonly warmTtlMs: number
+}
+
+export interface Listen {
+  readonly addresses: readonly string[]
+  /** 0 picks a free one. */
+  readonly port: number
+  /** The folder of the Unix socket. */
+  readonly unixSocket: string | undefined
+}
+
+export interface ShownAs {
+  /** A name or an address. */
+  readonly host: string
+  /** 0: only the running proxy knows it. */
+  readonly port: number
+  /** Clients may ask for TLS. */
+  readonly tls: boolean
 }
 
 /** What clients show with `local-auth=password`: one password, or a file with one a line. */
 export type LocalPassword = Secret | { readonly file: string }
 
-/** The settings of the process, resolved and frozen. Durations in milliseconds. */
-export interface ProxySettings {
+/** The settings of the process, frozen. */
+export interface ProxySettings extends PlainSettings<false> {
   readonly targets: readonly TargetSettings[]
   /** DNS servers, `IP[:port]`. Empty: the system's servers, asked directly. */
   readonly resolver: readonly string[]
-  readonly connectTimeoutMs: number
-  /** In its place for clients of a server that is waking, where it is longer. */
-  readonly wakeTimeoutMs: number
-  readonly handshakeTimeoutMs: number
-  readonly drainTimeoutMs: number
-  readonly drainDelayMs: number
-  readonly unreadyWhenFull: boolean
   readonly localPassword: LocalPassword | undefined
   readonly localTls: 'off' | 'auto' | { readonly cert: string; readonly key: string }
-  readonly unsafeListen: boolean
   readonly admin:
     | {
         readonly address: string
@@ -74,7 +71,5 @@ export interface ProxySettings {
         readonly host: string | undefined
       }
     | undefined
-  readonly logLevel: string
   readonly logFormat: 'pretty' | 'json'
-  readonly quiet: boolean
 }

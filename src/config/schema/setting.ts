@@ -1,21 +1,52 @@
-/** What the table says of one setting, and what an implicit `.env` may do with it. */
+/** What a row of the table says: what the setting is, where it ends up, and which rules it has. */
 
 import { isLoopback } from '../../core/loopback.js'
 import type { Kind } from './values.js'
 
-export interface Setting<
-  T,
-  Option,
-  Default extends string | undefined = string | undefined,
-  PerTarget extends boolean = boolean,
-> {
-  readonly kind: Kind<T, Option>
+interface Row {
+  readonly kind: Kind<unknown, never>
   /** As a user would write it. */
-  readonly default: Default
-  /** May stand in a TARGET's query, and in a map of the file's `targets`. */
-  readonly perTarget: PerTarget
+  readonly default: string | undefined
   readonly help: string
   readonly dotenv: DotenvRule
+  /**
+   * The decision that takes it up, together with others or with what is known of the machine.
+   * Without one, the value is passed on as it is, under the setting's own name in camelCase.
+   */
+  readonly into?: Decision
+}
+
+/** `sources`: it says where other settings come from, and is not one of them. */
+type Decision = 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | ProcessDecision
+type ProcessDecision =
+  | ('localPassword' | 'localTls' | 'resolver' | 'admin' | 'logFormat')
+  | ('targets' | 'sources')
+
+/**
+ * What a reload does when the setting has changed. `target`: the targets whose settings differ are
+ * built again. `all targets`: every target is. `at once`: the new value counts from then on.
+ * `restart`: it counts from the next start.
+ */
+type Reload = 'target' | 'all targets' | 'at once' | 'restart'
+
+/** May stand in a TARGET's query, and in a map of the file's `targets`. */
+export function perTarget<const R extends Row>(
+  row: R,
+): R & { readonly perTarget: true; readonly reload: 'target' } {
+  return { ...row, perTarget: true, reload: 'target' }
+}
+
+/** A setting of the whole process. */
+export function once<const R extends Row & { readonly reload: Reload }>(
+  row: R,
+): R & { readonly perTarget: false } {
+  return { ...row, perTarget: false }
+}
+
+/** A row of the table, whichever it is. */
+export interface Setting extends Row {
+  readonly perTarget: boolean
+  readonly reload: Reload
 }
 
 /**
@@ -56,22 +87,4 @@ export const DEFAULT_PORT_ONLY: Restricted = {
 
 function restricted(reason: string): Restricted {
   return { reason, allows: () => false }
-}
-
-type Row<T, Option, Default extends string | undefined> = Omit<
-  Setting<T, Option, Default>,
-  'perTarget'
->
-
-export function perTarget<T, Option, const Default extends string | undefined>(
-  row: Row<T, Option, Default>,
-): Setting<T, Option, Default, true> {
-  return { ...row, perTarget: true }
-}
-
-/** A setting of the whole process. */
-export function once<T, Option, const Default extends string | undefined>(
-  row: Row<T, Option, Default>,
-): Setting<T, Option, Default, false> {
-  return { ...row, perTarget: false }
 }

@@ -22,6 +22,7 @@ import {
   duration,
   ipAddress,
   ipAddresses,
+  type Kind,
   networks,
   switched,
   targetTexts,
@@ -40,18 +41,21 @@ export const SECTIONS = {
       default: 'localhost',
       help: 'addresses to listen at; localhost is 127.0.0.1 and ::1',
       dotenv: LOOPBACK_ONLY,
+      into: 'listen',
     }),
     port: perTarget({
       kind: wholeNumber('port', MAX_PORT),
       default: '5432',
       help: 'port to listen at, +1 for each further target; 0 picks a free one and prints it',
       dotenv: FREE,
+      into: 'listen',
     }),
     'unix-socket': perTarget({
       kind: text('folder', true),
       default: undefined,
       help: 'a folder: also listen at .s.PGSQL.<port> in it, for this user only',
       dotenv: FREE,
+      into: 'listen',
     }),
     'local-auth': perTarget({
       kind: choice('how', 'trust', 'password'),
@@ -64,42 +68,54 @@ export const SECTIONS = {
       default: undefined,
       help: 'file with passwords, one a line, read again on change; else LAKEBASE_PROXY_LOCAL_PASSWORD',
       dotenv: PROTECTION,
+      into: 'localPassword',
+      reload: 'all targets',
     }),
     'local-tls': once({
       kind: choice('how', 'off', 'auto'),
       default: 'off',
       help: 'off, or auto: offer clients TLS with a certificate of our own, whose CA is printed',
       dotenv: only('auto'),
+      into: 'localTls',
+      reload: 'all targets',
     }),
     'local-tls-cert': once({
       kind: text('file', true),
       default: undefined,
       help: 'offer clients TLS with this certificate (PEM)',
       dotenv: PROTECTION,
+      into: 'localTls',
+      reload: 'all targets',
     }),
     'local-tls-key': once({
       kind: text('file', true),
       default: undefined,
       help: 'key of that certificate (PEM)',
       dotenv: PROTECTION,
+      into: 'localTls',
+      reload: 'all targets',
     }),
     'proxy-protocol': perTarget({
       kind: choice('how', 'off', 'on'),
       default: 'off',
       help: 'on: load balancers say who the client is, by the PROXY protocol (version 1 or 2)',
       dotenv: PROTECTION,
+      into: 'proxyProtocolFrom',
     }),
     'proxy-protocol-from': once({
       kind: networks,
       default: '127.0.0.0/8,::1/128',
       help: 'addresses or networks of these load balancers: they must send it, all others must not',
       dotenv: PROTECTION,
+      into: 'proxyProtocolFrom',
+      reload: 'target',
     }),
     'unsafe-listen': once({
       kind: switched,
       default: 'false',
       help: 'listen beyond this machine without local-auth=password and local-tls',
       dotenv: PROTECTION,
+      reload: 'all targets',
     }),
   },
   Lakebase: {
@@ -114,6 +130,7 @@ export const SECTIONS = {
       default: 'identity',
       help: 'role to log in as: identity (of the workspace), client (what the client typed), or a name',
       dotenv: FREE,
+      into: 'login',
     }),
     'read-only': perTarget({
       kind: switched,
@@ -126,6 +143,7 @@ export const SECTIONS = {
       default: undefined,
       help: "log in as this workspace group's role (Autoscaling)",
       dotenv: FREE,
+      into: 'login',
     }),
     'token-ttl': perTarget({
       kind: duration(5 * 60_000, 60 * 60_000),
@@ -150,12 +168,14 @@ export const SECTIONS = {
       default: 'verify-full',
       help: 'verify-full, verify-ca (not the name) or require (nothing: needs unsafe-sslmode-require)',
       dotenv: only('verify-full'),
+      into: 'verify',
     }),
     'unsafe-sslmode-require': once({
       kind: switched,
       default: 'false',
       help: 'allow sslmode=require, which anybody on the way can read',
       dotenv: PROTECTION,
+      reload: 'at once',
     }),
     sslrootcert: perTarget({
       kind: text('file', true),
@@ -180,6 +200,8 @@ export const SECTIONS = {
       default: undefined,
       help: "DNS servers to ask when the system's lookup fails or takes 1 s; else the system's, directly",
       dotenv: DIALS,
+      into: 'resolver',
+      reload: 'all targets',
     }),
     'auto-start': perTarget({
       kind: switched,
@@ -206,18 +228,21 @@ export const SECTIONS = {
       default: '10s',
       help: "from a client's StartupMessage to its login at the server",
       dotenv: FREE,
+      reload: 'all targets',
     }),
     'wake-timeout': once({
       kind: duration(100),
       default: '60s',
       help: 'the same, for a server that is waking or on a branch younger than 5 minutes',
       dotenv: FREE,
+      reload: 'all targets',
     }),
     'handshake-timeout': once({
       kind: duration(100),
       default: '10s',
       help: 'from accept until a client has said who it is, local password included',
       dotenv: FREE,
+      reload: 'all targets',
     }),
     'start-timeout': perTarget({
       kind: duration(1000),
@@ -236,6 +261,7 @@ export const SECTIONS = {
       default: 'false',
       help: 'readiness goes red at max-connections',
       dotenv: FREE,
+      reload: 'at once',
     }),
     'idle-timeout': perTarget({
       kind: duration(),
@@ -248,12 +274,14 @@ export const SECTIONS = {
       default: '30s',
       help: 'how long running sessions get on SIGTERM and SIGINT',
       dotenv: FREE,
+      reload: 'at once',
     }),
     'drain-delay': once({
       kind: duration(),
       default: '0s',
       help: 'go on serving for so long first, with readiness already red',
       dotenv: FREE,
+      reload: 'at once',
     }),
   },
   'The process': {
@@ -262,55 +290,78 @@ export const SECTIONS = {
       default: undefined,
       help: 'YAML file of settings',
       dotenv: FILE,
+      into: 'sources',
+      reload: 'at once',
     }),
     'env-file': once({
       kind: text('file', true),
       default: undefined,
       help: 'file of variables; else .env of the working folder',
       dotenv: FILE,
+      into: 'sources',
+      reload: 'at once',
     }),
     'admin-address': once({
       kind: ipAddress,
       default: '127.0.0.1',
       help: 'address of the status page and metrics',
       dotenv: LOOPBACK_ONLY,
+      into: 'admin',
+      reload: 'restart',
     }),
     'admin-port': once({
       kind: wholeNumber('port', MAX_PORT),
       default: '9090',
       help: 'their port; 0 picks a free one; the default moves to a free one when taken',
       dotenv: FREE,
+      into: 'admin',
+      reload: 'restart',
     }),
     'admin-host': once({
       kind: text('name'),
       default: undefined,
       help: 'a further Host name to accept there',
       dotenv: PROTECTION,
+      into: 'admin',
+      reload: 'restart',
     }),
-    'no-admin': once({ kind: switched, default: 'false', help: 'no admin port', dotenv: FREE }),
+    'no-admin': once({
+      kind: switched,
+      default: 'false',
+      help: 'no admin port',
+      dotenv: FREE,
+      into: 'admin',
+      reload: 'restart',
+    }),
     'log-level': once({
       kind: choice('level', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
       default: 'info',
       help: 'trace, debug, info, warn, error, fatal or silent; the log goes to stderr',
       dotenv: FREE,
+      reload: 'restart',
     }),
     'log-format': once({
       kind: choice('form', 'pretty', 'json'),
       default: undefined,
       help: 'pretty or json; else pretty on a terminal and json elsewhere',
       dotenv: FREE,
+      into: 'logFormat',
+      reload: 'restart',
     }),
     quiet: once({
       kind: switched,
       default: 'false',
       help: 'no banner, and no line for each session',
       dotenv: FREE,
+      reload: 'restart',
     }),
     targets: once({
       kind: targetTexts,
       default: undefined,
       help: 'the targets, where the command line names none',
       dotenv: FREE,
+      into: 'targets',
+      reload: 'at once',
     }),
   },
 }
@@ -324,12 +375,8 @@ export const SETTINGS = {
 
 export type SettingName = keyof typeof SETTINGS
 
-type ValueOf<S> =
-  S extends Setting<infer T, never, infer D, boolean>
-    ? D extends string
-      ? T
-      : T | undefined
-    : never
+type ValueOf<S extends Setting> =
+  S['kind'] extends Kind<infer T, never> ? (S['default'] extends string ? T : T | undefined) : never
 
 /** The parsed value of every setting. */
 export type Values = { readonly [Name in SettingName]: ValueOf<(typeof SETTINGS)[Name]> }

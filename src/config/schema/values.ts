@@ -26,6 +26,8 @@ export interface Kind<T, Option = string> {
   readonly choices?: readonly string[]
   /** A path, which is taken from where it was written: a file's own folder, or the working one. */
   readonly isPath?: boolean
+  /** Put after the names of such values: `connectTimeoutMs`. */
+  readonly unit?: 'Ms'
   readonly parse: (text: string) => T
   /** The text a user would have written for the value of a library option. */
   readonly write: (option: Option) => string
@@ -93,9 +95,13 @@ const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_00
 const LONGEST_MS = 24 * 24 * UNIT_MS.h!
 
 /** Read as milliseconds; a number given to the library is milliseconds too. */
-export function duration(minMs = 0, maxMs = LONGEST_MS): Kind<number, string | number> {
+export function duration(
+  minMs = 0,
+  maxMs = LONGEST_MS,
+): Kind<number, string | number> & { readonly unit: 'Ms' } {
   return {
     placeholder: 'duration',
+    unit: 'Ms',
     parse(written) {
       if (written !== '0' && !/^(\d{1,9}(ms|s|m|h))+$/.test(written)) {
         throw new ValueError(`must be a duration such as 30s, 5m or 1h${butNot(written)}`)

@@ -1,0 +1,28 @@
+/** Where clients connect, and what a user of this machine types to get there. */
+
+import { isLoopback } from '../../core/loopback.js'
+import type { Listen, LocalPassword, ProxySettings, ShownAs, TargetSettings } from './settings.js'
+
+export function shownAs({ addresses, port }: Listen, localTls: ProxySettings['localTls']): ShownAs {
+  return { host: localHost(addresses), port, tls: localTls !== 'off' }
+}
+
+/** `localhost` is both loopback addresses, so that one of them alone is named by itself. */
+function localHost(addresses: readonly string[]): string {
+  const has = (address: string): boolean => addresses.includes(address)
+  if (has('::') || has('0.0.0.0') || (has('127.0.0.1') && has('::1'))) return 'localhost'
+  return addresses.find(isLoopback) ?? addresses[0] ?? 'localhost'
+}
+
+/** The settings of a proxy for one program: a free port, a password of its own, and nothing else open. */
+export function privateSettings(
+  settings: ProxySettings,
+  target: TargetSettings,
+  localPassword: LocalPassword | undefined,
+): ProxySettings {
+  const listen: Listen = { addresses: ['127.0.0.1', '::1'], port: 0, unixSocket: undefined }
+  // TLS on loopback protects from nothing, and libpq may want to verify it (~/.postgresql/root.crt).
+  const localTls = 'off'
+  const own = { ...target, listen, shownAs: shownAs(listen, localTls) }
+  return { ...settings, targets: [own], admin: undefined, localTls, localPassword }
+}
