@@ -1,4 +1,4 @@
-/** What the README says is there, is there. */
+/** The documentation says what is there, and all of it: links, commands, flags, files, errors. */
 
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
@@ -7,36 +7,77 @@ import { test } from 'node:test'
 import { COMMANDS } from '../src/commands/cli/registry.js'
 import { SETTING_NAMES } from '../src/config/schema/table.js'
 import { type ErrorKind, ProxyError } from '../src/core/errors.js'
-import { withSettingsTable } from './support/settings-table.js'
+import { anchors, codeBlocks, links, PAGES, type Page } from './support/markdown.js'
+import { SETTINGS_PAGE, withSettingsTable } from './support/settings-table.js'
 
-const README = readFileSync('README.md', 'utf8')
+const README = page('README.md').text
+/** What users read about commands and settings. */
+const GUIDE_PAGES = PAGES.filter(({ path }) => path === 'README.md' || path.startsWith('docs/'))
+const GUIDE = GUIDE_PAGES.map(({ text }) => text).join('\n')
+const GUIDE_CODE = GUIDE_PAGES.flatMap(codeBlocks)
+  .map(({ text }) => text)
+  .join('\n')
 
-test("the README's table of settings is the one in the code", () => {
-  assert.ok(
-    README === withSettingsTable(README),
-    'README.md is behind src/config/schema/table.ts: npm run readme',
+test('the table of settings is the one in the code', () => {
+  const { text } = page(SETTINGS_PAGE)
+  const hint = `${SETTINGS_PAGE} is behind src/config/schema/table.ts: npm run readme`
+  assert.ok(text === withSettingsTable(text), hint)
+})
+
+test('the README is short enough to be read in three minutes', () => {
+  assert.ok(Buffer.byteLength(README) <= 12 * 1024, `${Buffer.byteLength(README)} bytes`)
+})
+
+test('every link, image and anchor of the documentation leads somewhere', () => {
+  const inside = PAGES.flatMap(links).filter(({ file }) => file !== undefined)
+  assert.ok(inside.length > 40, `${inside.length} links`)
+  const broken = inside.filter(({ file, anchor }) => {
+    if (!existsSync(file!)) return true
+    if (anchor === undefined) return false
+    const target = PAGES.find(({ path }) => path === file)
+    return target === undefined || !anchors(target).includes(anchor)
+  })
+  assert.deepEqual(
+    broken.map((link) => `${link.page}: ${link.target}`),
+    [],
+  )
+})
+
+test('the README leads to every page of docs/', () => {
+  const linked = new Set(links(page('README.md')).map(({ file }) => file))
+  const missing = PAGES.filter(({ path }) => path.startsWith('docs/') && !linked.has(path))
+  assert.deepEqual(
+    missing.map(({ path }) => path),
+    [],
   )
 })
 
 /** Of other programs, in lines that are theirs. */
-const FOREIGN = ['once', 'host', 'network', 'env', 'tag', 'global']
+const FOREIGN = [
+  ...['once', 'host', 'network', 'env', 'tag', 'global', 'silent', 'file', 'build'],
+  ...['abort-on-container-exit'],
+]
 
-test('every command and flag that the README names is there', () => {
+test('every command and flag that the documentation names is there', () => {
   const flat = COMMANDS.flatMap((command) => [command, ...(command.subcommands ?? [])])
   const known = new Set<string>([
     ...SETTING_NAMES,
     ...flat.flatMap(({ options }) => (options ?? []).map(({ flags }) => longName(flags))),
+    ...['version', 'help'],
     ...FOREIGN,
   ])
-  const flags = [...README.matchAll(/(?<=[\s`"(])--([a-z][a-z-]*[a-z])/g)].map(([, name]) => name!)
+  const flags = [...GUIDE.matchAll(/(?<=[\s`"(])--([a-z][a-z-]*[a-z])/g)].map(([, name]) => name!)
   assert.ok(flags.length > 30)
   assert.deepEqual(
     flags.filter((name) => !known.has(name)),
     [],
   )
   const commands = new Set(COMMANDS.map(({ name }) => name))
-  const named = [...README.matchAll(/(?:npx |`|\$ )lakebase-proxy ([a-z-]+)(?= |`)/g)]
-  assert.ok(named.length > 10)
+  const named = [
+    ...GUIDE.matchAll(/`lakebase-proxy ([a-z][a-z-]*)(?=[ `])/g),
+    ...GUIDE_CODE.matchAll(/^(?:\$ )?lakebase-proxy ([a-z][a-z-]*)(?=\s)/gm),
+  ]
+  assert.ok(named.length > 20)
   // A word that is no command is a TARGET, and all of those are called so.
   const words = new Set(named.map(([, word]) => word!))
   assert.deepEqual(
@@ -46,17 +87,25 @@ test('every command and flag that the README names is there', () => {
   for (const { name } of COMMANDS) assert.match(README, new RegExp(`\\b${name}\\b`), name)
 })
 
-test('every file that the README names is there', () => {
-  const links = [...README.matchAll(/\]\(([^#)]+)\)/g)].map(([, path]) => path!)
-  const named = [...README.matchAll(/`(docker\/[^`]*)`/g)].map(([, path]) => path!)
-  for (const path of [...links, ...named].filter((each) => !each.startsWith('http'))) {
-    assert.ok(existsSync(path), path)
+test('nothing says to take from a registry what is not published', () => {
+  for (const { path, text } of PAGES) {
+    assert.doesNotMatch(text, /npx (?:--yes )?lakebase-proxy/, path)
+    assert.doesNotMatch(text, /npm (?:install|i)(?: -g| --global)? lakebase-proxy/, path)
+    assert.doesNotMatch(text, /docker pull/, path)
   }
-  const manifests = [...README.matchAll(/`([a-z-]+\.yaml)`/g)].map(([, name]) => name!)
-  for (const name of manifests) assert.ok(existsSync(`docker/kubernetes/${name}`), name)
 })
 
-test('the README’s table of errors has a row for each kind, with its SQLSTATE', () => {
+test('every file that the documentation names is there', () => {
+  const named = [...GUIDE.matchAll(/`(docker\/[^`]*)`/g)].map(([, path]) => path!)
+  assert.ok(named.length > 3)
+  for (const path of named) assert.ok(existsSync(path), path)
+  const manifests = [...page('docs/running.md').text.matchAll(/\(`([a-z-]+\.yaml)`\)/g)]
+  assert.ok(manifests.length > 3)
+  for (const [, name] of manifests) assert.ok(existsSync(`docker/kubernetes/${name}`), name)
+})
+
+test('the table of errors has a row for each kind, with its SQLSTATE', () => {
+  const { text } = page('docs/troubleshooting.md')
   const kinds: Record<ErrorKind, true> = {
     ...{ config: true, credential: true, identity: true, target: true, stopped: true },
     ...{ starting: true, resolve: true, dial: true, tls: true, upstream: true, protocol: true },
@@ -64,9 +113,13 @@ test('the README’s table of errors has a row for each kind, with its SQLSTATE'
   }
   for (const kind of Object.keys(kinds) as ErrorKind[]) {
     const { sqlState } = new ProxyError(kind, '')
-    assert.match(README, new RegExp(`^\\| ${sqlState} +\\| \`${kind}\` `, 'm'), kind)
+    assert.match(text, new RegExp(`^\\| ${sqlState} +\\| \`${kind}\` `, 'm'), kind)
   }
 })
+
+function page(path: string): Page {
+  return { path, text: readFileSync(path, 'utf8') }
+}
 
 function longName(flags: string): string {
   return /--([a-z-]+)/.exec(flags)![1]!

@@ -1,16 +1,18 @@
-/** The README's table of settings, written from the one table in the code. */
+/** The table of docs/settings.md, written from the one table in the code. */
 
 import { SECTIONS, SETTINGS, type SettingName } from '../../src/config/schema/table.js'
+
+export const SETTINGS_PAGE = 'docs/settings.md'
 
 const START = '<!-- settings -->'
 const END = '<!-- /settings -->'
 
-/** `readme` with the table between its two marks brought up to date. */
-export function withSettingsTable(readme: string): string {
-  const start = readme.indexOf(START)
-  const end = readme.indexOf(END)
-  if (start === -1 || end < start) throw new Error(`README.md has no ${START} … ${END}`)
-  return `${readme.slice(0, start + START.length)}\n\n${settingsTable()}\n${readme.slice(end)}`
+/** `page` with the table between its two marks brought up to date. */
+export function withSettingsTable(page: string): string {
+  const start = page.indexOf(START)
+  const end = page.indexOf(END)
+  if (start === -1 || end < start) throw new Error(`${SETTINGS_PAGE} has no ${START} … ${END}`)
+  return `${page.slice(0, start + START.length)}\n\n${settingsTable()}\n${page.slice(end)}`
 }
 
 function settingsTable(): string {

@@ -1,7 +1,7 @@
-/** `npm run readme`: brings the README's table of settings up to date. */
+/** `npm run readme`: brings the table of settings in the documentation up to date. */
 
 import { readFileSync, writeFileSync } from 'node:fs'
 
-import { withSettingsTable } from './settings-table.js'
+import { SETTINGS_PAGE, withSettingsTable } from './settings-table.js'
 
-writeFileSync('README.md', withSettingsTable(readFileSync('README.md', 'utf8')))
+writeFileSync(SETTINGS_PAGE, withSettingsTable(readFileSync(SETTINGS_PAGE, 'utf8')))

@@ -1,6 +1,6 @@
 /**
  * The one table of settings. Flags, variables, file keys, the options of a TARGET's query, the
- * library's options, their types, the help text and the README's table all come from it.
+ * library's options, their types, the help text and the table of docs/settings.md all come from it.
  */
 
 import {
