@@ -13,6 +13,7 @@ const ROOMS = [
   ...['core', 'wire'],
   ...['config/schema', 'config/sources', 'config/resolve'],
   ...['databricks/http', 'databricks/sign-in', 'databricks/lakebase'],
+  'branches',
   ...['credentials', 'endpoints', 'upstream', 'session', 'listener', 'observe'],
   ...['daemon', 'emulator', 'commands', 'main.ts'],
 ]

@@ -28,6 +28,7 @@ import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
 import { Connector } from '../upstream/connect.js'
 import { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
+import { TERMINATE, toWireText } from '../wire/frontend.js'
 import type { SignedIn } from './workspaces.js'
 
 export interface RunningTargetOptions {
@@ -150,6 +151,26 @@ export class RunningTarget {
     const likely = this.settings.login.as === 'client' ? this.#identity?.get(signal) : undefined
     likely?.catch(() => {})
     await Promise.all([this.#endpoints.resolve(signal), this.credentials.get(signal)])
+  }
+
+  /**
+   * Logs in once and leaves again, with the patience that clients get: a branch that was just made
+   * refuses logins for a while. Errors: those of a client.
+   */
+  async tryLogin(): Promise<void> {
+    const { signal } = this.#closing
+    const user = (await this.#identity?.get(signal)) ?? ''
+    const parameters = new Map([['user', toWireText(user)]])
+    const startup = {
+      type: 'StartupMessage',
+      protocolMinor: 0,
+      parameters,
+      protocolOptions: [],
+    } as const
+    const progress = { enter() {}, retrying() {} }
+    const { upstream } = await this.#connector.connect(startup, progress, signal)
+    upstream.socket.on('error', () => {})
+    upstream.socket.end(TERMINATE)
   }
 
   /** As the listener's: spare connections go first. */

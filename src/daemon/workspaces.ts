@@ -11,6 +11,7 @@ import type {
   LakebaseDatabase,
   MintOptions,
   Workspace,
+  WorkspaceBranches,
 } from '../databricks/lakebase/workspace.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
 
@@ -113,5 +114,9 @@ class OpeningWorkspace implements Workspace {
 
   async stopDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
     return (await this.#opening).stopDatabase(database, signal)
+  }
+
+  async branches(): Promise<WorkspaceBranches> {
+    return (await this.#opening).branches()
   }
 }

@@ -20,6 +20,8 @@ export interface Behaviour {
   suspendAfterMs: number
   /** No branch is made to live longer; a workspace may cap it lower. */
   maxBranchLifeMs: number
+  /** Of one project; those above it are refused. */
+  maxUnarchivedBranches: number
   /** A branch younger than this refuses logins. */
   youngMs: number
   /** How it does: 28000 in front of the password, or 28P01 behind it. */
@@ -43,6 +45,7 @@ export function defaultBehaviour(changes: Partial<Behaviour>): Behaviour {
     whileWaking: 'hold',
     suspendAfterMs: 24 * 3600_000,
     maxBranchLifeMs: 30 * 24 * 3600_000,
+    maxUnarchivedBranches: 10,
     youngMs: 0,
     youngRefusal: 'external authorization',
     cancelLookupMs: 20,

@@ -40,7 +40,6 @@ export interface CreatedBranch {
   readonly made: Promise<void>
 }
 
-const MAX_UNARCHIVED = 10
 const DAY_MS = 24 * 3600_000
 const PURGE_AFTER_MS = 7 * DAY_MS
 
@@ -74,8 +73,9 @@ export class Branches {
     }
     const source = this.#source(project, plan.source)
     const unarchived = this.present(project).filter((each) => each.state !== 'ARCHIVED')
-    if (unarchived.length >= MAX_UNARCHIVED) {
-      const message = `project has reached its limit of ${MAX_UNARCHIVED} unarchived branches`
+    const { maxUnarchivedBranches: max } = this.#options.behaviour
+    if (unarchived.length >= max) {
+      const message = `project has reached its limit of ${max} unarchived branches`
       throw new ApiError(400, 'QUOTA_EXCEEDED', message)
     }
     const createdAt = clock.now()

@@ -1,4 +1,4 @@
-/** The entries of registry.ts that ask the workspace and end: doctor, instances, synced-tables. */
+/** The entries of registry.ts that ask the workspace and end: doctor, instances, branches, synced-tables. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
 import type { Command } from './command.js'
@@ -64,6 +64,66 @@ export const WORKSPACE_COMMANDS: readonly Command[] = [
         async run(invocation) {
           const { stopInstance } = await import('../workspace/instances.js')
           return stopInstance(invocation)
+        },
+      },
+    ],
+  },
+  {
+    name: 'branches',
+    summary: 'list, create and delete branches of Autoscaling projects',
+    examples: ['branches list', 'branches create fix-login --from projects/shop --ttl 8h'],
+    subcommands: [
+      {
+        name: 'list',
+        summary: 'list branches with their age and when they expire',
+        operands: ['[PROJECT]'],
+        settings: SETTING_NAMES,
+        options: [{ flags: '--json', help: 'print them as JSON' }],
+        notes: `
+A branch is shown as made by lakebase-proxy when its name has the form that lakebase-proxy gives.
+`,
+        examples: ['branches list', 'branches list projects/shop --json'],
+        async run(invocation) {
+          const { listBranchesOf } = await import('../workspace/branches.js')
+          return listBranchesOf(invocation)
+        },
+      },
+      {
+        name: 'create',
+        summary: 'make a branch, wait until it takes connections, and print its name',
+        operands: ['<NAME>'],
+        settings: SETTING_NAMES,
+        options: [
+          {
+            flags: '--from <PROJECT>',
+            help: 'projects/P (its default branch), or projects/P/branches/B',
+          },
+          { flags: '--ttl <DURATION>', help: 'its life, at most 30 days', default: '2h' },
+        ],
+        examples: ['branches create fix-login --from projects/shop --ttl 8h'],
+        async run(invocation) {
+          const { createBranch } = await import('../workspace/branches.js')
+          return createBranch(invocation)
+        },
+      },
+      {
+        name: 'delete',
+        summary: 'delete a branch, but never a default or a protected one',
+        operands: ['<NAME>'],
+        settings: SETTING_NAMES,
+        options: [
+          {
+            flags: '--purge',
+            help: 'for good: it cannot be brought back, and its name is free at once',
+          },
+        ],
+        notes: `
+A bare NAME is enough where the sign-in sees one project; else it is projects/P/branches/NAME.
+`,
+        examples: ['branches delete fix-login', 'branches delete projects/shop/branches/fix-login'],
+        async run(invocation) {
+          const { deleteBranch } = await import('../workspace/branches.js')
+          return deleteBranch(invocation)
         },
       },
     ],

@@ -22,12 +22,18 @@ const Project = z.object({
 })
 type Project = z.infer<typeof Project>
 
-const Branch = z.object({
+export const Branch = z.object({
   name: z.string(),
   uid: z.string().nullish(),
   create_time: z.string().nullish(),
   status: z
-    .object({ default: z.boolean().nullish(), current_state: z.string().nullish() })
+    .object({
+      default: z.boolean().nullish(),
+      is_protected: z.boolean().nullish(),
+      current_state: z.string().nullish(),
+      source_branch: z.string().nullish(),
+      expire_time: z.string().nullish(),
+    })
     .nullish(),
 })
 export type Branch = z.infer<typeof Branch>
@@ -276,7 +282,8 @@ function stateOf(endpoint: Endpoint, branch: Branch): DatabaseState {
   }
 }
 
-function timeOf(text: string | null | undefined): number | undefined {
+/** Epoch ms of a timestamp in a reply. */
+export function timeOf(text: string | null | undefined): number | undefined {
   const time = Date.parse(text ?? '')
   return Number.isNaN(time) ? undefined : time
 }

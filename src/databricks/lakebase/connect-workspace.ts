@@ -16,6 +16,7 @@ import {
   resolveDatabricksConfig,
 } from '../sign-in/databricks-config.js'
 import { commandRunner, type RunCommand } from '../sign-in/run-command.js'
+import { LakebaseBranches } from './branches.js'
 import { WorkspaceClient } from './client.js'
 import { mintCredential } from './credentials.js'
 import { type DatabaseList, findDatabase, listDatabases } from './instances.js'
@@ -159,6 +160,10 @@ export class ConnectedWorkspace implements Workspace {
     throw new ProxyError('target', `${database.name} is not stopped by hand`, {
       hint: 'An Autoscaling endpoint suspends by itself when idle; its time-out is set in the workspace.',
     })
+  }
+
+  async branches(): Promise<LakebaseBranches> {
+    return new LakebaseBranches(this.client, this.#parts.clock)
   }
 
   /** Undefined when the workspace does not let us ask. */

@@ -37,6 +37,49 @@ export interface MintOptions {
   readonly group?: string | undefined
 }
 
+/** A branch as the workspace describes it. Times are epoch ms by the workspace's clock. */
+export interface LakebaseBranch {
+  /** `projects/P/branches/B` */
+  readonly name: string
+  /** The API's own word, as in `READY`. */
+  readonly state: string
+  readonly isDefault: boolean
+  readonly isProtected: boolean
+  readonly createdAt: number | undefined
+  /** Undefined: it stays until it is deleted. */
+  readonly expiresAt: number | undefined
+  /** Name of the branch that it was made from. */
+  readonly source: string | undefined
+}
+
+export interface NewBranch {
+  /** `projects/P` */
+  readonly project: string
+  readonly id: string
+  /** Name of the branch to copy; undefined: the project's default branch. */
+  readonly source: string | undefined
+  readonly lifeMs: number
+}
+
+/** Branches of Autoscaling projects; they are named `projects/P/branches/B`, projects `projects/P`. */
+export interface WorkspaceBranches {
+  /** The projects that the identity may see. */
+  projects(signal: AbortSignal): Promise<string[]>
+  /** Those that are not deleted. Errors: kind `target`, when there is no such project. */
+  list(project: string, signal: AbortSignal): Promise<LakebaseBranch[]>
+  /** Undefined when there is none of that name. */
+  get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined>
+  /** Resolves when the workspace has made it. Errors: one that `isTaken` knows, when the name is in use. */
+  create(plan: NewBranch, signal: AbortSignal): Promise<LakebaseBranch>
+  /** It lives for so long from now. Errors: one that `isTooLong` knows, when the workspace caps lives. */
+  extend(name: string, lifeMs: number, signal: AbortSignal): Promise<void>
+  /**
+   * Resolves when the workspace has accepted. Without `purge`, the branch can be brought back for
+   * some days, and its name stays reserved. Errors: kind `target` for a branch that must not be deleted.
+   */
+  remove(name: string, purge: boolean, signal: AbortSignal): Promise<void>
+}
+
 /** Every call ends within its own budget, or when `signal` aborts. Errors are ProxyErrors. */
 export interface Workspace {
   /** The role name of the signed-in identity: an e-mail, or a service principal's application id. */
@@ -51,4 +94,6 @@ export interface Workspace {
   /** Asks for a stopped Provisioned instance to be started; returns once the API has accepted. */
   startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void>
   stopDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void>
+  /** Branches of its Autoscaling projects. */
+  branches(): Promise<WorkspaceBranches>
 }

@@ -1,0 +1,86 @@
+/**
+ * Names of the branches that this tool makes: whose they are and for which git branch, in what the
+ * API allows (`[a-z][a-z0-9-]*`, at most 63 characters), and a hash that keeps repositories, users
+ * and git branches apart that look the same when they are made fit.
+ */
+
+import { createHash, randomBytes } from 'node:crypto'
+
+import type { GitHead } from './git-head.js'
+
+export interface Owner {
+  /** The workspace identity: an e-mail, or a service principal's application id. */
+  readonly identity: string
+  /** Tells repositories apart. */
+  readonly repository: string
+  readonly head: GitHead
+}
+
+const MAX_LENGTH = 63
+const HASH_LENGTH = 8
+const UNIQUE_LENGTH = 6
+const MAX_USER_LENGTH = 20
+/** The hyphens too. */
+const MAX_WORDS_LENGTH = MAX_LENGTH - HASH_LENGTH - UNIQUE_LENGTH - 2
+/** A name in use or reserved has the next free number behind it. */
+const MAX_SUFFIX = 99
+
+/** `ada-fix-login-1a2b3c4d`; room for a suffix is left. */
+export function ownBranchId({ identity, repository, head }: Owner): string {
+  const git = head.is === 'branch' ? head.branch : ''
+  const hash = createHash('sha256')
+    .update(JSON.stringify([repository, identity, git]))
+    .digest('hex')
+  const user = words(identity.replace(/@.*/s, '')).slice(0, MAX_USER_LENGTH)
+  const text = [user, words(git)].filter(Boolean).join('-')
+  return `${beginning(text, MAX_WORDS_LENGTH)}-${hash.slice(0, HASH_LENGTH)}`
+}
+
+/** A git branch's name as a branch of Lakebase can have it. */
+export function fitBranchId(gitBranch: string): string {
+  return beginning(words(gitBranch), MAX_LENGTH)
+}
+
+/** The name itself, then with `-2`, `-3`, … */
+export function* numberedIds(id: string): Generator<string> {
+  yield id
+  for (let suffix = 2; suffix <= MAX_SUFFIX; suffix += 1) yield `${id}-${suffix}`
+}
+
+/** For a name of which many are made at once: each of these is most likely free. */
+export function* uniqueIds(id: string): Generator<string> {
+  for (let tries = 0; tries < 5; tries += 1) {
+    yield `${id}-${randomBytes(UNIQUE_LENGTH / 2).toString('hex')}`
+  }
+}
+
+/** Whether `id` is one of `numberedIds(ownId)`. */
+export function isNumbered(id: string, ownId: string): boolean {
+  return (
+    id === ownId ||
+    (id.startsWith(`${ownId}-`) && /^-[2-9]$|^-[1-9]\d$/.test(id.slice(ownId.length)))
+  )
+}
+
+/** As far as a name tells, this tool has made the branch. */
+export function isMadeByUs(id: string): boolean {
+  return /^[a-z][a-z0-9-]*-[0-9a-f]{8}(-[0-9a-f]{6}|-[1-9]\d?)?$/.test(id)
+}
+
+/** `b` of `projects/p/branches/b`. */
+export function branchIdOf(name: string): string {
+  return name.slice(name.lastIndexOf('/') + 1)
+}
+
+function words(text: string): string {
+  return text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
+}
+
+/** It begins with a letter, and does not end with a hyphen. */
+function beginning(text: string, maxLength: number): string {
+  const whole = /^[a-z]/.test(text) ? text : `b-${text}`
+  return whole.slice(0, maxLength).replace(/-+$/, '')
+}

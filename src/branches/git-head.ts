@@ -1,0 +1,75 @@
+/**
+ * What is checked out in a folder, read from git's own files: the folder itself or the nearest one
+ * above that holds `.git`, which is a folder, or in worktrees and submodules a file that names one.
+ * No program is started, so that it can be read for every client.
+ * https://git-scm.com/docs/gitrepository-layout
+ */
+
+import { lstat, open, readlink } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+
+export type GitHead =
+  | { readonly is: 'branch'; readonly branch: string }
+  /** A commit is checked out, as during a rebase. */
+  | { readonly is: 'detached' }
+  /** No repository, or none whose HEAD says what git would write there. */
+  | { readonly is: 'missing' }
+  /** Git, or an editor, is writing it: it has no line break yet. */
+  | { readonly is: 'unfinished' }
+
+/** Longer than any name that a file system takes for a branch. */
+const MAX_BYTES = 4096
+
+/** Never rejects. */
+export async function readGitHead(folder: string): Promise<GitHead> {
+  const gitFolder = await findGitFolder(folder)
+  if (gitFolder === undefined) return { is: 'missing' }
+  const head = join(gitFolder, 'HEAD')
+  // Very old repositories have a symbolic link here.
+  const link = await readlink(head).catch(() => undefined)
+  return parseHead(link === undefined ? await readStart(head) : `ref: ${link}\n`)
+}
+
+/** The folder of HEAD; undefined outside of a repository. */
+async function findGitFolder(folder: string): Promise<string | undefined> {
+  for (let at = resolve(folder); ; at = dirname(at)) {
+    const path = join(at, '.git')
+    const found = await lstat(path).catch(() => undefined)
+    if (found?.isFile()) {
+      const text = await readStart(path)
+      const named = /^gitdir: ([^\n]+)/.exec(text ?? '')?.[1]?.trimEnd()
+      return named === undefined ? undefined : resolve(at, named)
+    }
+    if (found !== undefined) return path
+    if (at === dirname(at)) return undefined
+  }
+}
+
+function parseHead(text: string | undefined): GitHead {
+  if (text === undefined) return { is: 'missing' }
+  const [line = '', ...rest] = text.split('\n')
+  if (rest.length === 0) {
+    return { is: text.length < MAX_BYTES ? 'unfinished' : 'missing' }
+  }
+  const branch = /^ref:\s*refs\/heads\/(.+)$/.exec(line.trimEnd())?.[1]
+  // What repositories in the reftable format have here, whose HEAD is in another file.
+  if (branch === '.invalid') return { is: 'missing' }
+  if (branch !== undefined) return { is: 'branch', branch }
+  return { is: /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(line.trimEnd()) ? 'detached' : 'missing' }
+}
+
+/** Undefined when it is not there, or is no file. */
+async function readStart(path: string): Promise<string | undefined> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found?.isFile() !== true) return undefined // a pipe would keep us waiting
+  const file = await open(path, 'r').catch(() => undefined)
+  if (file === undefined) return undefined
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_BYTES), 0, MAX_BYTES, 0)
+    return buffer.toString('utf8', 0, bytesRead)
+  } catch {
+    return undefined
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * `branches`: the branches of Autoscaling projects. `create` returns when the branch takes
+ * connections; `delete` deletes what it is told to, but never a default or a protected branch.
+ */
+
+import { branchIdOf, fitBranchId, isMadeByUs } from '../../branches/branch-name.js'
+import { makeBranch } from '../../branches/make-branch.js'
+import { roughly } from '../../branches/rough-time.js'
+import { privateSettings } from '../../config/resolve/shown-as.js'
+import { duration, ValueError, writeDuration } from '../../config/schema/values.js'
+import { systemClock } from '../../core/clock.js'
+import { ProxyError } from '../../core/errors.js'
+import { silentLog } from '../../core/log.js'
+import { shownJson } from '../../core/plain-text.js'
+import type { LakebaseBranch, WorkspaceBranches } from '../../databricks/lakebase/workspace.js'
+import type { Invocation } from '../cli/command.js'
+import { startDaemon } from '../proxy/start.js'
+import { progressLine } from './progress-line.js'
+import { signInOf, table, withWorkspace } from './with-workspace.js'
+
+export async function listBranchesOf(invocation: Invocation): Promise<number> {
+  const [written] = invocation.operands
+  const named = written === undefined ? undefined : projectOf(written)
+  const { stdout } = invocation.surroundings
+  return withBranches(invocation, async (branches, signal) => {
+    const projects = named === undefined ? await branches.projects(signal) : [named]
+    const lists = await Promise.all(projects.map((project) => branches.list(project, signal)))
+    const all = lists.flat()
+    if (invocation.options.has('json')) stdout.write(`${shownJson(all.map(asJson))}\n`)
+    else if (all.length === 0) stdout.write('There is no branch.\n')
+    else stdout.write(table([HEADINGS, ...all.map((each) => row(each, systemClock.now()))]))
+    return 0
+  })
+}
+
+/** What is printed is the new branch's name alone, for scripts. */
+export async function createBranch(invocation: Invocation): Promise<number> {
+  const { operands, options, surroundings } = invocation
+  const [id = ''] = operands
+  const from = options.get('from')
+  if (from === undefined) {
+    throw new ProxyError('config', 'nothing says what to make the branch from', {
+      hint: `Name a project or a branch: lakebase-proxy branches create ${shownId(id)} --from projects/P`,
+    })
+  }
+  if (!/^[a-z][a-z0-9-]{0,62}$/.test(id)) {
+    throw new ProxyError('config', 'a branch name has lower-case letters, digits and hyphens', {
+      detail: 'It begins with a letter and has at most 63 characters.',
+      hint: `Such as: ${shownId(id)}`,
+    })
+  }
+  const { project, source } = sourceOf(from)
+  const lifeMs = lifeOf(options.get('ttl') ?? '2h')
+  const name = `${project}/branches/${id}`
+  const progress = progressLine(surroundings.stderr)
+  await withBranches(invocation, async (branches, signal) => {
+    progress.show(`${name}: being made`)
+    const now = systemClock.now()
+    await makeBranch(branches, { project, source, ids: [id], lifeMs, now }, signal)
+  })
+  progress.show(`${name}: waiting for its first login`)
+  await connectTo(name, invocation)
+  progress.end(`${name} takes connections, and expires in ${writeDuration(lifeMs)}`)
+  surroundings.stdout.write(`${name}\n`)
+  return 0
+}
+
+export async function deleteBranch(invocation: Invocation): Promise<number> {
+  const { operands, options, surroundings } = invocation
+  const [written = ''] = operands
+  const purge = options.has('purge')
+  return withBranches(invocation, async (branches, signal) => {
+    const name = await wholeName(written, branches, signal)
+    await branches.remove(name, purge, signal)
+    const rest = purge ? '' : '; it can be brought back for some days, and its name stays reserved'
+    surroundings.stderr.write(`${name} is deleted${rest}\n`)
+    return 0
+  })
+}
+
+async function withBranches<T>(
+  invocation: Invocation,
+  use: (branches: WorkspaceBranches, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const config = await invocation.loadConfig({ targets: [], targetOptional: true })
+  const { surroundings } = invocation
+  return withWorkspace(config, signInOf(config), surroundings, async ({ workspace, signal }) =>
+    use(await workspace.branches(), signal),
+  )
+}
+
+/** By a proxy of its own, which waits as long as it does for a client. */
+async function connectTo(name: string, invocation: Invocation): Promise<void> {
+  const { surroundings, loadConfig } = invocation
+  const config = await loadConfig({ targets: [name], notice() {} })
+  const settings = privateSettings(config.settings, config.settings.targets[0]!, undefined)
+  const proxy = await startDaemon({ ...config, settings }, surroundings, silentLog)
+  const stopListening = surroundings.onSignal(() => void proxy.close())
+  try {
+    await proxy.targets[0]!.tryLogin()
+  } finally {
+    stopListening()
+    await proxy.close()
+  }
+}
+
+/** `shop` or `projects/shop`. */
+function projectOf(written: string): string {
+  const id = /^(?:projects\/)?([A-Za-z0-9][A-Za-z0-9_-]{0,62})$/.exec(written)?.[1]
+  if (id !== undefined) return `projects/${id}`
+  throw new ProxyError('config', 'that is not the name of a project', {
+    hint: 'Write it as projects/P.',
+  })
+}
+
+const SOURCE = /^(projects\/[A-Za-z0-9][A-Za-z0-9_-]*)(\/branches\/[A-Za-z0-9][A-Za-z0-9_-]*)?$/
+
+function sourceOf(written: string): { project: string; source: string | undefined } {
+  const [, project, branch] = SOURCE.exec(written) ?? []
+  if (project !== undefined) {
+    return { project, source: branch === undefined ? undefined : written }
+  }
+  throw new ProxyError('config', '--from does not name a project or a branch', {
+    hint: 'Write it as projects/P or projects/P/branches/B.',
+  })
+}
+
+const DAY_MS = 24 * 3600_000
+
+function lifeOf(written: string): number {
+  try {
+    return duration(5_000, 30 * DAY_MS).parse(written)
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error
+    throw new ProxyError('config', `--ttl ${error.message}`)
+  }
+}
+
+/** A bare name means the one project that the sign-in sees. */
+async function wholeName(
+  written: string,
+  branches: WorkspaceBranches,
+  signal: AbortSignal,
+): Promise<string> {
+  if (SOURCE.exec(written)?.[2] !== undefined) return written
+  if (!/^[A-Za-z0-9][A-Za-z0-9_-]*$/.test(written)) {
+    throw new ProxyError('config', 'that is not the name of a branch', {
+      hint: 'Write it as projects/P/branches/NAME.',
+    })
+  }
+  const projects = await branches.projects(signal)
+  const [only, ...others] = projects
+  if (only !== undefined && others.length === 0) return `${only}/branches/${written}`
+  throw new ProxyError('config', `several projects may have a branch ${written}`, {
+    hint: `Say which is meant: ${projects.map((each) => `${each}/branches/${written}`).join(', ')}.`,
+  })
+}
+
+const HEADINGS = ['BRANCH', 'STATE', 'AGE', 'EXPIRES', 'SOURCE', 'MADE BY'] as const
+
+function row(branch: LakebaseBranch, now: number): string[] {
+  const { name, createdAt, expiresAt, source } = branch
+  return [
+    name,
+    stateOf(branch),
+    createdAt === undefined ? '-' : roughly(now - createdAt),
+    expiresAt === undefined ? 'never' : `in ${roughly(expiresAt - now)}`,
+    source === undefined ? '-' : branchIdOf(source),
+    isMadeByUs(branchIdOf(name)) ? 'lakebase-proxy' : '-',
+  ]
+}
+
+function stateOf({ state, isDefault, isProtected }: LakebaseBranch): string {
+  return [state, isDefault && 'default', isProtected && 'protected'].filter(Boolean).join(', ')
+}
+
+function asJson({ createdAt, expiresAt, ...branch }: LakebaseBranch): object {
+  const time = (at: number | undefined): string | null =>
+    at === undefined ? null : new Date(at).toISOString()
+  return {
+    ...branch,
+    source: branch.source ?? null,
+    createdAt: time(createdAt),
+    expiresAt: time(expiresAt),
+    madeByLakebaseProxy: isMadeByUs(branchIdOf(branch.name)),
+  }
+}
+
+function shownId(written: string): string {
+  return written === '' ? 'NAME' : fitBranchId(written)
+}

@@ -1,0 +1,82 @@
+/** What is checked out, read from git's own files in every state that they are found in. */
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+
+import { readGitHead } from '../src/branches/git-head.js'
+import { temporaryFolder } from './support/proxy.js'
+
+const COMMIT = '0123456789abcdef0123456789abcdef01234567'
+
+async function repository(t: TestContext, head?: string): Promise<string> {
+  const folder = await temporaryFolder(t)
+  await mkdir(join(folder, '.git'))
+  if (head !== undefined) await writeFile(join(folder, '.git', 'HEAD'), head)
+  return folder
+}
+
+const MISSING = { is: 'missing' } as const
+const UNFINISHED = { is: 'unfinished' } as const
+
+test('each content of HEAD is what it says, and nothing else', async (t) => {
+  const cases: [string | undefined, object][] = [
+    ['ref: refs/heads/main\n', { is: 'branch', branch: 'main' }],
+    ['ref: refs/heads/feature/a b\n', { is: 'branch', branch: 'feature/a b' }],
+    ['ref:refs/heads/x\r\n', { is: 'branch', branch: 'x' }],
+    [`${COMMIT}\n`, { is: 'detached' }],
+    [`${COMMIT}${COMMIT.slice(0, 24)}\n`, { is: 'detached' }],
+    ['', UNFINISHED],
+    ['ref: refs/he', UNFINISHED],
+    ['ref: refs/heads/ma', UNFINISHED],
+    [COMMIT, UNFINISHED],
+    ['ref: refs/heads/.invalid\n', MISSING],
+    ['ref: refs/tags/v1\n', MISSING],
+    ['\n', MISSING],
+    ['garbage\n', MISSING],
+    ['\0'.repeat(5000), MISSING],
+    [undefined, MISSING],
+  ]
+  for (const [head, expected] of cases) {
+    assert.deepEqual(await readGitHead(await repository(t, head)), expected, JSON.stringify(head))
+  }
+})
+
+test('the nearest repository above counts; without one there is none', async (t) => {
+  const folder = await repository(t, 'ref: refs/heads/up\n')
+  await mkdir(join(folder, 'a', 'b'), { recursive: true })
+  assert.deepEqual(await readGitHead(join(folder, 'a', 'b')), { is: 'branch', branch: 'up' })
+  assert.deepEqual(await readGitHead(join(folder, 'gone')), { is: 'branch', branch: 'up' })
+  assert.deepEqual(await readGitHead(await temporaryFolder(t)), MISSING)
+})
+
+test('a worktree and a submodule name their folder in a file, also from the folder they are in', async (t) => {
+  const folder = await repository(t, 'ref: refs/heads/main\n')
+  const worktree = join(folder, 'other')
+  await mkdir(join(folder, '.git', 'worktrees', 'other'), { recursive: true })
+  await mkdir(worktree)
+  await writeFile(join(folder, '.git', 'worktrees', 'other', 'HEAD'), 'ref: refs/heads/b\n')
+  for (const named of [join(folder, '.git', 'worktrees', 'other'), '../.git/worktrees/other']) {
+    await writeFile(join(worktree, '.git'), `gitdir: ${named}\n`)
+    assert.deepEqual(await readGitHead(worktree), { is: 'branch', branch: 'b' })
+  }
+  for (const text of ['', 'gitdir: ', 'gitdir: /nonexistent\n', 'garbage']) {
+    await writeFile(join(worktree, '.git'), text)
+    assert.deepEqual(await readGitHead(worktree), MISSING, text)
+  }
+})
+
+test('a HEAD that is no file keeps nobody waiting', async (t) => {
+  const folder = await repository(t)
+  const head = join(folder, '.git', 'HEAD')
+  await mkdir(head)
+  assert.deepEqual(await readGitHead(folder), MISSING)
+  await rm(head, { recursive: true })
+  await symlink('refs/heads/old', head)
+  assert.deepEqual(await readGitHead(folder), { is: 'branch', branch: 'old' })
+  await rm(head)
+  execFileSync('mkfifo', [head])
+  assert.deepEqual(await readGitHead(folder), MISSING)
+})
