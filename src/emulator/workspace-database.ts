@@ -2,7 +2,7 @@
 
 import { ApiError, badRequest, notFound } from './api-error.js'
 import { type ApiContext, type ApiRoute, page, text, timestamp } from './api-route.js'
-import { changeState, type Instance } from './inventory.js'
+import { changeState, type Identity, type Instance } from './inventory.js'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -69,12 +69,18 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
         find(path[0]!)
         const withRole = inventory.identities.filter((each) => each.hasRole)
         const { items, next } = page(withRole, query, behaviour)
-        const roles = items.map((each) => ({
-          name: each.userName,
-          identity_type: each.kind === 'user' ? 'USER' : 'SERVICE_PRINCIPAL',
-          membership_role: 'DATABRICKS_SUPERUSER',
-        }))
-        return { body: { database_instance_roles: roles, ...next } }
+        return { body: { database_instance_roles: items.map(describeRole), ...next } }
+      },
+    },
+    {
+      api: 'role',
+      method: 'GET',
+      path: /^\/api\/2\.0\/database\/instances\/([^/]+)\/roles\/([^/]+)$/,
+      handle({ path }) {
+        find(path[0]!)
+        const found = inventory.identities.find((each) => each.hasRole && each.userName === path[1])
+        if (found === undefined) throw notFound(`Role '${path[1]}' not found.`)
+        return { body: describeRole(found) }
       },
     },
     {
@@ -92,6 +98,14 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
       },
     },
   ]
+}
+
+function describeRole({ userName, kind }: Identity): object {
+  return {
+    name: userName,
+    identity_type: kind === 'user' ? 'USER' : 'SERVICE_PRINCIPAL',
+    membership_role: 'DATABRICKS_SUPERUSER',
+  }
 }
 
 function describe(instance: Instance, { behaviour }: ApiContext): object {
