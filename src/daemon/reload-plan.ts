@@ -6,28 +6,26 @@ import type { ProxySettings, TargetSettings } from '../config/resolve/settings.j
 import { keyOf } from '../config/schema/setting-keys.js'
 import { SETTING_NAMES, SETTINGS, type SettingName } from '../config/schema/table.js'
 import { Secret } from '../core/secret.js'
-import type { RunningTarget } from './running-target.js'
 
-export interface ReloadPlan {
+export interface ReloadPlan<Running> {
   /** Untouched. */
-  readonly kept: readonly RunningTarget[]
+  readonly kept: readonly Running[]
   /** Changed or gone: they take no more clients. */
-  readonly leaving: readonly RunningTarget[]
+  readonly leaving: readonly Running[]
   /** Changed or new. */
   readonly starting: readonly TargetSettings[]
   /** Names of settings that are another now, and count from the next start only. */
   readonly needRestart: readonly string[]
 }
 
-export function planReload(
-  running: readonly RunningTarget[],
+export function planReload<Running extends { readonly settings: TargetSettings }>(
+  running: readonly Running[],
   before: ProxySettings,
   after: ProxySettings,
-): ReloadPlan {
+): ReloadPlan<Running> {
   const sharedStays = fingerprint(sharedByTargets(before)) === fingerprint(sharedByTargets(after))
   const wanted = new Set(after.targets.map(fingerprint))
-  const stays = ({ settings }: RunningTarget): boolean =>
-    sharedStays && wanted.has(fingerprint(settings))
+  const stays = ({ settings }: Running): boolean => sharedStays && wanted.has(fingerprint(settings))
   const kept = running.filter(stays)
   const keptNames = new Set(kept.map(({ settings }) => settings.name))
   return {
