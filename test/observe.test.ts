@@ -5,6 +5,7 @@ import http from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 
+import { ProxyError } from '../src/core/errors.js'
 import { createLog } from '../src/core/log.js'
 import { connectionLines } from '../src/observe/connection-lines.js'
 import { Journal } from '../src/observe/journal.js'
@@ -123,15 +124,59 @@ test('an upstream that breaks a session off is among the errors', async (t) => {
   assert.equal(scrape.value('lakebase_proxy_sessions_total', outcome), 1)
 })
 
-test('the latest 50 errors are kept, the latest first', () => {
+test('50 groups of equal errors are kept, the latest first', () => {
   const journal = new Journal(new FakeClock())
   for (let i = 0; i < 60; i++) {
-    const session = { id: `${i}`, target: 'a', phase: 'pipe' } as SessionView
+    const session = { id: `${i}`, target: `target-${i}`, phase: 'pipe' } as SessionView
     journal.failed(session, new Error('a bug, whose text is not for all to read'))
   }
   assert.equal(journal.failures.length, 50)
   assert.deepEqual([journal.failures[0]?.session, journal.failures[49]?.session], ['59', '10'])
   assert.equal(journal.failures[0]?.message, 'internal proxy error')
+})
+
+test('equal errors are counted, with the first time, and with the latest session and detail', async () => {
+  const clock = new FakeClock()
+  const journal = new Journal(clock)
+  const fail = (id: string, target: string, message: string): void => {
+    const session = { id, target, phase: 'login' } as SessionView
+    journal.failed(session, new ProxyError('dial', message, { detail: `tried by ${id}` }))
+  }
+  fail('a', 'shop', 'no route')
+  await clock.advance(1_000)
+  fail('b', 'shop', 'no route')
+  fail('c', 'orders', 'no route')
+  await clock.advance(1_000)
+  fail('d', 'shop', 'another')
+  fail('e', 'shop', 'no route')
+  assert.deepEqual(
+    journal.failures.map(({ session, target, message, count, firstAt, at, detail }) => ({
+      ...{ session, target, message, count, firstAt, at, detail },
+    })),
+    [
+      { session: 'e', target: 'shop', message: 'no route', count: 3, firstAt: 0, at: 2_000 },
+      { session: 'd', target: 'shop', message: 'another', count: 1, firstAt: 2_000, at: 2_000 },
+      { session: 'c', target: 'orders', message: 'no route', count: 1, firstAt: 1_000, at: 1_000 },
+    ].map((each) => ({ ...each, detail: `tried by ${each.session}` })),
+  )
+})
+
+test('a disabled endpoint is unavailable, and a stopped instance that starts by itself says so', async (t) => {
+  const disabled = await proxyBefore(t, emulator, {
+    targets: ['projects/many/branches/disabled/endpoints/primary'],
+  })
+  await assert.rejects(connectedClient(t, disabled.port), { code: '28000' })
+  const [endpoint] = disabled.daemon.status().targets
+  assert.deepEqual([endpoint?.state, endpoint?.startCommand], ['unavailable', undefined])
+  assert.match(endpoint?.words ?? '', /is disabled$/)
+
+  const { daemon, log } = await proxyBefore(t, emulator, {
+    ...{ targets: ['stopped-instance'], autoStart: true },
+  })
+  await log.seen(({ message }) => message === 'credential refreshed')
+  const [instance] = daemon.status().targets
+  assert.deepEqual([instance?.state, instance?.startCommand], ['stopped', undefined])
+  assert.match(instance?.words ?? '', /starts when a client connects/)
 })
 
 test('what happened before prom-client was loaded is counted too', async (t) => {
@@ -282,13 +327,17 @@ test('lines are right for odd names, addresses and databases', () => {
     userMatters: true,
     tls: true,
   }
-  const { psql, jdbc, sqlalchemy, dbeaver } = connectionLines(odd)
+  const { psql, uri, jdbc, sqlalchemy, dbeaver, fields } = connectionLines(odd)
   assert.equal(
     psql,
     `psql -h ::1 -p 1 -U 'a b@c' -d 'dbname='\\''it\\'\\''s $HOME'\\'' sslmode=require'`,
   )
   assert.equal(jdbc, "jdbc:postgresql://[::1]:1/it's%20%24HOME?user=a+b%40c&sslmode=require")
   assert.equal(sqlalchemy, "postgresql+psycopg://a%20b%40c@[::1]:1/it's%20%24HOME?sslmode=require")
+  assert.equal(uri, "postgresql://a%20b%40c@[::1]:1/it's%20%24HOME?sslmode=require")
+  assert.deepEqual(fields, {
+    ...{ host: '::1', port: '1', database: "it's $HOME", username: 'a b@c' },
+  })
   assert.match(dbeaver, /^dbeaver -con '.*\|user=a b@c\|/)
 })
 

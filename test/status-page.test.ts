@@ -7,6 +7,7 @@ import type { Page } from 'playwright-core'
 
 import { axeViolations, needsChromium, openBrowser, openPage } from './support/browser.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
+import { FakeClock } from './support/fake-clock.js'
 import { connectedClient, proxyBefore, run } from './support/proxy.js'
 
 const emulator = await emulatorForTests({ tokenTtlMs: 6_000 })
@@ -29,7 +30,7 @@ test('a session, a token and an error are seen as they come, at every width and 
   for (const shape of SHAPES) {
     const name = `${shape.viewport.width} px, ${shape.colorScheme}`
     const { page, complaints } = await openPage(browser, daemon.adminUrl!, shape)
-    await page.getByText('Nobody is connected').waitFor()
+    await page.getByText('No client is connected').waitFor()
     await page.getByRole('heading', { name: 'demo-instance' }).waitFor()
     assert.equal(await page.title(), 'Ready · lakebase-proxy', name)
     assert.deepEqual(await axeViolations(page), [], `${name}, nobody connected`)
@@ -41,7 +42,7 @@ test('a session, a token and an error are seen as they come, at every width and 
     const application = `app ${shape.viewport.width} ${shape.colorScheme}`
     const client = await connectedClient(t, port, { application_name: application })
     const row = page.getByRole('row').filter({ hasText: application })
-    await row.getByText('connected').waitFor()
+    await row.waitFor()
     await client.query("select repeat('x', 2000000)")
     await row.getByText('2.0 MB').waitFor()
 
@@ -58,7 +59,7 @@ test('a session, a token and an error are seen as they come, at every width and 
     assert.equal(await sidewaysScroll(page), 0, name)
 
     await client.end()
-    await page.getByText('Nobody is connected').waitFor()
+    await page.getByText('No client is connected').waitFor()
     assert.deepEqual(complaints, [], name)
     await page.context().close()
   }
@@ -82,12 +83,116 @@ test('the psql line that is copied runs as it is', { skip: skip || needsPsql }, 
 
   for (const [tool, form] of [
     ['JDBC', /^jdbc:postgresql:\/\/localhost:\d+\/databricks_postgres\?user=ada%40example\.com/],
+    [
+      'URI',
+      /^postgresql:\/\/ada%40example\.com@localhost:\d+\/databricks_postgres\?sslmode=disable$/,
+    ],
     ['DBeaver', /^dbeaver -con 'driver=postgresql\|.*host=localhost\|/],
     ['SQLAlchemy', /^postgresql\+psycopg:\/\/ada%40example\.com@localhost:\d+\//],
   ] as const) {
     await page.getByRole('radio', { name: tool }).check()
     assert.match(await page.getByRole('textbox', { name: 'Line to copy' }).inputValue(), form)
   }
+})
+
+test('DBeaver has the fields of its dialog beside its line', { skip }, async (t) => {
+  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const { page } = await openPage(await openBrowser(t), daemon.adminUrl!)
+  const fields = page.locator('.target .fields')
+  await page.getByRole('radio', { name: 'psql' }).check()
+  assert.equal(await fields.isVisible(), false)
+  await page.getByRole('radio', { name: 'DBeaver' }).check()
+  await fields.getByText('ada@example.com').waitFor()
+  assert.deepEqual(
+    (await fields.locator('dt, dd').allTextContents()).join('|'),
+    `Host|localhost|Port|${port}|Database|databricks_postgres|Username|ada@example.com|Password|leave it empty`,
+  )
+  assert.deepEqual(await axeViolations(page), [])
+})
+
+test('a stopped instance is shown as stopped, with the command that starts it in place of its token', {
+  skip,
+}, async (t) => {
+  const { daemon } = await proxyBefore(t, emulator, {
+    ...{ adminPort: 0, targets: ['stopped-instance'] },
+  })
+  const { page } = await openPage(await openBrowser(t), daemon.adminUrl!, SHAPES[0])
+  await page.locator('.target .state', { hasText: 'Stopped' }).waitFor()
+  assert.equal(await page.title(), 'Stopped · lakebase-proxy')
+  const command = page.getByRole('textbox', { name: 'Command that starts it' })
+  assert.equal(await command.inputValue(), 'lakebase-proxy instances start stopped-instance')
+  assert.equal(await page.locator('progress').isVisible(), false)
+  assert.deepEqual(await axeViolations(page), [])
+})
+
+test('equal errors are one entry with their number', { skip }, async (t) => {
+  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const { page } = await openPage(await openBrowser(t), daemon.adminUrl!)
+  await assert.rejects(connectedClient(t, port, { database: 'once' }))
+  for (let i = 0; i < 3; i++) await assert.rejects(connectedClient(t, port, { database: 'gone' }))
+  const failures = page.locator('#failures li')
+  await failures.filter({ hasText: '3 times' }).waitFor()
+  assert.equal(await failures.count(), 2)
+  assert.match((await failures.first().textContent()) ?? '', /latest session .*\s+first .*, last/)
+  assert.equal(await page.locator('#failures-count').textContent(), '4')
+})
+
+test('a session is one line on a phone, and all its columns can be had', { skip }, async (t) => {
+  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const names = ['psql', 'a name that is much too long for the column of a phone']
+  for (const name of names) await connectedClient(t, port, { application_name: name })
+  const { page } = await openPage(await openBrowser(t), daemon.adminUrl!, SHAPES[0])
+  const rows = page.locator('#sessions tbody tr')
+  await rows.nth(1).waitFor()
+  const columns = (): Promise<string[]> =>
+    page
+      .locator('#sessions tbody tr:first-child td:visible')
+      .evaluateAll((cells) =>
+        cells.map((cell) => (cell as unknown as { dataset: { label: string } }).dataset.label),
+      )
+  assert.deepEqual(await columns(), ['Application', 'Database', 'Age', 'Down'])
+  const heights = await Promise.all([0, 1].map((row) => rows.nth(row).boundingBox()))
+  for (const box of heights) assert.ok(box !== null && box.height < 40, `${box?.height} px`)
+  assert.equal(await sidewaysScroll(page), 0)
+  assert.deepEqual(await axeViolations(page), [])
+  await page.getByRole('checkbox', { name: 'All columns' }).check()
+  assert.ok((await columns()).includes('Role'))
+  assert.equal(await sidewaysScroll(page), 0)
+  assert.deepEqual(await axeViolations(page), [])
+})
+
+test('cards of a row are of one height', { skip }, async (t) => {
+  const { daemon } = await proxyBefore(t, emulator, {
+    ...{ adminPort: 0, targets: ['demo-instance', 'no-such-instance'] },
+  })
+  const { page } = await openPage(await openBrowser(t), daemon.adminUrl!, SHAPES.at(-1))
+  await page.locator('.target .state', { hasText: 'Unavailable' }).waitFor()
+  for (const part of ['.target', '.target .connect', '.charts figure']) {
+    const boxes = await Promise.all(
+      (await page.locator(part).all()).map((each) => each.boundingBox()),
+    )
+    assert.equal(new Set(boxes.map((box) => Math.round(box!.y + box!.height))).size, 1, part)
+  }
+})
+
+test('a stream that carries nothing is told of, and no old value is shown as if it were live', {
+  skip,
+}, async (t) => {
+  const clock = new FakeClock() // events come only when it is advanced
+  const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0, clock })
+  await connectedClient(t, port)
+  await clock.advance(5_000)
+  const { page } = await openPage(await openBrowser(t), daemon.adminUrl!)
+  const sessions = page.locator('.charts figure').first()
+  await sessions.getByText('open 1').waitFor()
+  await page.getByText('lakebase-proxy does not answer').waitFor()
+  assert.equal(await page.title(), 'Not answering · lakebase-proxy')
+  await sessions.getByText('no data since').waitFor()
+  await sessions.getByText('open –').waitFor()
+
+  await clock.advance(60_000)
+  await page.locator('#overall', { hasText: 'Ready' }).waitFor()
+  assert.equal(await page.getByText('lakebase-proxy does not answer').isVisible(), false)
 })
 
 test('everything can be reached and done with the keyboard alone', { skip }, async (t) => {
@@ -103,7 +208,10 @@ test('everything can be reached and done with the keyboard alone', { skip }, asy
 
   await tabTo(page, 'psql')
   await page.keyboard.press('ArrowRight')
-  assert.match(await page.getByRole('textbox', { name: 'Line to copy' }).inputValue(), /^jdbc:/)
+  assert.match(
+    await page.getByRole('textbox', { name: 'Line to copy' }).inputValue(),
+    /^postgresql:/,
+  )
 
   await tabTo(page, 'Down')
   await page.keyboard.press('Enter')

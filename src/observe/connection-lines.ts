@@ -9,7 +9,7 @@ export interface LocalAddress {
   database: string
   /** The role that sessions log in as, or are likely to, where known. */
   user: string | undefined
-  /** The client must name the role: the proxy logs in as whom it names. */
+  /** The client must send this user name: it chooses the role. */
   userMatters: boolean
   tls: boolean
 }
@@ -30,18 +30,35 @@ export function localAddress(
 
 export interface ConnectionLines {
   readonly psql: string
+  readonly uri: string
   readonly jdbc: string
   readonly sqlalchemy: string
   /** For DBeaver's command line: https://dbeaver.com/docs/dbeaver/Command-Line/ */
   readonly dbeaver: string
+  readonly fields: ConnectionFields
+}
+
+/** What the dialogs of graphical tools ask for. */
+export interface ConnectionFields {
+  readonly host: string
+  readonly port: string
+  readonly database: string
+  readonly username: string
 }
 
 export function connectionLines(address: LocalAddress): ConnectionLines {
   return {
     psql: psql(address),
+    uri: uri(address),
     jdbc: jdbc(address),
     sqlalchemy: sqlalchemy(address),
     dbeaver: dbeaver(address),
+    fields: {
+      host: address.host,
+      port: String(address.port),
+      database: address.database,
+      username: userOf(address),
+    },
   }
 }
 
@@ -83,7 +100,7 @@ function dbeaver(address: LocalAddress): string {
   return `dbeaver -con ${quoted(facts.join('|'))}`
 }
 
-export function localUri(address: LocalAddress): string {
+function uri(address: LocalAddress): string {
   const database = encodeURIComponent(address.database)
   const user = encodeURIComponent(userOf(address))
   const host = inUrl(address.host)
@@ -98,7 +115,7 @@ export function localVariables(address: LocalAddress): Readonly<Record<string, s
     PGUSER: userOf(address),
     PGDATABASE: address.database,
     PGSSLMODE: sslmodeOf(address),
-    LAKEBASE_PG_URL: localUri(address),
+    LAKEBASE_PG_URL: uri(address),
   }
 }
 
@@ -107,7 +124,7 @@ export function sslmodeOf({ tls }: LocalAddress): 'require' | 'disable' {
   return tls ? 'require' : 'disable'
 }
 
-/** Any name will do, but drivers' own default is the operating system's user, which a container may lack. */
+/** Any name is accepted; drivers default to the operating system's user, which a container may lack. */
 export function userOf({ user, userMatters }: LocalAddress): string {
   return user ?? (userMatters ? 'ROLE' : 'any')
 }

@@ -1,6 +1,7 @@
 /**
- * What happened last: the latest failures of sessions, and for each target what became of its
- * credential and of the latest try to connect.
+ * What happened last: the latest failures, equal ones counted together, and for each target the
+ * outcome of the latest token request and of the latest connection attempt. Bounded: the oldest
+ * group makes room for a new one.
  */
 
 import type { Clock } from '../core/clock.js'
@@ -8,7 +9,7 @@ import { type ErrorKind, errorKind, ProxyError } from '../core/errors.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 
-/** A failure, in words that anybody who may look at the proxy may read. */
+/** A failure in words that everyone who can open the status page may read. */
 export interface Failure {
   readonly at: number
   readonly target: string
@@ -16,16 +17,24 @@ export interface Failure {
   readonly message: string
   readonly detail: string | undefined
   readonly hint: string | undefined
-  /** Undefined when no session was concerned. */
+  /** Undefined when the failure belongs to no session. */
   readonly session: string | undefined
   readonly phase: string | undefined
 }
 
-const KEPT = 50
+/** Failures of one target with one message. The other fields are those of the latest. */
+export interface FailureGroup extends Failure {
+  readonly count: number
+  /** Epoch ms of the first of them. */
+  readonly firstAt: number
+}
+
+const KEPT_GROUPS = 50
 
 export class Journal implements SessionObserver {
   readonly #clock: Clock
-  readonly #failures: Failure[] = []
+  /** By what makes failures equal; the latest group last. */
+  readonly #groups = new Map<string, FailureGroup>()
   readonly #targets = new Map<string, TargetNotes>()
 
   constructor(clock: Clock) {
@@ -33,8 +42,8 @@ export class Journal implements SessionObserver {
   }
 
   /** The latest first. */
-  get failures(): readonly Failure[] {
-    return this.#failures.toReversed()
+  get failures(): readonly FailureGroup[] {
+    return [...this.#groups.values()].reverse()
   }
 
   notes(target: string): TargetNotes {
@@ -46,7 +55,7 @@ export class Journal implements SessionObserver {
     return notes
   }
 
-  /** A target of this name is built anew, as after a reload. */
+  /** A reload has replaced the target of this name. */
   forget(target: string): TargetNotes {
     this.#targets.delete(target)
     return this.notes(target)
@@ -72,8 +81,13 @@ export class Journal implements SessionObserver {
   }
 
   #keep(failure: Failure): void {
-    this.#failures.push(failure)
-    if (this.#failures.length > KEPT) this.#failures.shift()
+    const { target, kind, message, at } = failure
+    const key = JSON.stringify([target, kind, message])
+    const { count, firstAt } = this.#groups.get(key) ?? { count: 0, firstAt: at }
+    this.#groups.delete(key)
+    this.#groups.set(key, { ...failure, count: count + 1, firstAt })
+    const [oldest] = this.#groups.keys()
+    if (this.#groups.size > KEPT_GROUPS && oldest !== undefined) this.#groups.delete(oldest)
   }
 }
 
@@ -90,9 +104,9 @@ function endError(outcome: SessionOutcome, reason: string | undefined): ProxyErr
   })
 }
 
-/** What is known of one target's credential, and what stands in the way of connecting, if anything. */
+/** What is known of one target's credential, and why connecting fails, where it does. */
 export class TargetNotes implements CredentialObserver {
-  /** Has the workspace answered at all, rightly or wrongly? */
+  /** The workspace has answered at least once, with a credential or an error. */
   asked = false
   /** Epoch ms, of the credential that was issued last. */
   issuedAt: number | undefined
@@ -129,18 +143,18 @@ export class TargetNotes implements CredentialObserver {
   notPrimed(error: unknown): void {
     this.asked = true
     this.trouble = describe(error, this.#clock.now(), this.#target)
-    // A credential that could not be had was told of by itself.
+    // A failed token request is already kept by refreshFailed.
     if (this.refreshFailure?.message !== this.trouble.message) this.#keep(this.trouble)
   }
 
-  /** A session was logged in, or all that one needs is there. */
+  /** A session was logged in, or everything that a login needs is there. */
   succeeded(): void {
     this.asked = true
     this.trouble = undefined
   }
 }
 
-/** Is it the target that fails, and not this client's doing? */
+/** Whether the target has failed, rather than this one client. */
 function isTrouble(kind: Failure['kind']): boolean {
   switch (kind) {
     case 'credential':

@@ -22,6 +22,7 @@ const TYPES: Readonly<Record<string, string>> = {
   'lists.css': CSS,
   'page.js': SCRIPT,
   'charts.js': SCRIPT,
+  'connect.js': SCRIPT,
   'copy.js': SCRIPT,
   'sessions.js': SCRIPT,
   'targets.js': SCRIPT,

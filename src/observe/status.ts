@@ -7,12 +7,11 @@ import { roleOf } from '../config/resolve/login.js'
 import type { CredentialState } from '../credentials/credential-cache.js'
 import type { SessionView } from '../session/session-view.js'
 import { type ConnectionLines, connectionLines, localAddress } from './connection-lines.js'
-import type { Failure, Journal, TargetNotes } from './journal.js'
+import type { Failure, FailureGroup, Journal } from './journal.js'
 import type { ObservedProxy, ObservedTarget, ProxyPhase, WorkspacePlace } from './observed-proxy.js'
-import { hasCredential, missingCredential, readiness } from './readiness.js'
+import { readiness } from './readiness.js'
 import type { Tally, Totals } from './tally.js'
-
-export type TargetState = 'starting' | 'ready' | 'degraded' | 'unavailable' | 'stopping'
+import { type TargetStanding, targetStanding } from './target-standing.js'
 
 /** Times are epoch milliseconds. */
 export interface ProxyStatus {
@@ -26,17 +25,13 @@ export interface ProxyStatus {
   readonly sessions: readonly SessionStatus[]
   /** How many more there are. */
   readonly sessionsOmitted: number
-  /** The latest first. */
-  readonly errors: readonly Failure[]
+  /** Equal ones counted together, the latest first. */
+  readonly errors: readonly FailureGroup[]
 }
 
-export interface TargetStatus {
+export interface TargetStatus extends TargetStanding {
   readonly name: string
   readonly kind: 'provisioned' | 'autoscaling' | 'host' | 'static'
-  readonly state: TargetState
-  /** The state in words. */
-  readonly words: string
-  readonly hint: string | undefined
   readonly addresses: readonly string[]
   readonly port: number
   readonly connect: ConnectionLines
@@ -44,8 +39,10 @@ export interface TargetStatus {
   readonly role: string | undefined
   /** URL and profile of the workspace; undefined while not known and for a static URL. */
   readonly workspace: WorkspacePlace | undefined
-  /** Sessions log in as whom the client names. */
+  /** Sessions log in as the user that the client names. */
   readonly roleOfClient: boolean
+  /** The client must send the user name of `connect`; otherwise any will do. */
+  readonly userMatters: boolean
   readonly database: string
   readonly readOnly: boolean
   readonly localAuth: 'trust' | 'password'
@@ -93,7 +90,7 @@ export interface StatusSources {
   now: number
 }
 
-// Rows that a person may still look through; a page that is sent them every second may, too.
+// A person can still look through so many rows, and a page can be sent them every second.
 const MAX_SESSIONS = 500
 
 export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSources): ProxyStatus {
@@ -118,16 +115,18 @@ function targetStatus(
 ): TargetStatus {
   const { settings, identity, listener, credentials, database, spares } = target
   const notes = journal.notes(settings.name)
+  const address = localAddress(settings, { port: listener.port, identity })
   return {
     name: settings.name,
     kind: database?.kind ?? settings.target.kind,
-    ...stateOf(target, phase, notes),
+    ...targetStanding(target, phase, notes),
     addresses: listener.addresses,
     port: listener.port,
-    connect: connectionLines(localAddress(settings, { port: listener.port, identity })),
+    connect: connectionLines(address),
     role: roleOf(settings.login, identity),
     workspace: target.workspace,
     roleOfClient: settings.login.as === 'client',
+    userMatters: address.userMatters,
     database: settings.database,
     readOnly: settings.readOnly,
     localAuth: settings.localAuth,
@@ -144,45 +143,6 @@ function targetStatus(
     spares: spares && { held: spares.held, hits: spares.hits },
     totals: tally.totals(settings.name),
   }
-}
-
-function stateOf(
-  target: ObservedTarget,
-  phase: ProxyPhase,
-  notes: TargetNotes,
-): Pick<TargetStatus, 'state' | 'words' | 'hint'> {
-  const { trouble, refreshFailure } = notes
-  const hint = (trouble ?? refreshFailure)?.hint
-  if (phase === 'stopping') {
-    return {
-      state: 'stopping',
-      words: 'Letting sessions go; new ones are refused',
-      hint: undefined,
-    }
-  }
-  if (phase === 'starting') return { state: 'starting', words: 'Starting', hint: undefined }
-  const missing = missingCredential(target, notes)
-  if (missing !== undefined) return { state: 'unavailable', words: missing, hint }
-  if (!notes.asked && !hasCredential(target)) {
-    return { state: 'starting', words: 'Asking the workspace for a credential', hint: undefined }
-  }
-  const { wakingSeconds } = target
-  if (wakingSeconds !== undefined) {
-    return { state: 'starting', words: `The server is waking, ${wakingSeconds} s`, hint: undefined }
-  }
-  if (trouble !== undefined) return { state: 'degraded', words: trouble.message, hint }
-  if (target.listener.isFull) {
-    return {
-      state: 'degraded',
-      words: 'Full: every session of max-connections is taken',
-      hint: 'Close connections that are not used, or raise --max-connections.',
-    }
-  }
-  if (refreshFailure !== undefined) {
-    const words = `The token could not be refreshed, the held one is still good: ${refreshFailure.message}`
-    return { state: 'degraded', words, hint }
-  }
-  return { state: 'ready', words: 'Ready', hint: undefined }
 }
 
 function sessionStatus(session: SessionView): SessionStatus {

@@ -35,7 +35,8 @@ function statusText(status: Status, url: string): string {
   ]
   const [latest] = status.errors
   if (latest !== undefined) {
-    lines.push('', `latest error, ${inWords(now - latest.at)} ago: ${latest.message}`)
+    const times = latest.count > 1 ? `, ${latest.count} times` : ''
+    lines.push('', `latest error, ${inWords(now - latest.at)} ago${times}: ${latest.message}`)
     if (latest.hint !== undefined) lines.push(`hint: ${latest.hint}`)
   }
   return lines.map(oneLine).join('\n')

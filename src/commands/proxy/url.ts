@@ -6,7 +6,6 @@ import {
   connectionLines,
   type LocalAddress,
   localAddress,
-  localUri,
   localVariables,
   quoted,
   sslmodeOf,
@@ -41,12 +40,11 @@ export function urlText({ format, target }: UrlOptions): string {
   const address = localAddress(target)
   switch (format) {
     case 'psql':
+    case 'uri':
     case 'jdbc':
     case 'sqlalchemy':
     case 'dbeaver':
       return `${connectionLines(address)[format]}\n`
-    case 'uri':
-      return `${localUri(address)}\n`
     case 'env':
       return variableLines(address, (name, value) => `export ${name}=${quoted(value)}`)
     case 'dotenv':

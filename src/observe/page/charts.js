@@ -1,7 +1,7 @@
 // @ts-check
 /** Three charts of the last 15 minutes: sessions, bytes per second, and connect time by phase. */
 
-import { fromTemplate, inBytes, inMilliseconds, partsOf, put } from './words.js'
+import { ago, atTime, fromTemplate, inBytes, inMilliseconds, part, partsOf, put } from './words.js'
 
 /** @typedef {import('../history.js').Sample} Sample */
 /** @typedef {{ name: string, colour: string, of: (s: Sample) => number | undefined }} Line */
@@ -9,7 +9,10 @@ import { fromTemplate, inBytes, inMilliseconds, partsOf, put } from './words.js'
 
 const SPAN_MS = 15 * 60_000
 const MIN_SPAN_MS = 2 * 60_000
-const KEPT = SPAN_MS / 5_000
+const EVERY_MS = 5_000
+const KEPT = SPAN_MS / EVERY_MS
+// A sample this much older than the next, or than now, has a gap behind it.
+const GAP_MS = 2.5 * EVERY_MS
 const HEIGHT = 170
 // As the alpha of a #rrggbb colour, for the area under a line.
 const WASH = '24'
@@ -47,14 +50,22 @@ const CHARTS = [
   },
 ]
 
+/** With an empty one, whose numbers are unknown, in each gap. @typedef {{ at: number, sample: Sample | undefined }} Point */
+
 /** @type {Sample[]} */
 let samples = []
+/** @type {Point[]} */
+let points = []
+/** The proxy's time. */
+let now = 0
 /** @type {Plot[]} */
 let plots = []
 
 /** @param {readonly Sample[]} history */
 export function showHistory(history) {
   samples = [...history]
+  points = withGaps(samples)
+  now = Math.max(now, samples.at(-1)?.at ?? (now === 0 ? Date.now() : 0))
   if (plots.length === 0) {
     const list = /** @type {HTMLElement} */ (document.getElementById('charts'))
     plots = CHARTS.map((chart) => new Plot(chart, list))
@@ -63,6 +74,12 @@ export function showHistory(history) {
       for (const plot of plots) plot.draw()
     })
   }
+  for (const plot of plots) plot.update()
+}
+
+/** The time axis goes on, also when no sample comes: then it shows the gap. @param {number} time */
+export function tickCharts(time) {
+  now = time
   for (const plot of plots) plot.update()
 }
 
@@ -79,7 +96,9 @@ class Plot {
   constructor(chart, list) {
     this.chart = chart
     this.root = fromTemplate('chart-figure')
-    put(/** @type {HTMLElement} */ (partsOf(this.root).title), chart.title)
+    const parts = partsOf(this.root)
+    put(part(parts.title), chart.title)
+    this.when = part(parts.when)
     this.place = /** @type {HTMLElement} */ (this.root.querySelector('.plot'))
     const legend = /** @type {HTMLElement} */ (this.root.querySelector('.legend'))
     this.values = chart.lines.map((line) => legendEntry(legend, line))
@@ -164,25 +183,33 @@ class Plot {
     this.#say(this.#plot.cursor.idx)
   }
 
-  /** A stack is drawn from its whole down to its lowest part, each over the one before. */
+  /** A stack is drawn from its whole down to its lowest part, each over the previous one. */
   #data() {
     const { lines, stacked } = this.chart
-    const times = samples.map(({ at }) => at / 1000)
-    if (!stacked)
-      return [times, ...lines.map(({ of }) => samples.map((sample) => of(sample) ?? null))]
-    const sums = lines.map((_line, index) =>
-      samples.map((sample) => sumOf(lines.slice(0, index + 1), sample)),
-    )
-    return [times, ...sums.toReversed()]
+    const times = points.map(({ at }) => at / 1000)
+    const drawn = stacked
+      ? lines.map((_line, index) => lines.slice(0, index + 1)).toReversed()
+      : lines.map((line) => [line])
+    return [times, ...drawn.map((sum) => points.map(({ sample }) => sumOf(sum, sample)))]
   }
 
-  /** The values under the pointer, else the latest. @param {number | null | undefined} index */
+  /** The values under the pointer, else those of now. @param {number | null | undefined} index */
   #say(index) {
     const { lines, say, title, stacked } = this.chart
-    const latest = stacked
-      ? samples.findLast((sample) => sumOf(lines, sample) !== null)
-      : samples.at(-1)
-    const sample = (index === null || index === undefined ? undefined : samples[index]) ?? latest
+    const pointed = index === null || index === undefined ? undefined : points[index]
+    const last = stacked ? samples.findLast((each) => sumOf(lines, each) !== null) : samples.at(-1)
+    const isLive = last !== undefined && now - last.at < GAP_MS
+    // The latest logins are worth knowing also when they are old, with their age.
+    const sample = pointed?.sample ?? (isLive || stacked ? last : undefined)
+    const when =
+      pointed !== undefined
+        ? atTime(pointed.at)
+        : last === undefined || isLive
+          ? ''
+          : stacked
+            ? ago(last.at, now)
+            : `no data since ${atTime(last.at)}`
+    put(this.when, when)
     const said = lines.map(({ name, of }, line) => {
       const value = sample === undefined ? undefined : of(sample)
       const text = value === undefined ? '–' : say(value)
@@ -192,21 +219,32 @@ class Plot {
       entry.root.hidden = name === 'start' && !samples.some((each) => of(each) !== undefined)
       return entry.root.hidden ? '' : `${name} ${text}`
     })
-    this.place.ariaLabel = `${title}: ${said.filter(Boolean).join(', ')}`
+    const age = when === '' ? '' : `, ${when}`
+    this.place.ariaLabel = `${title}: ${said.filter(Boolean).join(', ')}${age}`
   }
 }
 
-/** @param {readonly Line[]} lines @param {Sample} sample */
+/** Null where there is nothing to draw. @param {readonly Line[]} lines @param {Sample | undefined} sample */
 function sumOf(lines, sample) {
+  if (sample === undefined) return null
   const values = lines.map(({ of }) => of(sample)).filter((value) => value !== undefined)
   return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0)
 }
 
-/** What there is of the last 15 minutes, in seconds. */
+/** The part of the last 15 minutes that has samples, up to now, in seconds. */
 function span() {
-  const end = samples.at(-1)?.at ?? Date.now()
-  const known = end - (samples[0]?.at ?? end)
-  return [(end - Math.min(SPAN_MS, Math.max(MIN_SPAN_MS, known))) / 1000, end / 1000]
+  const known = now - (samples[0]?.at ?? now)
+  return [(now - Math.min(SPAN_MS, Math.max(MIN_SPAN_MS, known))) / 1000, now / 1000]
+}
+
+/** @param {readonly Sample[]} known @returns {Point[]} */
+function withGaps(known) {
+  return known.flatMap((sample, index) => {
+    const { at } = sample
+    const previous = known[index - 1]
+    const isGap = previous !== undefined && at - previous.at > GAP_MS
+    return [...(isGap ? [{ at: at - EVERY_MS, sample: undefined }] : []), { at, sample }]
+  })
 }
 
 /** @param {number} seconds since the epoch */

@@ -1,11 +1,11 @@
 // @ts-check
-/** The latest errors, each with what to do about it and the session it ended. */
+/** The latest errors, equal ones counted together, each with what to do about it. */
 
-import { ago, atTime, fromTemplate, partsOf, put } from './words.js'
+import { ago, atTime, fromTemplate, part, partsOf, put } from './words.js'
 
-/** @typedef {import('../journal.js').Failure} Failure */
+/** @typedef {import('../journal.js').FailureGroup} Failure */
 
-/** @type {Map<string, { root: HTMLElement, when: HTMLElement, at: number }>} */
+/** @type {Map<string, { root: HTMLElement, parts: Record<string, HTMLElement>, failure: Failure }>} */
 const items = new Map()
 
 /** @param {readonly Failure[]} failures the latest first @param {number} now */
@@ -17,56 +17,59 @@ export function showFailures(failures, now) {
     item.root.remove()
     items.delete(key)
   }
-  // From the oldest, so that each new one goes on top of those that stay.
-  for (const failure of failures.toReversed()) {
+  for (const [index, failure] of failures.entries()) {
     const key = keyOf(failure)
-    if (items.has(key)) continue
-    const item = build(failure)
-    items.set(key, item)
-    list.prepend(item.root)
+    let item = items.get(key)
+    if (item === undefined) {
+      const root = fromTemplate('failure-item')
+      item = { root, parts: partsOf(root), failure }
+      items.set(key, item)
+    }
+    fill(item.parts, failure)
+    item.failure = failure
+    // An item that is in its place is not touched: a selection in it stays.
+    if (list.children[index] !== item.root) {
+      list.insertBefore(item.root, list.children[index] ?? null)
+    }
   }
   const card = /** @type {HTMLElement} */ (document.getElementById('failures'))
   card.classList.toggle('is-empty', failures.length === 0)
+  const total = failures.reduce((sum, { count }) => sum + count, 0)
   const count = /** @type {HTMLElement} */ (document.getElementById('failures-count'))
-  put(count, failures.length === 0 ? '' : String(failures.length))
+  put(count, total === 0 ? '' : String(total))
   tickFailures(now)
 }
 
 /** @param {number} now */
 export function tickFailures(now) {
-  for (const { when, at } of items.values()) put(when, ago(at, now))
+  for (const { parts, failure } of items.values()) {
+    const { count, firstAt, at } = failure
+    const first = count > 1 ? `first ${ago(firstAt, now)}, last ` : ''
+    put(part(parts.when), `${first}${ago(at, now)}`)
+  }
 }
 
 /** @param {Failure} failure */
-function keyOf({ at, target, session, message }) {
-  return `${at} ${target} ${session} ${message}`
+function keyOf({ target, kind, message }) {
+  return JSON.stringify([target, kind, message])
 }
 
-/** @param {Failure} failure */
-function build(failure) {
-  const root = fromTemplate('failure-item')
-  const parts = partsOf(root)
+/** @param {Record<string, HTMLElement>} parts @param {Failure} failure */
+function fill(parts, failure) {
   const when = /** @type {HTMLTimeElement} */ (parts.when)
   when.dateTime = new Date(failure.at).toISOString()
   when.title = atTime(failure.at)
-  /** @type {[string, string | undefined][]} */
-  const texts = [
-    ['kind', failure.kind],
-    ['where', whereOf(failure)],
-    ['message', failure.message],
-    ['detail', failure.detail],
-    ['hint', failure.hint],
-  ]
-  for (const [name, text] of texts) {
-    const part = /** @type {HTMLElement} */ (parts[name])
-    if (text === undefined) part.remove()
-    else part.textContent = text
-  }
-  return { root, when, at: failure.at }
+  put(part(parts.kind), failure.kind)
+  put(part(parts.times), failure.count > 1 ? `${failure.count} times` : '')
+  put(part(parts.where), whereOf(failure))
+  put(part(parts.message), failure.message)
+  put(part(parts.detail), failure.detail ?? '')
+  put(part(parts.hint), failure.hint ?? '')
 }
 
 /** @param {Failure} failure */
-function whereOf({ target, session, phase }) {
+function whereOf({ target, session, phase, count }) {
   if (session === undefined) return target
-  return `${target}, session ${session}${phase === undefined ? '' : `, in ${phase}`}`
+  const which = count > 1 ? 'latest session' : 'session'
+  return `${target}, ${which} ${session}${phase === undefined ? '' : `, in ${phase}`}`
 }

@@ -1,7 +1,7 @@
 // @ts-check
-/** The status page: listens to the proxy and hands what it hears to those who show it. */
+/** The status page: hears the proxy's events, hands them to the parts that show them, and says when they stop. */
 
-import { addSample, showHistory } from './charts.js'
+import { addSample, showHistory, tickCharts } from './charts.js'
 import { showFailures, tickFailures } from './failures.js'
 import { showSessions, tickSessions } from './sessions.js'
 import { showTargets, tickTargets } from './targets.js'
@@ -11,8 +11,11 @@ import { inBytes, inTime, partsOf, put } from './words.js'
 
 /** @type {Status | undefined} */
 let status
-/** The proxy's clock less this browser's, in ms: what is shown are the proxy's times. */
+/** The proxy's clock less this browser's, in ms: the times shown are the proxy's. */
 let offsetMs = 0
+/** By this browser's clock; a state comes every second. */
+let heardAt = Date.now()
+const SILENCE_MS = 5_000
 
 const overall = element('overall')
 const lost = element('lost')
@@ -23,10 +26,7 @@ events.addEventListener('history', ({ data }) => showHistory(JSON.parse(data)))
 events.addEventListener('sample', ({ data }) => addSample(JSON.parse(data)))
 events.addEventListener('status', ({ data }) => show(JSON.parse(data)))
 events.addEventListener('error', () => {
-  put(lost, 'lakebase-proxy does not answer. What is below may be old; trying again.')
-  lost.hidden = false
-  document.body.classList.add('is-old')
-  say('Not answering', 'unavailable')
+  showLost()
   // A proxy that is gone refuses the connection, and then browsers do not try again by themselves.
   if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5_000)
 })
@@ -36,6 +36,7 @@ setInterval(tick, 1_000)
 /** @param {Status} next */
 function show(next) {
   status = next
+  heardAt = Date.now()
   offsetMs = next.now - Date.now()
   lost.hidden = true
   document.body.classList.remove('is-old')
@@ -49,9 +50,21 @@ function show(next) {
   tick()
 }
 
+/** The connection is lost, or it is there and carries nothing: a stopped process, a dead network. */
+function showLost() {
+  put(lost, 'lakebase-proxy does not answer. The page shows its last state; trying again.')
+  lost.hidden = false
+  document.body.classList.add('is-old')
+  say('Not answering', 'unavailable')
+}
+
 function tick() {
   if (status === undefined) return
   const now = Date.now() + offsetMs
+  tickCharts(now)
+  if (Date.now() - heardAt > SILENCE_MS) showLost()
+  // Nothing below is known any more.
+  if (document.body.classList.contains('is-old')) return
   put(/** @type {HTMLElement} */ (facts.uptime), inTime(now - status.startedAt))
   tickTargets(now)
   tickSessions(now)
@@ -65,7 +78,9 @@ function sayOverall({ phase, ready, targets }) {
     return
   }
   const good = targets.filter(({ state }) => state === 'ready').length
+  const [only] = targets
   if (good === targets.length) say('Ready', 'ready')
+  else if (targets.length === 1 && only?.state === 'stopped') say('Stopped', 'stopped')
   else if (targets.length === 1)
     say(ready ? 'Degraded' : 'Not ready', ready ? 'degraded' : 'unavailable')
   else say(`${good} of ${targets.length} targets ready`, ready ? 'degraded' : 'unavailable')

@@ -1,5 +1,8 @@
 // @ts-check
-/** The open sessions as a table that can be sorted by any of its columns. */
+/**
+ * The open sessions as a table that can be sorted by any of its columns. A narrow screen shows the
+ * four columns that tell sessions apart, one line each, until all columns are asked for.
+ */
 
 import { copyable } from './copy.js'
 import { inBytes, inTime, put, putValue } from './words.js'
@@ -10,16 +13,16 @@ import { inBytes, inTime, put, putValue } from './words.js'
 /** @type {readonly Column[]} */
 const COLUMNS = [
   { name: 'Session', key: (s) => s.id, show: (s) => s.id },
-  { name: 'Target', key: (s) => s.target, show: (s) => s.target },
-  { name: 'Client', key: (s) => s.client, show: (s) => s.client },
-  { name: 'User', key: (s) => s.user ?? '', show: (s) => s.user ?? '' },
-  { name: 'Role', key: (s) => s.role ?? '', show: (s) => s.role ?? '' },
-  { name: 'Database', key: (s) => s.database ?? '', show: (s) => s.database ?? '' },
   {
     name: 'Application',
     key: (s) => s.applicationName ?? '',
     show: (s) => s.applicationName ?? '',
   },
+  { name: 'Target', key: (s) => s.target, show: (s) => s.target },
+  { name: 'Client', key: (s) => s.client, show: (s) => s.client },
+  { name: 'User', key: (s) => s.user ?? '', show: (s) => s.user ?? '' },
+  { name: 'Role', key: (s) => s.role ?? '', show: (s) => s.role ?? '' },
+  { name: 'Database', key: (s) => s.database ?? '', show: (s) => s.database ?? '' },
   { name: 'Phase', key: (s) => phaseOf(s), show: (s) => phaseOf(s) },
   {
     name: 'Age',
@@ -44,15 +47,10 @@ const body = /** @type {HTMLElement} */ (card.querySelector('tbody'))
 const emptyLine = /** @type {HTMLInputElement} */ (card.querySelector('.line input'))
 const headings = COLUMNS.map(heading)
 card.querySelector('thead tr')?.append(...headings)
-// Where the table is laid out as blocks, browsers no longer take it for one.
-for (const [selector, role] of [
-  ['table', 'table'],
-  ['thead', 'rowgroup'],
-  ['tbody', 'rowgroup'],
-  ['thead tr', 'row'],
-]) {
-  card.querySelector(String(selector))?.setAttribute('role', String(role))
-}
+const allColumns = /** @type {HTMLInputElement} */ (card.querySelector('.all-columns input'))
+allColumns.addEventListener('change', () => {
+  card.classList.toggle('shows-all', allColumns.checked)
+})
 copyable(/** @type {Element} */ (card.querySelector('.line')))
 
 /**
@@ -78,18 +76,27 @@ export function showSessions(open, omitted, line, now) {
     rows.delete(id)
   }
   for (const session of open) if (!rows.has(session.id)) rows.set(session.id, newRow())
-  hideUnused()
+  chooseColumns()
   sort()
   tickSessions(now)
 }
 
-/** What nobody has a value for, or all have the same, is not worth its place. */
-function hideUnused() {
-  for (const [index, { name, key }] of COLUMNS.entries()) {
-    const values = new Set(sessions.map(key))
-    const isUnused = name === 'Target' ? values.size < 2 : values.size === 1 && values.has('')
+/** A column without values is hidden; on a narrow screen all but four are. */
+function chooseColumns() {
+  const valuesOf = new Map(COLUMNS.map(({ name, key }) => [name, new Set(sessions.map(key))]))
+  const differs = (/** @type {string} */ name) => (valuesOf.get(name)?.size ?? 0) > 1
+  const isUnused = (/** @type {string} */ name) =>
+    name === 'Target'
+      ? !differs(name)
+      : valuesOf.get(name)?.size === 1 && valuesOf.get(name)?.has('')
+  const second = ['Last error', 'Phase', 'Target', 'Role', 'User'].find(differs) ?? 'Database'
+  const major = [isUnused('Application') ? 'Client' : 'Application', second, 'Age', 'Down']
+  for (const [index, { name }] of COLUMNS.entries()) {
     const cells = [headings[index], ...[...rows.values()].map((row) => row.cells[index])]
-    for (const cell of cells) cell?.classList.toggle('is-unused', isUnused)
+    for (const cell of cells) {
+      cell?.classList.toggle('is-unused', isUnused(name))
+      cell?.classList.toggle('is-minor', !major.includes(name))
+    }
   }
 }
 
@@ -132,7 +139,6 @@ function sort() {
 function heading({ name, isNumber }, index) {
   const cell = document.createElement('th')
   cell.scope = 'col'
-  cell.setAttribute('role', 'columnheader')
   cell.classList.toggle('number', isNumber === true)
   const button = document.createElement('button')
   button.type = 'button'
@@ -148,10 +154,8 @@ function heading({ name, isNumber }, index) {
 
 function newRow() {
   const row = document.createElement('tr')
-  row.setAttribute('role', 'row')
   for (const { name, isNumber } of COLUMNS) {
     const cell = row.insertCell()
-    cell.setAttribute('role', 'cell')
     cell.dataset.label = name
     cell.classList.toggle('number', isNumber === true)
   }

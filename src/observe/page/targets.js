@@ -1,22 +1,27 @@
 // @ts-check
 /** A card for each target: its state, where to connect and as whom, and its token's life. */
 
+import { ConnectTabs } from './connect.js'
 import { copyable } from './copy.js'
-import { ago, atTime, fromTemplate, inBytes, inTime, partsOf, put, putValue } from './words.js'
+import {
+  ago,
+  atTime,
+  fromTemplate,
+  inBytes,
+  inTime,
+  part,
+  partsOf,
+  put,
+  putValue,
+} from './words.js'
 
 /** @typedef {import('../status.js').TargetStatus} TargetStatus */
-
-const TOOLS = /** @type {const} */ ([
-  ['psql', 'psql'],
-  ['jdbc', 'JDBC'],
-  ['dbeaver', 'DBeaver'],
-  ['sqlalchemy', 'SQLAlchemy'],
-])
 
 const STATES = {
   starting: 'Starting',
   ready: 'Ready',
   degraded: 'Degraded',
+  stopped: 'Stopped',
   unavailable: 'Unavailable',
   stopping: 'Stopping',
 }
@@ -54,18 +59,16 @@ export function tickTargets(now) {
 class TargetCard {
   /** @type {TargetStatus | undefined} */
   #target
-  /** @type {'psql' | 'jdbc' | 'dbeaver' | 'sqlalchemy'} */
-  #tool = 'psql'
 
   /** @param {number} index */
   constructor(index) {
     this.root = fromTemplate('target-card')
     this.parts = partsOf(this.root)
     this.progress = /** @type {HTMLProgressElement} */ (this.root.querySelector('progress'))
-    this.line = /** @type {HTMLInputElement} */ (this.root.querySelector('.line input'))
-    const fieldset = /** @type {HTMLElement} */ (this.root.querySelector('fieldset'))
-    for (const [tool, name] of TOOLS) fieldset.append(this.#choice(index, tool, name))
-    copyable(/** @type {Element} */ (this.root.querySelector('.line')))
+    this.start = /** @type {HTMLInputElement} */ (this.root.querySelector('.start input'))
+    copyable(/** @type {Element} */ (this.root.querySelector('.start .line')))
+    const connect = /** @type {Element} */ (this.root.querySelector('.connect'))
+    this.connect = new ConnectTabs(connect, this.parts, index)
   }
 
   /** @param {TargetStatus} target @param {number} now */
@@ -77,11 +80,18 @@ class TargetCard {
     put(state, STATES[target.state])
     state.dataset.state = target.state
     put(part(parts.words), target.state === 'ready' ? '' : target.words)
-    put(part(parts.hint), target.hint ?? '')
+    const { startCommand } = target
+    put(part(parts.hint), startCommand === undefined ? (target.hint ?? '') : 'Start it with:')
+    part(parts.start).hidden = startCommand === undefined
+    putValue(this.start, startCommand ?? '')
+    // A good token says nothing while there is no server to use it on.
+    part(parts.life).hidden = target.state === 'stopped'
     put(part(parts.where), whereOf(target))
     put(part(parts.role), roleOf(target))
     put(part(parts.database), target.database)
-    put(part(parts.kind), `${kindOf(target)}${workspaceOf(target)}`)
+    put(part(parts.user), userOf(target))
+    put(part(parts.kind), kindOf(target))
+    put(part(parts.workspace), workspaceOf(target))
     const { connected, failed, bytesUp, bytesDown } = target.totals
     const limit = target.sessionsLimit > 0 ? ` of ${target.sessionsLimit}` : ''
     const failures = failed > 0 ? `, ${failed} failed` : ''
@@ -89,7 +99,7 @@ class TargetCard {
     const open = `${target.sessionsOpen}${limit} open${warm}`
     put(part(parts.sessions), `${open}, ${connected} so far${failures}`)
     put(part(parts.bytes), `${inBytes(bytesUp)} up, ${inBytes(bytesDown)} down`)
-    putValue(this.line, target.connect[this.#tool])
+    this.connect.show(target)
     this.tick(now)
   }
 
@@ -98,13 +108,14 @@ class TargetCard {
     if (this.#target === undefined) return
     const { method, issuedAt, expiresAt, refreshFailure } = this.#target.credential
     const { parts, progress } = this
+    progress.hidden = method === 'password'
     if (method === 'password') {
       put(part(parts.token), 'Logs in with the password of its URL, which does not expire')
-      progress.hidden = true
       return
     }
     if (expiresAt === undefined) {
       put(part(parts.token), 'No token yet')
+      put(part(parts.left), '')
       progress.value = 0
     } else {
       const leftMs = expiresAt - now
@@ -122,28 +133,6 @@ class TargetCard {
         : `${refreshed === '' ? '' : '. '}Last try failed ${ago(refreshFailure.at, now)}`
     put(part(parts.refreshed), `${refreshed}${expiry}${failure}`)
   }
-
-  /** @param {number} index @param {typeof TOOLS[number][0]} tool @param {string} name */
-  #choice(index, tool, name) {
-    const label = document.createElement('label')
-    const input = document.createElement('input')
-    input.type = 'radio'
-    input.name = `tool-${index}`
-    input.checked = tool === this.#tool
-    input.addEventListener('change', () => {
-      this.#tool = tool
-      if (this.#target !== undefined) putValue(this.line, this.#target.connect[tool])
-    })
-    const text = document.createElement('span')
-    text.textContent = name
-    label.append(input, text)
-    return label
-  }
-}
-
-/** @param {HTMLElement | undefined} element @returns {HTMLElement} */
-function part(element) {
-  return /** @type {HTMLElement} */ (element)
 }
 
 /** @param {TargetStatus} target */
@@ -152,6 +141,11 @@ function whereOf({ addresses, port }) {
   const isLoopback = tcp.length > 0 && tcp.every((each) => /^(127\.0\.0\.1|\[::1\]):/.test(each))
   const sockets = addresses.filter((address) => address.startsWith('/'))
   return [...(isLoopback ? [`localhost:${port}`] : tcp), ...sockets].join(', ')
+}
+
+/** @param {TargetStatus} target */
+function userOf({ connect, userMatters }) {
+  return userMatters ? connect.fields.username : 'any'
 }
 
 /** @param {TargetStatus} target */
@@ -168,8 +162,8 @@ function kindOf({ kind, apiState, readOnly }) {
 }
 
 /** Two instances of one name must not look alike. @param {TargetStatus} target */
-function workspaceOf({ workspace }) {
-  if (workspace === undefined) return ''
+function workspaceOf({ kind, workspace }) {
+  if (workspace === undefined) return kind === 'static' ? 'none' : 'not known yet'
   const profile = workspace.profile === undefined ? '' : `, profile ${workspace.profile}`
-  return ` in ${new URL(workspace.workspace).host}${profile}`
+  return `${new URL(workspace.workspace).host}${profile}`
 }

@@ -53,6 +53,11 @@ export function putValue(input, value) {
   if (input.value !== value) input.value = value
 }
 
+/** For a part that the template is known to have. @param {HTMLElement | undefined} element @returns {HTMLElement} */
+export function part(element) {
+  return /** @type {HTMLElement} */ (element)
+}
+
 /** The parts of a template's copy, by their `data-of`. @param {Element} root @returns {Record<string, HTMLElement>} */
 export function partsOf(root) {
   /** @type {Record<string, HTMLElement>} */
