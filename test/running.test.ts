@@ -67,7 +67,7 @@ test('what else may answer there is not taken for a proxy', async (t) => {
     const port = await serverThatSays(t, body)
     const { code, stderr } = await cliHere(['status', '--admin-port', `${port}`])
     assert.equal(code, 1, body)
-    assert.match(stderr, /is no lakebase-proxy\nHint: .*--admin-port/)
+    assert.match(stderr, /is not a lakebase-proxy\nHint: .*--admin-port/)
   }
 })
 

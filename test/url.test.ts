@@ -91,7 +91,10 @@ test('host, user and TLS follow the settings', async () => {
   assert.match(await url('a', '--user', 'client', '--format', 'psql'), / -U ROLE /)
   const { code, stderr } = await cliHere(['url', 'a', '--port', '0'])
   assert.equal(code, 2)
-  assert.match(stderr, /only the running proxy knows\nHint: .*lakebase-proxy status/)
+  assert.match(
+    stderr,
+    /only the running proxy knows\nHint: Start it, and ask again: lakebase-proxy a /,
+  )
 })
 
 test('what the dotenv form prints for the application is never a target of the proxy', async (t) => {

@@ -34,6 +34,7 @@ export class Admin {
   readonly #history: History
   readonly #events: EventStreams
   readonly #server: AdminServer
+  #url = ''
 
   private constructor(options: AdminOptions) {
     const { settings, proxy, clock, log } = options
@@ -74,6 +75,7 @@ export class Admin {
     const admin = new Admin(options)
     try {
       await admin.#server.start()
+      admin.#url = admin.#server.url
       return admin
     } catch (error) {
       await admin.close()
@@ -81,8 +83,9 @@ export class Admin {
     }
   }
 
+  /** Also when it is closed already. */
   get url(): string {
-    return this.#server.url
+    return this.#url
   }
 
   async close(): Promise<void> {

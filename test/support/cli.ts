@@ -4,7 +4,9 @@
  */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { userInfo } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -18,13 +20,20 @@ export const MAIN: string = fileURLToPath(new URL('../../bundle/main.js', import
 
 const LIMIT_MS = 60_000
 
+/** Where the proxies of this test file say that they run: those of other files are not found. */
+export const RUNTIME_DIR: string = mkdtempSync(join(tmpdir(), 'lakebase-proxy-runtime-'))
+process.on('exit', () => rmSync(RUNTIME_DIR, { recursive: true, force: true }))
+
 /** Never rejects. Nothing of our environment but PATH gets in, and HOME is an empty folder. */
 export function cli(
   args: readonly string[],
   env: Record<string, string> = {},
   cwd?: string,
 ): Promise<Ran> {
-  const settings = { PATH: process.env.PATH, HOME: '/nonexistent', ...env }
+  const settings = {
+    ...{ PATH: process.env.PATH, HOME: '/nonexistent', XDG_RUNTIME_DIR: RUNTIME_DIR },
+    ...env,
+  }
   return new Promise((resolve) => {
     execFile(
       process.execPath,
@@ -50,7 +59,8 @@ export async function cliHere(
 ): Promise<Ran> {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
   const surroundings = {
-    ...{ env, stdin, stdout, stderr },
+    ...{ stdin, stdout, stderr },
+    env: { XDG_RUNTIME_DIR: RUNTIME_DIR, ...env },
     machine: {
       cwd,
       homeDir: '/nonexistent',
@@ -86,7 +96,10 @@ export interface RunningCli {
 export function startCli(t: TestContext, args: readonly string[], where: Where = {}): RunningCli {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: where.cwd,
-    env: { PATH: process.env.PATH, HOME: where.cwd ?? '/nonexistent', ...where.env },
+    env: {
+      ...{ PATH: process.env.PATH, HOME: where.cwd ?? '/nonexistent' },
+      ...{ XDG_RUNTIME_DIR: RUNTIME_DIR, ...where.env },
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.after(() => child.kill('SIGKILL'))

@@ -42,13 +42,8 @@ export const PROXY_COMMANDS: readonly Command[] = [
     ],
     examples: ['url --format jdbc', 'url my-instance --format dotenv >> .env'],
     async run(invocation) {
-      const { urlText, URL_FORMATS } = await import('../proxy/url.js')
-      const { oneTarget } = await import('./one-target.js')
-      const { target } = await oneTarget(invocation)
-      const format = URL_FORMATS.find((each) => each === invocation.options.get('format'))!
-      const { stdout } = invocation.surroundings
-      stdout.write(urlText({ format, target }))
-      return 0
+      const { printUrl } = await import('../proxy/url.js')
+      return printUrl(invocation)
     },
   },
   {

@@ -1,4 +1,4 @@
-/** Entries of the registry: the commands that ask a proxy which is running. */
+/** Entries of the registry: the commands that ask the proxies that run. */
 
 import type { SettingName } from '../../config/schema/table.js'
 import type { Command } from './command.js'
@@ -6,41 +6,54 @@ import type { Command } from './command.js'
 /** The settings that say where the admin port is. */
 const ADMIN_SETTINGS: readonly SettingName[] = ['admin-address', 'admin-port', 'config', 'env-file']
 
+const FOUND_NOTE = `
+Your running proxies are found by themselves, wherever their ports are. --admin-port names one of
+another user or of a container.
+`
+
 export const RUNNING_COMMANDS: readonly Command[] = [
   {
     name: 'status',
-    summary: 'show the state of the running proxy',
+    summary: 'show your running proxies',
+    operands: ['[TARGET]'],
     settings: ADMIN_SETTINGS,
-    options: [{ flags: '--json', help: 'as JSON, as GET /status answers it' }],
-    examples: ['status', 'status --json'],
+    options: [{ flags: '--json', help: 'as GET /status answers it; a list where several run' }],
+    notes: FOUND_NOTE,
+    examples: ['status', 'status my-instance', 'status --json'],
     async run(invocation) {
-      const { showStatus } = await import('../proxy/status.js')
+      const { showStatus } = await import('../running/status.js')
       return showStatus(invocation)
     },
   },
   {
     name: 'wait',
-    summary: 'wait until the running proxy is ready',
+    summary: 'wait until a running proxy is ready',
+    operands: ['[TARGET]'],
     settings: ADMIN_SETTINGS,
     options: [
-      { flags: '--timeout <DURATION>', help: 'how long, before it has failed', default: '30s' },
+      { flags: '--timeout <DURATION>', help: 'how long to wait at most', default: '30s' },
+      { flags: '--all', help: 'until all of yours are ready' },
     ],
-    examples: ['wait', 'wait --timeout 2m && npm start'],
+    notes: FOUND_NOTE,
+    examples: ['wait', 'wait my-instance', 'wait --timeout 2m && npm start'],
     async run(invocation) {
-      const { waitUntilReady } = await import('../proxy/wait.js')
+      const { waitUntilReady } = await import('../running/wait.js')
       return waitUntilReady(invocation)
     },
   },
   {
     name: 'shutdown',
-    summary: 'let the sessions of the running proxy go, and stop it',
+    summary: 'let the sessions of a running proxy go, and stop it',
+    operands: ['[TARGET]'],
     settings: ADMIN_SETTINGS,
     options: [
       { flags: '--timeout <DURATION>', help: 'how long to wait for its end', default: '60s' },
+      { flags: '--all', help: 'stop all of yours' },
     ],
-    examples: ['shutdown'],
+    notes: FOUND_NOTE,
+    examples: ['shutdown', 'shutdown my-instance', 'shutdown --all'],
     async run(invocation) {
-      const { shutDown } = await import('../proxy/wait.js')
+      const { shutDown } = await import('../running/shutdown.js')
       return shutDown(invocation)
     },
   },

@@ -10,13 +10,18 @@ import { packageVersion } from '../../core/version.js'
 import { Daemon } from '../../daemon/daemon.js'
 import { stateDir } from '../../daemon/state-dir.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
+import { localAddress } from '../../observe/connection-lines.js'
 import { sessionLine } from '../../observe/session-line.js'
 import type { Surroundings } from '../cli/command.js'
+import type { Announcement, RunningProxy } from '../running/announcement.js'
 import { banner } from './banner.js'
 import { type StartUpSignals, signalsDuringStartUp, untilStopped } from './stop.js'
 
 export interface StartOptions {
-  readonly surroundings: Pick<Surroundings, 'env' | 'machine' | 'stderr' | 'onSignal' | 'onCrash'>
+  readonly surroundings: Pick<
+    Surroundings,
+    'env' | 'machine' | 'uid' | 'stderr' | 'onSignal' | 'onCrash'
+  >
   /** Called again on SIGHUP. Throws what is wrong with the settings. */
   readonly loadConfig: (notice: (text: string) => void) => Promise<Config>
 }
@@ -54,9 +59,11 @@ async function run(
   if (settings.unsafeListen) {
     log.warn('unsafe-listen is on: clients beyond this machine may connect without password or TLS')
   }
+  const announcing = announce(proxy, surroundings)
   const reload = async (): Promise<void> => {
     try {
       await proxy.reload((await loadConfig((text) => log.warn(text))).settings)
+      await (await announcing)?.update(runningProxy(proxy))
       log.info({ file: config.configFile }, 'settings read again')
     } catch (error) {
       // The running settings stay: a slip in the file must not stop the proxy.
@@ -77,7 +84,8 @@ async function run(
     hungUp,
     log,
   })
-  // Signals are handled from here on: a program that reads these lines may send one.
+  // Signals are handled from here on: a program that reads these lines may send one, or look for us.
+  await announcing
   if (!settings.quiet && machine.isTerminal && settings.logFormat === 'pretty') {
     signedIn(proxy).then(
       () => stderr.write(banner(proxy)),
@@ -90,7 +98,28 @@ async function run(
     }
     if (proxy.adminUrl !== undefined) log.info({ url: proxy.adminUrl }, 'status page')
   }
-  return stopped
+  return stopped.finally(async () => (await announcing)?.remove())
+}
+
+/** Never rejects. */
+async function announce(
+  proxy: Daemon,
+  place: Pick<Surroundings, 'env' | 'machine' | 'uid'>,
+): Promise<Announcement | undefined> {
+  const found = runningProxy(proxy)
+  const { Announcement } = await import('../running/announcement.js')
+  return Announcement.make(place, found)
+}
+
+/** What the other commands find it by. */
+function runningProxy({ adminUrl: admin, targets }: Daemon): RunningProxy {
+  return {
+    admin,
+    targets: targets.map(({ settings, listener }) => ({
+      name: settings.name,
+      address: localAddress(settings, { port: listener.port }),
+    })),
+  }
 }
 
 /** Listening does not wait for the sign-in, but the banner does for a moment: it shows the identity. */

@@ -1,6 +1,10 @@
-/** `url`: the local address in the form a tool wants. Offline: it says what the settings say. */
+/**
+ * `url`: the local address in the form a tool wants: that of the running proxy of this user that
+ * serves the target, else what the settings say. The workspace is not asked.
+ */
 
-import type { TargetSettings } from '../../config/resolve/settings.js'
+import type { Target } from '../../config/schema/target-text.js'
+import { parseTarget } from '../../config/schema/targets.js'
 import { ProxyError } from '../../core/errors.js'
 import {
   connectionLines,
@@ -11,8 +15,12 @@ import {
   sslmodeOf,
   userOf,
 } from '../../observe/connection-lines.js'
+import type { Invocation } from '../cli/command.js'
+import { oneTarget } from '../cli/one-target.js'
+import type { RunningTarget } from '../running/announcement.js'
+import { runningProxies } from '../running/running-proxies.js'
 
-export const URL_FORMATS = [
+const URL_FORMATS = [
   'psql',
   'uri',
   'env',
@@ -23,21 +31,63 @@ export const URL_FORMATS = [
   'dbeaver',
 ] as const
 
-export type UrlFormat = (typeof URL_FORMATS)[number]
+type UrlFormat = (typeof URL_FORMATS)[number]
 
-export interface UrlOptions {
-  readonly format: UrlFormat
-  readonly target: TargetSettings
-}
-
-/** Whole lines. Errors: kind `config`, when the settings do not tell the port. */
-export function urlText({ format, target }: UrlOptions): string {
-  if (target.shownAs.port === 0) {
+/** Whole lines. Errors: kind `config`, when neither a running proxy nor the settings tell the port. */
+export async function printUrl(invocation: Invocation): Promise<number> {
+  const { surroundings, options } = invocation
+  const format = URL_FORMATS.find((each) => each === options.get('format'))!
+  const running = (await runningProxies(surroundings)).flatMap(({ targets }) => targets)
+  const { name, target, address } = await whereToConnect(invocation, running)
+  if (address.port === 0) {
     throw new ProxyError('config', 'port 0 is a free port, which only the running proxy knows', {
-      hint: 'Ask it: lakebase-proxy status',
+      hint: `Start it, and ask again: lakebase-proxy ${name} --port 0`,
     })
   }
-  const address = localAddress(target)
+  surroundings.stdout.write(urlText({ format, target, address }))
+  return 0
+}
+
+interface Place {
+  readonly name: string
+  readonly target: Target
+  readonly address: LocalAddress
+}
+
+async function whereToConnect(
+  invocation: Invocation,
+  running: readonly RunningTarget[],
+): Promise<Place> {
+  const { operands, flags } = invocation
+  try {
+    const { target } = await oneTarget(invocation)
+    const address = localAddress(target)
+    const served = running.filter(({ name }) => name === target.name)
+    const exact = served.find((each) => each.address.port === address.port)
+    // A flag says what is meant, whether it runs or not.
+    const found = flags.has('port') || flags.has('address') || exact ? undefined : onlyOf(served)
+    const { host, port, tls } = found?.address ?? address
+    return { ...target, address: { ...address, host, port, tls } }
+  } catch (error) {
+    if (!(error instanceof ProxyError && error.kind === 'config')) throw error
+    const [named] = operands
+    const found = onlyOf(named === undefined ? running : running.filter((r) => r.name === named))
+    if (found === undefined) throw error
+    return { ...found, target: parseTarget(found.name).target }
+  }
+}
+
+function onlyOf(targets: readonly RunningTarget[]): RunningTarget | undefined {
+  return targets.length === 1 ? targets[0] : undefined
+}
+
+interface UrlOptions {
+  readonly format: UrlFormat
+  readonly target: Target
+  readonly address: LocalAddress
+}
+
+function urlText({ format, target, address }: UrlOptions): string {
   switch (format) {
     case 'psql':
     case 'uri':
@@ -85,7 +135,7 @@ function serviceSection(address: LocalAddress, name: string): string {
   return `${lines.join('\n')}\n`
 }
 
-function serviceName({ target }: TargetSettings): string {
+function serviceName(target: Target): string {
   switch (target.kind) {
     case 'provisioned':
       return target.instance

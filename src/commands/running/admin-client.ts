@@ -1,10 +1,9 @@
-/** Asks a running proxy's admin port, and tells it from whatever else may listen there. */
+/** Asks a running proxy's admin interface, and tells it from other programs that may listen there. */
 
 import http from 'node:http'
 
-import type { Config } from '../../config/resolve/config.js'
+import type { ProxySettings } from '../../config/resolve/settings.js'
 import { ProxyError } from '../../core/errors.js'
-import type { Invocation } from '../cli/command.js'
 
 export interface Answer {
   readonly status: number
@@ -16,23 +15,18 @@ const TIMEOUT_MS = 5_000
 const MAX_BYTES = 32 * 1024 * 1024
 
 export class AdminClient {
-  readonly url: string
+  /** URL, or the path of a Unix socket. */
+  readonly address: string
 
-  private constructor(url: string) {
-    this.url = url
+  constructor(address: string) {
+    this.address = address
   }
 
-  /** Errors: kind `config`, when the settings do not tell where it is. */
-  static async of(invocation: Pick<Invocation, 'loadConfig'>): Promise<AdminClient> {
-    const config = await invocation.loadConfig({ targets: [], targetOptional: true, notice() {} })
-    return new AdminClient(adminUrl(config))
-  }
-
-  /** Undefined when nothing answers. Errors: kind `target`, when it is no lakebase-proxy. */
+  /** Undefined when nothing answers. Errors: kind `target`, when it is not a lakebase-proxy. */
   async tryAsk(path: string, method: 'GET' | 'POST' = 'GET'): Promise<Answer | undefined> {
     let answer: { status: number; text: string }
     try {
-      answer = await request(`${this.url}${path}`, method)
+      answer = await request(this.address, path, method)
     } catch {
       return undefined
     }
@@ -42,9 +36,7 @@ export class AdminClient {
         return { status: answer.status, body: body as Answer['body'] }
       }
     } catch {}
-    throw new ProxyError('target', `what answers at ${this.url} is no lakebase-proxy`, {
-      hint: 'Its admin port may have moved to a free one: its log says so. Name it with --admin-port.',
-    })
+    throw this.stranger()
   }
 
   /** Errors: kind `dial`, when nothing answers. */
@@ -55,13 +47,20 @@ export class AdminClient {
   }
 
   silence(): ProxyError {
-    return new ProxyError('dial', `no lakebase-proxy answers at ${this.url}`, {
-      hint: 'Start one with: lakebase-proxy TARGET. If one runs, name its port with --admin-port.',
+    return new ProxyError('dial', `no lakebase-proxy answers at ${this.address}`, {
+      hint: 'Start one with: lakebase-proxy TARGET. One that another user runs: name its port with --admin-port.',
+    })
+  }
+
+  stranger(): ProxyError {
+    return new ProxyError('target', `the program at ${this.address} is not a lakebase-proxy`, {
+      hint: 'Name the port of yours with --admin-port: its log says which it is.',
     })
   }
 }
 
-function adminUrl({ settings: { admin } }: Config): string {
+/** Where the settings say it is. Errors: kind `config`, when they do not tell. */
+export function adminAddress(admin: ProxySettings['admin']): string {
   if (admin === undefined) {
     throw new ProxyError('config', 'the admin port is switched off, and it is what is asked', {
       hint: 'Leave out no-admin, here and where the proxy is started.',
@@ -69,20 +68,30 @@ function adminUrl({ settings: { admin } }: Config): string {
   }
   if (admin.port === 0) {
     throw new ProxyError('config', 'admin-port 0 is a free port, which only the proxy knows', {
-      hint: 'Its log says which: name it with --admin-port.',
+      hint: 'Leave it out: a proxy of yours is found by itself. Its log says the port, too.',
     })
   }
-  const { address, port } = admin
+  return urlOf(admin.address, admin.port)
+}
+
+export function urlOf(address: string, port: number): string {
   const host = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** Never through a proxy of the environment: what is asked is on this machine, or as good as. */
-function request(url: string, method: string): Promise<{ status: number; text: string }> {
+/** Never through a proxy of the environment: the address is on this machine, or as good as. */
+function request(
+  address: string,
+  path: string,
+  method: string,
+): Promise<{ status: number; text: string }> {
   // A name would be refused as Host, for it could be rebound; `localhost` never is.
   const headers = { host: 'localhost' }
+  const options = { method, agent: false, timeout: TIMEOUT_MS, headers }
   return new Promise((resolve, reject) => {
-    const asked = http.request(url, { method, agent: false, timeout: TIMEOUT_MS, headers })
+    const asked = address.startsWith('http:')
+      ? http.request(`${address}${path}`, options)
+      : http.request({ socketPath: address, path, ...options })
     asked.on('timeout', () => asked.destroy(new Error('timeout expired')))
     asked.on('error', reject)
     asked.on('response', (response) => {

@@ -1,36 +1,47 @@
-/** `status`: what a running proxy says of itself, for people or as JSON. */
+/** `status`: what the running proxies say of themselves, for people or as JSON. */
 
-import { ProxyError } from '../../core/errors.js'
 import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 import type { Invocation } from '../cli/command.js'
-import { AdminClient } from './admin-client.js'
-import { workspaceLine } from './banner.js'
+import { workspaceLine } from '../proxy/banner.js'
+import type { AdminClient } from './admin-client.js'
+import { type AskedProxy, askedProxies, clientOf, describe } from './asked-proxies.js'
 
 type Status = ProxyStatus & { readonly version: string }
 
 /** Errors: kind `dial`, when no proxy answers. */
 export async function showStatus(invocation: Invocation): Promise<number> {
   const { stdout } = invocation.surroundings
-  const client = await AdminClient.of(invocation)
-  const { body } = await client.ask('/status')
-  if (!isStatus(body)) {
-    throw new ProxyError('target', `what answers at ${client.url} is no lakebase-proxy`, {
-      hint: 'Name the port of yours with --admin-port: its log says which it is.',
-    })
+  const proxies = await askedProxies(invocation)
+  if (invocation.options.has('json')) {
+    const answers = await Promise.all(proxies.map((proxy) => statusOf(clientOf(proxy))))
+    stdout.write(`${shownJson(answers.length === 1 ? answers[0] : answers)}\n`)
+    return 0
   }
-  stdout.write(
-    invocation.options.has('json') ? `${shownJson(body)}\n` : `${statusText(body, client.url)}\n`,
+  const texts = await Promise.all(
+    proxies.map(async (proxy) =>
+      proxy.client === undefined
+        ? `lakebase-proxy without an admin port: ${describe(proxy)}`
+        : statusText(await statusOf(proxy.client), proxy),
+    ),
   )
+  stdout.write(`${texts.join('\n\n')}\n`)
   return 0
 }
 
+async function statusOf(client: AdminClient): Promise<Status> {
+  const { body } = await client.ask('/status')
+  if (!isStatus(body)) throw client.stranger()
+  return body
+}
+
 /** Whole lines but for the last line's end. */
-function statusText(status: Status, url: string): string {
+function statusText(status: Status, { client, file }: AskedProxy): string {
   const { version, now, startedAt, targets } = status
+  const process = file === undefined ? '' : `, pid ${file.process.pid}`
   const lines = [
-    `lakebase-proxy ${version}, ${stateWord(status)}, up for ${inWords(now - startedAt)}`,
-    `status page ${url}`,
+    `lakebase-proxy ${version}, ${stateWord(status)}, up for ${inWords(now - startedAt)}${process}`,
+    `status page ${client?.address}`,
     ...targets.flatMap((target) => ['', ...targetLines(target, now)]),
   ]
   const [latest] = status.errors

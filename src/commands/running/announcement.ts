@@ -1,0 +1,77 @@
+/**
+ * What a running proxy tells the other commands of its user: a file of mode 0600 that says where it
+ * is and what it serves, from the moment it listens to its end. It holds no secret.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import type { LocalAddress } from '../../observe/connection-lines.js'
+import { type ProcessSpace, processSpace, startOfProcess } from './process-identity.js'
+import { type FolderPlace, isPrivate, runningFolder } from './running-folder.js'
+
+export interface RunningProxy {
+  /** URL of the admin interface, or the path of its Unix socket; undefined without one. */
+  readonly admin?: string | undefined
+  readonly targets: readonly RunningTarget[]
+}
+
+export interface RunningTarget {
+  /** The TARGET as it was named. */
+  readonly name: string
+  readonly address: LocalAddress
+}
+
+/** The file's content. */
+export interface RunningFile extends RunningProxy {
+  readonly process: ProcessSpace & { readonly pid: number; readonly start: string }
+}
+
+export class Announcement {
+  readonly #file: string
+  readonly #process: RunningFile['process']
+
+  private constructor(file: string, process: RunningFile['process']) {
+    this.#file = file
+    this.#process = process
+  }
+
+  /** Undefined where no such file can be kept: the proxy runs all the same. */
+  static async make(place: FolderPlace, proxy: RunningProxy): Promise<Announcement | undefined> {
+    const folder = runningFolder(place)
+    if (folder === undefined) return undefined
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      if (!isPrivate(folder, place)) return undefined
+      const { pid } = process
+      const start = await startOfProcess(pid)
+      if (start === undefined) return undefined
+      const file = join(folder, `${pid}-${randomBytes(4).toString('hex')}.json`)
+      const announcement = new Announcement(file, { ...(await processSpace()), pid, start })
+      await announcement.update(proxy)
+      return announcement
+    } catch {
+      return undefined // a full disk, or a file system that is read-only
+    }
+  }
+
+  /** In one step, so that a reader never sees half of it. Never rejects. */
+  async update(proxy: RunningProxy): Promise<void> {
+    const content: RunningFile = { ...proxy, process: this.#process }
+    const unfinished = `${this.#file}.new`
+    try {
+      await writeFile(unfinished, JSON.stringify(content), { mode: 0o600 })
+      await rename(unfinished, this.#file)
+    } catch {
+      await this.remove()
+    }
+  }
+
+  /** Safe to call twice. Never rejects. */
+  async remove(): Promise<void> {
+    for (const file of [this.#file, `${this.#file}.new`]) {
+      await rm(file, { force: true }).catch(() => {})
+    }
+  }
+}

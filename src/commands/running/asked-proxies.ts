@@ -1,0 +1,115 @@
+/**
+ * Which running proxies a command means: the one at the admin port that is set, else those of this
+ * user that run now (all, or those that serve TARGET), else the one at the default admin port.
+ */
+
+import type { Config } from '../../config/resolve/config.js'
+import { SETTINGS, type SettingName, variableOf } from '../../config/schema/table.js'
+import { ProxyError } from '../../core/errors.js'
+import type { Invocation } from '../cli/command.js'
+import { readOption } from '../cli/read-option.js'
+import { AdminClient, adminAddress, urlOf } from './admin-client.js'
+import type { RunningFile } from './announcement.js'
+import { runningProxies } from './running-proxies.js'
+
+export interface AskedProxy {
+  /** Undefined for a proxy without an admin interface. */
+  readonly client: AdminClient | undefined
+  /** Undefined for one that left no file: another user's, or one that is yet to be started. */
+  readonly file: RunningFile | undefined
+}
+
+/**
+ * At least one. A broken `.env` or settings file matters only when nothing else says where to ask.
+ * Errors: kind `config`, and kind `target` when no running proxy serves TARGET.
+ */
+export async function askedProxies(invocation: Invocation): Promise<readonly AskedProxy[]> {
+  const named = namedAddress(invocation)
+  if (named !== undefined) return [at(named)]
+  const [target] = invocation.operands
+  const running = await runningProxies(invocation.surroundings)
+  if (target !== undefined) {
+    const serving = running.filter(({ targets }) => targets.some(({ name }) => name === target))
+    if (serving.length > 0) return serving.map(ofFile)
+    const served = running.flatMap(({ targets }) => targets.map(({ name }) => name))
+    throw new ProxyError('target', `no running lakebase-proxy of yours serves "${target}"`, {
+      hint:
+        served.length === 0
+          ? `Start one with: lakebase-proxy ${target}`
+          : `Those that run serve: ${[...new Set(served)].join(', ')}.`,
+    })
+  }
+  const configured = await configuredAdmin(invocation)
+  if (configured.admin?.portIsDefault === false && configured.admin.port !== 0) {
+    return [at(adminAddress(configured.admin))]
+  }
+  if (running.length > 0) return running.map(ofFile)
+  if (configured.problem !== undefined) throw configured.problem
+  return [at(adminAddress(configured.admin))]
+}
+
+/** The one that is meant, where a command may touch one only. Errors: kind `config`, for several. */
+export function onlyOne(found: readonly AskedProxy[], command: string): AskedProxy {
+  const [first, ...others] = found
+  if (first !== undefined && others.length === 0) return first
+  const lines = found.map((each) => `\n  ${describe(each)}`)
+  throw new ProxyError('config', `${found.length} proxies are running:${lines.join('')}`, {
+    hint: `Name one: lakebase-proxy ${command} TARGET, or --admin-port PORT; or take all of them with --all.`,
+  })
+}
+
+/** Errors: kind `config`, for a proxy without an admin interface. */
+export function clientOf({ client, file }: AskedProxy): AdminClient {
+  if (client !== undefined) return client
+  throw new ProxyError('config', 'the running proxy has no admin port to be asked at', {
+    hint: `Start it without no-admin. To stop it: kill ${file?.process.pid}`,
+  })
+}
+
+/** `demo-instance at localhost:5432 (pid 812)`. */
+export function describe({ client, file }: AskedProxy): string {
+  if (file === undefined) return client?.address ?? 'lakebase-proxy'
+  const targets = file.targets.map(
+    ({ name, address }) => `${name} at ${address.host}:${address.port}`,
+  )
+  const admin = file.admin === undefined ? 'no admin port' : file.admin
+  return `${targets.join(', ')} (pid ${file.process.pid}, ${admin})`
+}
+
+function at(address: string): AskedProxy {
+  return { client: new AdminClient(address), file: undefined }
+}
+
+function ofFile(file: RunningFile): AskedProxy {
+  return { client: file.admin === undefined ? undefined : new AdminClient(file.admin), file }
+}
+
+/** By flag or variable: no file need be read for it. */
+function namedAddress({ flags, surroundings }: Invocation): string | undefined {
+  const texts = new Map<string, string>()
+  const names: readonly SettingName[] = ['admin-port', 'admin-address']
+  for (const name of names) {
+    const text = flags.get(name) ?? surroundings.env[variableOf(name)] ?? ''
+    if (text !== '') texts.set(name, text)
+  }
+  const port = readOption(texts, 'admin-port', SETTINGS['admin-port'].kind)
+  if (port === undefined) return undefined
+  const address = readOption(texts, 'admin-address', SETTINGS['admin-address'].kind)
+  if (port === 0 && !flags.has('admin-port')) return undefined
+  const host = SETTINGS['admin-address'].default
+  if (port === 0)
+    return adminAddress({ address: host, port, portIsDefault: false, host: undefined })
+  return urlOf(address ?? host, port)
+}
+
+async function configuredAdmin({
+  loadConfig,
+}: Invocation): Promise<{ admin?: Config['settings']['admin']; problem?: ProxyError }> {
+  try {
+    const config = await loadConfig({ targets: [], targetOptional: true, notice() {} })
+    return { admin: config.settings.admin }
+  } catch (error) {
+    if (!(error instanceof ProxyError && error.kind === 'config')) throw error
+    return { problem: error }
+  }
+}

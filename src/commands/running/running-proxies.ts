@@ -1,0 +1,87 @@
+/**
+ * The proxies of this user that run now, by the files they left (announcement.ts). A file counts
+ * only when this user alone can have written it and its process is still the one that wrote it; the
+ * file of a process that is gone is removed.
+ */
+
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { z } from 'zod'
+
+import type { RunningFile } from './announcement.js'
+import { processSpace, startOfProcess } from './process-identity.js'
+import { type FolderPlace, isPrivate, runningFolder } from './running-folder.js'
+
+// Far above what a person runs at once, and what a hundred targets need.
+const MAX_FILES = 200
+const MAX_BYTES = 256 * 1024
+
+/** The oldest first. Never rejects. */
+export async function runningProxies(place: FolderPlace): Promise<readonly RunningFile[]> {
+  const folder = runningFolder(place)
+  if (folder === undefined || !isPrivate(folder, place)) return []
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json'))
+  const found = await Promise.all(
+    names.slice(0, MAX_FILES).map(async (name) => {
+      const file = join(folder, name)
+      const { mtimeMs = 0, size = 0 } = (await stat(file).catch(() => undefined)) ?? {}
+      if (!isPrivate(file, place) || size > MAX_BYTES) return []
+      const proxy = read(await readFile(file, 'utf8').catch(() => ''))
+      switch (proxy && (await lifeOf(proxy))) {
+        case 'runs':
+          return [{ proxy: proxy!, mtimeMs }]
+        case 'gone':
+          await rm(file, { force: true }).catch(() => {})
+          return []
+        default:
+          return []
+      }
+    }),
+  )
+  return found
+    .flat()
+    .sort((a, b) => a.mtimeMs - b.mtimeMs)
+    .map(({ proxy }) => proxy)
+}
+
+const File = z.object({
+  admin: z.string().optional(),
+  targets: z.array(
+    z.object({
+      name: z.string(),
+      address: z.object({
+        host: z.string(),
+        port: z.number(),
+        database: z.string(),
+        user: z.string().optional(),
+        userMatters: z.boolean(),
+        tls: z.boolean(),
+      }),
+    }),
+  ),
+  process: z.object({
+    host: z.string(),
+    boot: z.string(),
+    namespace: z.string(),
+    pid: z.number().int().positive(),
+    start: z.string(),
+  }),
+})
+
+function read(text: string): RunningFile | undefined {
+  try {
+    return File.parse(JSON.parse(text)) as RunningFile
+  } catch {
+    return undefined
+  }
+}
+
+/** `unknown`: a process of another machine or container that shares the folder. */
+async function lifeOf({ process }: RunningFile): Promise<'runs' | 'gone' | 'unknown'> {
+  const here = await processSpace()
+  if (process.host !== here.host) return 'unknown'
+  if (process.boot !== here.boot) return 'gone'
+  if (process.namespace !== here.namespace) return 'unknown'
+  return (await startOfProcess(process.pid)) === process.start ? 'runs' : 'gone'
+}

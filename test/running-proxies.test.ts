@@ -1,0 +1,267 @@
+/**
+ * `status`, `wait`, `shutdown` and `url` find the proxies of their user by themselves, by a file
+ * that each leaves while it runs, and believe no file that another user or process may have left.
+ */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import http from 'node:http'
+import { hostname, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+
+import { Announcement } from '../src/commands/running/announcement.js'
+import { runningProxies } from '../src/commands/running/running-proxies.js'
+import { cli, type RunningCli, startCli } from './support/cli.js'
+import { emulatorForTests } from './support/emulator.js'
+import { type Ran, temporaryFolder } from './support/proxy.js'
+
+const emulator = await emulatorForTests()
+
+interface User {
+  readonly runtime: string
+  readonly folder: string
+  run(...args: string[]): Promise<Ran>
+  /** Resolves once it listens, with its port. */
+  start(...args: string[]): Promise<{ proxy: RunningCli; port: string }>
+}
+
+/** With no proxy of any other test. */
+async function newUser(t: TestContext): Promise<User> {
+  const runtime = await temporaryFolder(t)
+  const env = { ...emulator.env, XDG_RUNTIME_DIR: runtime }
+  return {
+    runtime,
+    folder: join(runtime, 'lakebase-proxy'),
+    run: (...args) => cli(args, { XDG_RUNTIME_DIR: runtime }, runtime),
+    async start(...args) {
+      const ports = ['--port', '0', '--admin-port', '0']
+      const proxy = startCli(t, [...args, ...ports], { env })
+      const [, port] = await proxy.saw(/"127\.0\.0\.1:(\d+)"[^\n]*"listening"/)
+      return { proxy, port: port! }
+    },
+  }
+}
+
+function place({ runtime }: Pick<User, 'runtime'>) {
+  return {
+    env: { XDG_RUNTIME_DIR: runtime },
+    uid: userInfo().uid,
+    machine: {
+      ...{ cwd: '/', homeDir: '/nonexistent', hostname: hostname() },
+      ...{ platform: process.platform, isTerminal: false },
+    },
+  }
+}
+
+const ADDRESS = { host: 'localhost', port: 6000, database: 'shop', userMatters: false, tls: false }
+const PROXY = {
+  admin: 'http://127.0.0.1:1',
+  targets: [{ name: 'a', address: { ...ADDRESS, user: undefined } }],
+}
+
+test('status shows every proxy of the user, wherever its ports are', async (t) => {
+  const user = await newUser(t)
+  const [a, b] = [await user.start('demo-instance'), await user.start('second-instance')]
+  const { code, stdout, stderr } = await user.run('status')
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.match(stdout, /^lakebase-proxy .*, pid \d+\n[\s\S]*\n\nlakebase-proxy .*, pid \d+\n/)
+  assert.match(stdout, new RegExp(`\ndemo-instance: [\\s\\S]*127\\.0\\.0\\.1:${a.port}`))
+  assert.match(stdout, new RegExp(`\nsecond-instance: [\\s\\S]*127\\.0\\.0\\.1:${b.port}`))
+  const json = JSON.parse((await user.run('status', '--json')).stdout)
+  assert.deepEqual(
+    json.map((each: { targets: { name: string }[] }) => each.targets[0]!.name),
+    ['demo-instance', 'second-instance'],
+  )
+  const one = await user.run('status', 'second-instance')
+  assert.doesNotMatch(one.stdout, /demo-instance/)
+})
+
+test('the file is for this user alone, and gone when the proxy has ended', async (t) => {
+  const user = await newUser(t)
+  const { proxy, port } = await user.start('demo-instance')
+  const [name] = readdirSync(user.folder)
+  assert.equal(statSync(user.folder).mode & 0o777, 0o700)
+  assert.equal(statSync(join(user.folder, name!)).mode & 0o777, 0o600)
+  const text = readFileSync(join(user.folder, name!), 'utf8')
+  assert.ok(text.includes(port))
+  assert.ok(!text.includes(emulator.env.DATABRICKS_TOKEN!))
+  proxy.kill('SIGTERM')
+  await proxy.done
+  assert.deepEqual(readdirSync(user.folder), [])
+  const { code, stderr } = await user.run('status', '--admin-port', '1')
+  assert.deepEqual([code, /no lakebase-proxy answers/.test(stderr)], [1, true])
+})
+
+test('a proxy that was killed is not shown, and its file is cleaned up', async (t) => {
+  const user = await newUser(t)
+  const killed = await user.start('demo-instance')
+  killed.proxy.child.kill('SIGKILL')
+  await killed.proxy.done
+  assert.equal(readdirSync(user.folder).length, 1)
+  const { stdout } = await user.start('second-instance').then(() => user.run('status'))
+  assert.doesNotMatch(stdout, /demo-instance/)
+  assert.equal(readdirSync(user.folder).length, 1)
+})
+
+test('a number that another process has now is not the proxy', async (t) => {
+  const user = await newUser(t)
+  await Announcement.make(place(user), PROXY)
+  assert.equal((await runningProxies(place(user))).length, 1)
+  const file = join(user.folder, readdirSync(user.folder)[0]!)
+  const written = JSON.parse(readFileSync(file, 'utf8'))
+  const change = (process: object): void =>
+    writeFileSync(file, JSON.stringify({ ...written, process: { ...written.process, ...process } }))
+  change({ host: 'another-machine' })
+  assert.deepEqual(await runningProxies(place(user)), [])
+  assert.ok(existsSync(file), 'a home that is shared: the other machine cleans up')
+  change({ start: '1' })
+  assert.deepEqual(await runningProxies(place(user)), [])
+  assert.ok(!existsSync(file))
+})
+
+test('a file that another user may have written is not believed', {
+  skip: process.platform === 'win32' && 'there are no modes here',
+}, async (t) => {
+  const user = await newUser(t)
+  await Announcement.make(place(user), PROXY)
+  const file = join(user.folder, readdirSync(user.folder)[0]!)
+  const believed = async (): Promise<number> => (await runningProxies(place(user))).length
+
+  chmodSync(file, 0o666)
+  assert.equal(await believed(), 0)
+  chmodSync(file, 0o600)
+  chmodSync(user.folder, 0o777)
+  assert.equal(await believed(), 0)
+  assert.equal(await Announcement.make(place(user), PROXY), undefined)
+  chmodSync(user.folder, 0o700)
+  assert.equal(await believed(), 1)
+
+  renameSync(file, join(user.runtime, 'elsewhere.json'))
+  symlinkSync(join(user.runtime, 'elsewhere.json'), file)
+  assert.equal(await believed(), 0)
+  const another = { ...place(user), uid: userInfo().uid + 1 }
+  assert.equal((await runningProxies(another)).length, 0)
+})
+
+test('a runtime folder of another user is passed over for the state folder', async (t) => {
+  const user = await newUser(t)
+  const home = await temporaryFolder(t)
+  chmodSync(user.runtime, 0o777)
+  const there = place(user)
+  const own = { ...there, machine: { ...there.machine, homeDir: home } }
+  await Announcement.make(own, PROXY)
+  assert.equal(readdirSync(join(home, '.local/state/lakebase-proxy/running')).length, 1)
+  assert.equal((await runningProxies(own)).length, 1)
+  assert.equal(await Announcement.make(there, PROXY), undefined, 'a home is not made')
+})
+
+test('files that are broken or huge are passed over', async (t) => {
+  const user = await newUser(t)
+  await Announcement.make(place(user), PROXY)
+  for (const [name, text] of [
+    ['1.json', '{'],
+    ['2.json', '{"targets": 1}'],
+    ['3.json', ' '.repeat(300_000)],
+  ] as const) {
+    writeFileSync(join(user.folder, name), text, { mode: 0o600 })
+  }
+  mkdirSync(join(user.folder, '4.json'), { mode: 0o700 })
+  assert.equal((await runningProxies(place(user))).length, 1)
+})
+
+test('with several running, wait and shutdown want to know which; a TARGET or --all says it', async (t) => {
+  const user = await newUser(t)
+  const started = [await user.start('demo-instance'), await user.start('second-instance')]
+  for (const command of ['wait', 'shutdown']) {
+    const { code, stderr } = await user.run(command)
+    assert.equal(code, 2)
+    assert.match(stderr, /2 proxies are running:\n {2}demo-instance at .*\n {2}second-instance at /)
+    assert.match(stderr, new RegExp(`Hint: Name one: lakebase-proxy ${command} TARGET.*--all`))
+  }
+  assert.equal((await user.run('wait', 'second-instance')).code, 0)
+  assert.equal((await user.run('wait', '--all')).code, 0)
+  const unknown = await user.run('shutdown', 'other')
+  assert.match(
+    unknown.stderr,
+    /no running .* serves "other"\nHint: .*demo-instance, second-instance/,
+  )
+
+  assert.equal((await user.run('shutdown', 'demo-instance')).code, 0)
+  assert.equal((await started[0]!.proxy.done).code, 0)
+  await user.start('demo-instance')
+  const { code, stderr } = await user.run('shutdown', '--all')
+  assert.deepEqual([code, /2 proxies have stopped/.test(stderr)], [0, true])
+  assert.equal((await started[1]!.proxy.done).code, 0)
+})
+
+test('a broken .env does not stop the commands that know where to ask', async (t) => {
+  const user = await newUser(t)
+  writeFileSync(join(user.runtime, '.env'), 'LAKEBASE_PROXY_PORT=nonsense\n')
+  const before = await user.run('status')
+  assert.deepEqual([before.code, /port must be/.test(before.stderr)], [2, true])
+  const { proxy } = await user.start('demo-instance')
+  const [, adminPort] = await proxy.saw(/"http:\/\/127\.0\.0\.1:(\d+)"[^\n]*"status page"/)
+  for (const args of [['status'], ['status', '--admin-port', adminPort!], ['wait'], ['shutdown']]) {
+    const { code, stderr } = await user.run(...args)
+    assert.equal(code, 0, `${args}: ${stderr}`)
+  }
+})
+
+test('an admin port of the settings wins over what runs: it may belong to a proxy yet to be started', async (t) => {
+  const user = await newUser(t)
+  await user.start('demo-instance')
+  writeFileSync(join(user.runtime, '.env'), 'LAKEBASE_PROXY_ADMIN_PORT=1\n')
+  const { code, stderr } = await user.run('wait', '--timeout', '1ms')
+  assert.deepEqual([code, /no lakebase-proxy answers at .*:1\n/.test(stderr)], [1, true])
+})
+
+test('url prints the port that the running proxy got', async (t) => {
+  const user = await newUser(t)
+  const { port } = await user.start('demo-instance')
+  for (const args of [['demo-instance'], []]) {
+    const { stdout } = await user.run('url', ...args)
+    assert.match(stdout, new RegExp(`^postgresql://any@localhost:${port}/databricks_postgres`))
+  }
+  const named = await user.run('url', 'demo-instance', '--port', '7000')
+  assert.match(named.stdout, /:7000\//, 'a flag says what is meant')
+  const other = await user.run('url', 'second-instance')
+  assert.match(other.stdout, /:5432\//)
+})
+
+test('an admin interface at a Unix socket is asked there', async (t) => {
+  const user = await newUser(t)
+  const admin = join(user.runtime, 'admin.sock')
+  const server = http.createServer((request, response) => {
+    response.end(JSON.stringify({ path: request.url }))
+  })
+  server.listen(admin)
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const announcement = await Announcement.make(place(user), { ...PROXY, admin })
+  assert.deepEqual(await user.run('wait', 'a'), { code: 0, stdout: '', stderr: '' })
+  await announcement!.remove()
+  await announcement!.remove()
+  rmSync(user.folder, { recursive: true })
+})
+
+test('a proxy without an admin port is shown all the same', async (t) => {
+  const user = await newUser(t)
+  await Announcement.make(place(user), { targets: PROXY.targets })
+  const { stdout } = await user.run('status')
+  assert.match(stdout, /^lakebase-proxy without an admin port: a at localhost:6000 \(pid \d+, /)
+  const { code, stderr } = await user.run('shutdown')
+  assert.deepEqual([code, /To stop it: kill \d+\n/.test(stderr)], [2, true])
+})
