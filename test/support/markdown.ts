@@ -14,8 +14,16 @@ export interface CodeBlock {
   readonly line: number
   readonly language: string
   readonly text: string
-  /** Of the HTML comment right above it: `<!-- run: psycopg -->`, `<!-- not run: reason -->`. */
-  readonly mark: { readonly kind: 'run' | 'not run'; readonly words: string } | undefined
+  readonly mark: Mark | undefined
+}
+
+/**
+ * Of the HTML comment right above a block: `<!-- run: NAME -->` has a test of its own under that
+ * name, `<!-- stays -->` runs until it is stopped, and `<!-- not run: REASON -->` says why not.
+ */
+export interface Mark {
+  readonly kind: 'run' | 'not run' | 'stays'
+  readonly words: string
 }
 
 export interface Link {
@@ -38,16 +46,15 @@ export const PAGES: readonly Page[] = [
 export function codeBlocks({ path, text }: Page): CodeBlock[] {
   const blocks: CodeBlock[] = []
   const fence = /^( *)```(\w*)[^\n]*\n([\s\S]*?)^\1```$/gm
-  for (const [whole, indent = '', language = '', inner = ''] of text.matchAll(fence)) {
-    const start = text.indexOf(whole)
-    const above = text.slice(0, start)
-    const mark = /<!-- (run|not run): ([^\n]*?) -->\s*$/.exec(above)
+  for (const { index, 1: indent = '', 2: language = '', 3: inner = '' } of text.matchAll(fence)) {
+    const above = text.slice(0, index)
+    const mark = /<!-- (run|not run|stays)(?:: ([^\n]*?))? -->\s*$/.exec(above)
     blocks.push({
       page: path,
       line: above.split('\n').length,
       language,
       text: inner.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
-      mark: mark === null ? undefined : { kind: mark[1] as 'run' | 'not run', words: mark[2]! },
+      mark: mark === null ? undefined : { kind: mark[1] as Mark['kind'], words: mark[2] ?? '' },
     })
   }
   return blocks
