@@ -102,7 +102,8 @@ test('all problems are told at once, each with where it was set', async (t) => {
     },
   })
   for (const expected of [
-    /^6 settings are wrong/,
+    /^7 settings are wrong/,
+    /--address: address 0\.0\.0\.0 would let other machines in/,
     /--port: port must be a whole number/,
     /TARGET: TARGET "a" has an unknown option "prot"\n {4}Did you mean "port"\?/,
     /LAKEBASE_PROXY_QUIET: quiet must be true or false/,
@@ -112,6 +113,34 @@ test('all problems are told at once, each with where it was set', async (t) => {
   ]) {
     assert.match(text, expected)
   }
+})
+
+test('every mistake in the query of one TARGET is told at once', async (t) => {
+  const name = await refusal(t, {
+    targets: ['a?prot=1&prot=2&warm=x&databse=d&port=5&port=6&user'],
+  })
+  for (const expected of [
+    /^5 settings are wrong/,
+    /unknown option "prot"\n {4}Did you mean "port"\?/,
+    /TARGET "a": warm must be a whole number/,
+    /unknown option "databse"\n {4}Did you mean "database"\?/,
+    /TARGET: TARGET "a" has port twice/,
+    /TARGET: user of TARGET "a" has no value/,
+  ]) {
+    assert.match(name, expected)
+  }
+  const query = 'sslmode=prefer&hostaddr=x&channel_binding=require&sslmod=1&keepalives=1'
+  const url = await refusal(t, { targets: [`postgresql://u:hunter2@h/d?${query}`] })
+  for (const expected of [
+    /^4 settings are wrong/,
+    /sslmode=prefer in the URL is weaker/,
+    /channel_binding=require in the URL cannot be met/,
+    /unknown parameter "sslmod"\n {4}Did you mean "sslmode"\?/,
+    /hostaddr must be an IP address/,
+  ]) {
+    assert.match(url, expected)
+  }
+  assert.doesNotMatch(url, /hunter2/)
 })
 
 test('nothing of .env reaches the environment, and Databricks variables of both are merged', async (t) => {
@@ -445,8 +474,8 @@ test('what one setting demands of another is checked', async (t) => {
 
   const { settings } = await load(t, { targets: ['a?group=g'], env: { LAKEBASE_PROXY_USER: 'u' } })
   assert.deepEqual(settings.targets[0]!.login, { as: 'group', name: 'g' })
-  const bare = await load(t, { targets: ['a?databricks-host=dbc-1.cloud.databricks.com/?o=1'] })
-  assert.equal(bare.settings.targets[0]!.databricksHost, 'https://dbc-1.cloud.databricks.com')
+  const bare = await load(t, { targets: ['a?databricks-host=dbc-1.cloud.databricks.com/x?o=1'] })
+  assert.equal(bare.settings.targets[0]!.databricksHost, 'https://dbc-1.cloud.databricks.com/?o=1')
 })
 
 test('paths start from the folder of what names them', async (t) => {

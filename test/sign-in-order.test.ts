@@ -140,6 +140,9 @@ const ROWS: readonly Row[] = [
   { name: 'plaintext to a host that is not this machine', env: { DATABRICKS_HOST: 'http://dbc-1.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /without TLS.*DATABRICKS_HOST.*https:/s } },
   { name: 'the account console', env: { DATABRICKS_HOST: 'accounts.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /account console/ } },
   { name: 'a host with a password in it, which is not repeated', env: { DATABRICKS_HOST: 'https://me:sesame@dbc-1.cloud.databricks.com', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /^"…@dbc-1\.cloud\.databricks\.com" is not a workspace host/ } },
+  { name: 'a placeholder in the host of a profile', cfg: '[DEFAULT]\nhost = https://\u0024{HOST}\ntoken = x\n', error: { kind: 'config', text: /is not a workspace host: it has a placeholder in it that was not filled in.*profile.*https:/s } },
+  { name: 'two slashes too few in the host of a profile', cfg: '[DEFAULT]\nhost = https:dbc-1.cloud.databricks.com\ntoken = x\n', error: { kind: 'config', text: /it does not begin with https:\/\/ rightly/ } },
+  { name: 'quotation marks in the host of a profile', cfg: '[DEFAULT]\nhost = \u201cdbc-1.cloud.databricks.com\u201d\ntoken = x\n', error: { kind: 'config', text: /it has quotation marks in it/ } },
   { name: 'a host that is none', env: { DATABRICKS_HOST: 'not a host', DATABRICKS_TOKEN: 'x' }, error: { kind: 'config', text: /"not a host" is not a workspace host/ } },
 
   // A profile's credential goes to the profile's own host only

@@ -73,8 +73,11 @@ export function openToOthers(path: string, platform: string): boolean {
 }
 
 /** Owned by a user who is neither us nor root: that user can change it at any time. */
-export function isForeign({ uid }: Pick<Stats, 'uid'>): boolean {
-  return uid !== 0 && uid !== process.geteuid?.()
+export function isForeign(
+  { uid }: Pick<Stats, 'uid'>,
+  own: number | undefined = process.geteuid?.(),
+): boolean {
+  return uid !== 0 && uid !== own
 }
 
 function reason(cause: unknown): string {

@@ -5,8 +5,9 @@
 
 import type { Restricted } from '../schema/setting.js'
 import { SETTINGS, type SettingName, variableOf } from '../schema/table.js'
-import { ValueError, workspaceUrl } from '../schema/values.js'
+import { ValueError } from '../schema/values.js'
 import { VARIABLES } from '../schema/variables.js'
+import { readWorkspaceUrl } from '../schema/workspace-url.js'
 import type { EnvFile } from '../sources/env-file.js'
 import type { Problems } from '../sources/problems.js'
 import type { Written } from '../sources/sources.js'
@@ -70,7 +71,7 @@ export function checkHosts(check: HostCheck, problems: Problems): void {
     const host = hostOf(target) ?? hostVariable(file, environment)
     if (host === undefined) continue
     try {
-      workspaceUrl.parse(host.text)
+      readWorkspaceUrl(host.text)
     } catch (error) {
       if (!(error instanceof ValueError)) throw error
       const name = hostOf(target) === undefined ? 'DATABRICKS_HOST' : 'databricks-host'

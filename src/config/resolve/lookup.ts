@@ -29,7 +29,11 @@ export class Lookup {
 
   /** Undefined, and a problem noted, when the text names no target. */
   target(written: WrittenTarget): KnownTarget | undefined {
-    const parsed = this.#problems.catch(written.where, () => parseTarget(written.text))
+    const parsed = this.#problems.catch(written.where, () =>
+      parseTarget(written.text, ({ message, hint }) =>
+        this.#problems.add(written.where, message, hint),
+      ),
+    )
     if (parsed === undefined) {
       for (const [name, option] of written.options) {
         this.#checked(name, { ...option, rank: 0, isOwn: true }, undefined)

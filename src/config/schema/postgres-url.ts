@@ -16,7 +16,9 @@ import {
   decode,
   lakebaseHost,
   malformed,
+  type OnMistake,
   type ParsedTarget,
+  readEach,
   type Target,
 } from './target-text.js'
 
@@ -33,7 +35,7 @@ interface Draft {
 const FORM = 'The form is postgresql://user:password@host:port/database.'
 const ENCODE = 'In a user name or password, write / as %2F, ? as %3F and @ as %40.'
 
-export function parsePostgresUrl(text: string): ParsedTarget {
+export function parsePostgresUrl(text: string, onMistake: OnMistake): ParsedTarget {
   const [scheme, rest] = cut(text, '://')
   const { authority, path, query } = splitRest(rest ?? '')
   const at = authority.lastIndexOf('@')
@@ -47,7 +49,7 @@ export function parsePostgresUrl(text: string): ParsedTarget {
     options: new Map(),
   }
   readHostAndPort(authority.slice(at + 1), draft)
-  readParameters(query, draft)
+  readParameters(query, draft, onMistake)
   return { name: nameOf(scheme, draft), target: targetOf(draft), options: draft.options }
 }
 
@@ -101,14 +103,14 @@ function readPort(port: string, draft: Draft): void {
   draft.shown.port = port
 }
 
-function readParameters(query: string, draft: Draft): void {
+function readParameters(query: string, draft: Draft, onMistake: OnMistake): void {
   const seen = new Set<string>()
   const pairs = query.split('&').filter((pair) => pair !== '')
   // The end of a password with a bare ? and @ in it; the errors below would print it.
   if (pairs.some((pair) => pair.includes('@') && !PARAMETERS.has(cut(pair, '=')[0]))) {
     throw malformed('the URL has a ? in front of its @', ENCODE)
   }
-  for (const pair of pairs) {
+  readEach(pairs, onMistake, (pair) => {
     const [rawKey, rawValue] = cut(pair, '=')
     const key = decode(rawKey, 'a parameter of the URL')
     const read = PARAMETERS.get(key)
@@ -116,7 +118,7 @@ function readParameters(query: string, draft: Draft): void {
     if (seen.has(key)) throw malformed(`the URL has ${key} twice`, 'Leave one of them out.')
     seen.add(key)
     read(decode(rawValue ?? '', `${key} in the URL`), draft, key)
-  }
+  })
 }
 
 function written(key: string, value: string): string {

@@ -28,8 +28,8 @@ import {
   targetTexts,
   text,
   wholeNumber,
-  workspaceUrl,
 } from './values.js'
+import { workspaceUrl } from './workspace-url.js'
 
 const MAX_PORT = 65_535
 

@@ -30,6 +30,29 @@ export interface ParsedTarget {
   readonly options: ReadonlyMap<TargetSettingName, string>
 }
 
+/** Told of a mistake that leaves the rest of the text readable. */
+export type OnMistake = (mistake: ProxyError) => void
+
+/** Reads each of `parts`: a mistake in one does not hide those in the others. */
+export function readEach<T>(
+  parts: readonly T[],
+  onMistake: OnMistake,
+  read: (part: T) => void,
+): void {
+  for (const part of parts) {
+    try {
+      read(part)
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error
+      onMistake(error)
+    }
+  }
+}
+
+export function refuse(mistake: ProxyError): never {
+  throw mistake
+}
+
 /** The host in lower case, or undefined when it is not one of Lakebase's. */
 export function lakebaseHost(text: string): string | undefined {
   const host = text.toLowerCase().replace(/\.$/, '')

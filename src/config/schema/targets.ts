@@ -17,7 +17,10 @@ import {
   decode,
   lakebaseHost,
   malformed,
+  type OnMistake,
   type ParsedTarget,
+  readEach,
+  refuse,
   type Target,
 } from './target-text.js'
 
@@ -26,16 +29,19 @@ const FORMS =
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/
 
-/** Throws a `config` error that says what is wrong and gives the nearest right form, never a password. */
-export function parseTarget(written: string): ParsedTarget {
+/**
+ * Throws a `config` error that says what is wrong and gives the nearest right form, never a password.
+ * Mistakes in the options of its query are for `onMistake`; without it, the first is thrown.
+ */
+export function parseTarget(written: string, onMistake: OnMistake = refuse): ParsedTarget {
   const text = unwrap(written.trim())
   if (text === '') throw malformed('the TARGET is empty', FORMS)
   const scheme = /^([a-z][a-z0-9+.-]*):(?:\/\/|[a-z]+:\/\/)/i.exec(text)?.[1]
-  if (scheme !== undefined) return parseUrl(scheme, text)
+  if (scheme !== undefined) return parseUrl(scheme, text, onMistake)
 
   const [name, query] = cut(text, '?')
   if (mayHoldSecret(name)) throw unspeakable(name)
-  const options = parseOptions(name, query)
+  const options = parseOptions(name, query, onMistake)
   const [branch, database] = splitDatabase(name)
   if (database !== undefined && !options.has('database')) options.set('database', database)
   return { name, target: parseName(branch), options }
@@ -78,8 +84,8 @@ function unspeakable(text: string): ProxyError {
   return malformed('this text is not a TARGET', FORMS)
 }
 
-function parseUrl(scheme: string, text: string): ParsedTarget {
-  if (/^postgres(ql)?(\+[a-z0-9_]+)?$/i.test(scheme)) return parsePostgresUrl(text)
+function parseUrl(scheme: string, text: string, onMistake: OnMistake): ParsedTarget {
+  if (/^postgres(ql)?(\+[a-z0-9_]+)?$/i.test(scheme)) return parsePostgresUrl(text, onMistake)
   // The rest of the text may hold a password, so that only its scheme is said.
   if (/^jdbc$/i.test(scheme)) {
     throw malformed(
@@ -167,10 +173,14 @@ export function holdsPassword(text: string): boolean {
   })
 }
 
-function parseOptions(name: string, query: string | undefined): Map<TargetSettingName, string> {
+function parseOptions(
+  name: string,
+  query: string | undefined,
+  onMistake: OnMistake,
+): Map<TargetSettingName, string> {
   const options = new Map<TargetSettingName, string>()
-  for (const pair of (query ?? '').split('&')) {
-    if (pair === '') continue
+  const pairs = (query ?? '').split('&').filter((pair) => pair !== '')
+  readEach(pairs, onMistake, (pair) => {
     const [key, value] = cut(pair, '=')
     const option = targetOption(decode(key, `an option of TARGET "${name}"`), `TARGET "${name}"`)
     if (options.has(option)) {
@@ -180,7 +190,7 @@ function parseOptions(name: string, query: string | undefined): Map<TargetSettin
       throw malformed(`${option} of TARGET "${name}" has no value`, `Write ${option}=VALUE.`)
     }
     options.set(option, decode(value ?? 'true', `${option} of TARGET "${name}"`))
-  }
+  })
   return options
 }
 

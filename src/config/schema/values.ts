@@ -5,7 +5,6 @@
 
 import { isIP } from 'node:net'
 
-import { isLoopback } from '../../core/loopback.js'
 import { mayHoldSecret } from '../../core/quoted.js'
 
 /** Thrown by `parse`; the message reads on from the name of the setting: `port must be …`. */
@@ -142,39 +141,6 @@ export const ipAddress: Kind<string> = {
   },
   write: String,
 }
-
-/** The URL of a workspace; a bare host gets https. Its path and query are of no use, and dropped. */
-export const workspaceUrl: Kind<string> = {
-  placeholder: 'URL',
-  parse(written) {
-    const text = written.trim()
-    for (const [slip, message] of WORKSPACE_SLIPS) {
-      if (slip.test(text)) throw new ValueError(message, WORKSPACE_FORM)
-    }
-    const whole = text.includes('://') ? text : `https://${text}`
-    if (!URL.canParse(whole)) throw new ValueError('is not the URL of a workspace', WORKSPACE_FORM)
-    const url = new URL(whole)
-    if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
-      throw new ValueError('must begin with https:// unless it is on this machine')
-    }
-    return url.origin
-  },
-  write: String,
-}
-
-const WORKSPACE_FORM = 'Write it as https://dbc-a1b2c3d4-e5f6.cloud.databricks.com.'
-
-/** How the address of a workspace goes wrong on its way through files and shells. */
-const WORKSPACE_SLIPS: readonly (readonly [RegExp, string])[] = [
-  [/^$/, 'must not be empty'],
-  [/["'`\u2018-\u201f]/, 'has quotation marks in it'],
-  [/\$[{(A-Za-z]|\{\{|[<>]|%[A-Za-z_]+%/, 'has a placeholder in it that was not filled in'],
-  [/https?:?\/.*https?:?\//i, 'holds two URLs'],
-  [/[\s,;]/, 'holds more than one URL, or white space'],
-  [/^https?(?!:\/\/[^/]|[^:/])/i, 'does not begin with https:// rightly'],
-  [/^(?!https?:)[^/?#]*:\/\//i, 'must begin with https://'],
-  [/^[^?#]*@/, 'must not hold a user name or a password'],
-]
 
 /** IP addresses to listen at. `localhost` is both loopback addresses. */
 export const ipAddresses: Kind<readonly string[], string | readonly string[]> = {

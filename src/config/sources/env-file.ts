@@ -8,7 +8,7 @@ import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
 import { ProxyError } from '../../core/errors.js'
-import { decodeText, readWhole } from '../../core/secret-file.js'
+import { decodeText, isForeign, readWhole } from '../../core/secret-file.js'
 import type { Variables } from './sources.js'
 
 export interface EnvFile extends Variables {
@@ -70,7 +70,7 @@ function readOwn(path: string, { uid, platform }: EnvFilePlace): string {
   }
   try {
     const found = fstatSync(file)
-    const foreign = found.uid !== uid && found.uid !== 0
+    const foreign = isForeign(found, uid)
     const writable = (found.mode & 0o022) !== 0
     // Windows keeps neither.
     if (platform === 'win32' || (!foreign && !writable)) return decodeText(readFileSync(file), path)

@@ -13,9 +13,9 @@ import type { Clock } from '../../core/clock.js'
 import { LinkedAbort, pause } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
+import { isLoopback } from '../../core/loopback.js'
 import { httpsProxyAgent } from './https-proxy.js'
 import { describeNetworkError } from './network-error.js'
-import { isLoopback } from './workspace-host.js'
 
 export interface HttpRequest {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE'
@@ -185,7 +185,7 @@ export class Http {
         headers: { 'user-agent': this.#options.userAgent, ...request.headers },
         ...(request.body === undefined ? {} : { body: request.body }),
         redirect: 'manual',
-        dispatcher: request.toMachine || isLoopback(url) ? this.#direct : this.#proxied,
+        dispatcher: request.toMachine || isLoopback(url.hostname) ? this.#direct : this.#proxied,
         signal,
       })
       const text = await readCapped(response.body, url)
@@ -234,7 +234,7 @@ export function redirectOf(status: number, headers: Headers, from: URL): URL | u
 const METADATA_HOSTS = ['169.254.169.254', 'metadata.google.internal']
 
 function refusePlaintext({ url, toMachine }: HttpRequest): void {
-  if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))) return
+  if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))) return
   if (toMachine && METADATA_HOSTS.includes(url.hostname)) return
   throw new ProxyError('config', `refusing to send a request to ${url.origin} without TLS`, {
     hint: 'Use https:// (http:// is accepted for this machine only).',

@@ -1,7 +1,9 @@
 /** The workspace's address as people write it, brought to `https://host` and the ids in its query. */
 
+import { ValueError } from '../../config/schema/values.js'
+import { readWorkspaceUrl } from '../../config/schema/workspace-url.js'
 import { ProxyError } from '../../core/errors.js'
-import { isLoopback as isLoopbackHost } from '../../core/loopback.js'
+import { isLoopback } from '../../core/loopback.js'
 
 export interface WorkspaceAddress {
   /** `https://…`, without a path. */
@@ -12,28 +14,9 @@ export interface WorkspaceAddress {
   readonly accountId: string | undefined
 }
 
-/**
- * Takes a bare host name as Databricks Apps set it, and a URL copied from a browser: its path is
- * left off. Plaintext is for this machine only. Errors: kind `config`.
- */
+/** Of a URL copied from a browser, the path is left off. Errors: kind `config`. */
 export function parseWorkspaceAddress(text: string, source: string): WorkspaceAddress {
-  const written = text.trim()
-  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(written) ? written : `https://${written}`
-  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined
-  if (url === undefined || !['https:', 'http:'].includes(url.protocol) || url.username !== '') {
-    // The part in front of an @ may be a password.
-    const shown = written.replace(/^.*@/, '…@')
-    throw new ProxyError('config', `"${shown}" is not a workspace host`, {
-      detail: `It is set by ${source}.`,
-      hint: 'Write it as https://dbc-a1b2c3d4-e5f6.cloud.databricks.com.',
-    })
-  }
-  if (url.protocol === 'http:' && !isLoopback(url)) {
-    throw new ProxyError('config', `workspace host ${url.origin} would be spoken to without TLS`, {
-      detail: `It is set by ${source}.`,
-      hint: `Write https://${url.host} (http:// is accepted for this machine only).`,
-    })
-  }
+  const url = readUrl(text, source)
   if (isAccountConsole(url.hostname)) {
     throw new ProxyError('config', `${url.hostname} is the account console, not a workspace`, {
       detail: `It is set by ${source}.`,
@@ -66,11 +49,21 @@ export function isGoogleHost(host: string): boolean {
 export function isDatabricksHost(host: string): boolean {
   const url = new URL(host)
   const isOwn = /\.databricks\.(com|us|mil)$/.test(url.hostname)
-  return isOwn || isAzureHost(host) || isLoopback(url)
+  return isOwn || isAzureHost(host) || isLoopback(url.hostname)
 }
 
-export function isLoopback(url: URL): boolean {
-  return isLoopbackHost(url.hostname)
+function readUrl(text: string, source: string): URL {
+  try {
+    return readWorkspaceUrl(text)
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error
+    // The part in front of an @ may be a password.
+    const shown = text.trim().replace(/^.*@/s, '…@')
+    throw new ProxyError('config', `"${shown}" is not a workspace host: it ${error.message}`, {
+      detail: `It is set by ${source}.`,
+      hint: error.hint,
+    })
+  }
 }
 
 function firstOf(url: URL, names: readonly string[]): string | undefined {

@@ -6,8 +6,8 @@
 import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
+import { isLoopback } from '../../core/loopback.js'
 import { plainText } from '../../core/plain-text.js'
-import { isLoopback } from '../http/workspace-host.js'
 import { type SignInMethod, workspaceToken } from './sign-in-method.js'
 
 export const metadataService: SignInMethod = {
@@ -26,7 +26,7 @@ export const metadataService: SignInMethod = {
     if (text === undefined) return undefined
     const source = config.sourceOf('metadata_service_url')
     const url = URL.canParse(text) ? new URL(text) : undefined
-    if (url === undefined || !isLoopback(url)) {
+    if (url === undefined || !isLoopback(url.hostname)) {
       throw new ProxyError('config', `${source} is not a URL on this machine`, {
         hint: 'The program that runs the metadata service sets it; unset it if there is none.',
       })

@@ -18,10 +18,10 @@ import {
 } from 'oauth4webapi'
 
 import { ProxyError } from '../../core/errors.js'
+import { isLoopback } from '../../core/loopback.js'
 import { plainText } from '../../core/plain-text.js'
 import type { Secret } from '../../core/secret.js'
 import type { Http, HttpReply } from '../http/http.js'
-import { isLoopback } from '../http/workspace-host.js'
 import { hostMetadata } from './host-metadata.js'
 import {
   type ConfigWithHost,
@@ -80,7 +80,7 @@ export async function requestToken(
       parameters,
       {
         [customFetch]: fetchWith(deps.http, signal),
-        [allowInsecureRequests]: isLoopback(endpoint),
+        [allowInsecureRequests]: isLoopback(endpoint.hostname),
         signal,
       },
     )
@@ -126,7 +126,7 @@ async function unifiedIssuer(
   const accountId = config.accountId ?? account ?? ''
   try {
     const issuer = new URL(template.replace('{account_id}', encodeURIComponent(accountId)))
-    if (issuer.protocol !== 'https:' && !isLoopback(issuer)) return undefined
+    if (issuer.protocol !== 'https:' && !isLoopback(issuer.hostname)) return undefined
     return new URL(`${issuer.href.replace(/\/$/, '')}/.well-known/oauth-authorization-server`)
   } catch {
     return undefined
