@@ -3,8 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import fc from 'fast-check'
+
 import { oneLine, plainText, printable } from '../src/core/plain-text.js'
-import { redact } from '../src/core/redact.js'
+import { isClean, redact } from '../src/core/redact.js'
 import { Secret } from '../src/core/secret.js'
 
 // At 60 KB, time that grows with the square was 1.4 s; at this size it would be hours.
@@ -115,4 +117,25 @@ test('a held secret that is a common word hides no part of other words', () => {
   assert.equal(plainText('password "postgres" is wrong'), 'password "[redacted]" is wrong')
   assert.equal(redact('psql -d postgres'), 'psql -d postgres')
   assert.equal(held.length, 2)
+})
+
+test('a line that is taken for clean holds nothing that cleaning would change', () => {
+  const held = new Secret('a held value of some length 0123456789')
+  const pieces = fc.constantFrom(
+    ...['eyJhbGciOi', 'dapi0123456789abcdef0123', 'postgresql://', 'user:pa', '@', ' ', '"', '\\'],
+    ...['password=', 'pwd: ', 'Bearer ', 'token', "'x'", '\u001b[31m', '\u200b', '\n', 'é'],
+    ...[held.reveal(), held.reveal().slice(0, 30), 'plain', '://a:b@c', '.', '127.0.0.1:5432'],
+  )
+  const text = fc.array(pieces, { maxLength: 6 }).map((each) => each.join(''))
+  let clean = 0
+  fc.assert(
+    fc.property(text, (value) => {
+      if (!isClean(JSON.stringify({ value }))) return
+      clean++
+      assert.equal(redact(printable(value)), value)
+    }),
+    { numRuns: 20_000 },
+  )
+  assert.ok(clean > 100, `only ${clean} of them were clean`)
+  assert.equal(held.reveal().length, 38)
 })

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 import type { LogFn, Logger } from 'pino'
 
 import { oneLine, printable } from './plain-text.js'
-import { redact } from './redact.js'
+import { isClean, redact } from './redact.js'
 import { StandardError } from './standard-error.js'
 
 /** The levels are pino's. */
@@ -63,7 +63,8 @@ function openLog({ level, format, stream = new StandardError(), inWords }: LogOp
     // What log collectors parse without being told: a word, and ISO 8601.
     const formatters = { level: (label: string) => ({ level: label }) }
     const timestamp = pino.stdTimeFunctions.isoTime
-    const write = (line: string): unknown => stream.write(`${cleaned(line, cleanText)}\n`)
+    const write = (line: string): unknown =>
+      stream.write(isClean(line.trimEnd()) ? line : `${cleaned(line, cleanText)}\n`)
     return pino({ ...settings, formatters, timestamp }, { write })
   }
   const { prettyFactory } = require('pino-pretty') as typeof import('pino-pretty')

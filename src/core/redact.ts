@@ -6,13 +6,15 @@
 
 import { HIDDEN, hideKnown } from './secret.js'
 
+const URL_TEXT = /:\/\/[^\s"]+/g
+
 // A repeated class never overlaps what follows it, so that no pattern goes back over its steps.
 const PATTERNS: readonly [RegExp, string | ((...match: string[]) => string)][] = [
   // A JWT, or the beginning of one.
   [/(?<![A-Za-z0-9])eyJ(?:[\w-]{10,}|[\w-]{1,9}(?=\.[\w-]))(?:\.[\w-]*){0,4}/g, HIDDEN],
   // Databricks' own tokens and secrets.
   [/(?<![a-z0-9])d(?:api|ose|kea|sapi)[0-9a-f]{16,}(?:-\d{1,4})?/gi, HIDDEN],
-  [/:\/\/[^\s"]+/g, hidePasswordOfUrl],
+  [URL_TEXT, hidePasswordOfUrl],
   [/\b(Bearer|Basic) [\w.~+/-]{8,}=*/gi, `$1 ${HIDDEN}`],
   // password=x, password = 'x y', "password": "x".
   [
@@ -28,6 +30,23 @@ export function redact(text: string): string {
     clean = clean.replace(pattern, replacement as string)
   }
   return hideKnown(clean, 'beginning')
+}
+
+// What each of the patterns above needs to match at all, other than the URL's.
+const MARKERS = /eyJ|d(?:api|ose|kea|sapi)[0-9a-f]|bearer|basic|passw|pwd|secret|token|assertion/i
+const PRINTABLE_ASCII = /^[ !#-[\]-~"]*$/
+
+/**
+ * Whether a line of JSON certainly holds nothing to redact or to make printable: it is ASCII without
+ * escapes. Quick, because it is asked for two lines of every session; false only costs time.
+ */
+export function isClean(line: string): boolean {
+  return (
+    PRINTABLE_ASCII.test(line) &&
+    !MARKERS.test(line) &&
+    line.replace(URL_TEXT, hidePasswordOfUrl) === line &&
+    hideKnown(line, 'beginning') === line
+  )
 }
 
 /** A value as JSON, with every text in it redacted. */

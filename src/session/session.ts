@@ -3,7 +3,7 @@
  * the phase is only for the people watching.
  */
 
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { BlockList, Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Clock } from '../core/clock.js'
@@ -64,7 +64,7 @@ interface Admitted {
 }
 
 export class Session implements SessionView {
-  readonly id = randomBytes(4).toString('hex')
+  readonly id = randomUUID().slice(0, 8) // from a pool of Node's own, unlike randomBytes
   readonly target: string
   client: string
   readonly openedAt: number
