@@ -82,5 +82,5 @@ function words(text: string): string {
 /** It begins with a letter, and does not end with a hyphen. */
 function beginning(text: string, maxLength: number): string {
   const whole = /^[a-z]/.test(text) ? text : `b-${text}`
-  return whole.slice(0, maxLength).replace(/-+$/, '')
+  return whole.slice(0, maxLength).replace(/-$/, '') // no two hyphens stand side by side
 }

@@ -77,7 +77,7 @@ function keyOf(address: string | undefined): string {
   if (address === undefined) return 'unix socket'
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
   if (mapped !== undefined) return mapped
-  const bare = address.replace(/%.*$/, '')
+  const bare = address.split('%', 1)[0]!
   return isIPv6(bare) ? network64(bare) : address
 }
 
