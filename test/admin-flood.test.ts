@@ -91,7 +91,8 @@ async function adminServer(
   answers: Partial<AdminAnswers> = {},
 ): Promise<{ port: number; url: string }> {
   const server = new AdminServer({
-    ...{ address: '127.0.0.1', port: 0, portIsDefault: false, host: undefined, log: silentLog },
+    place: { address: '127.0.0.1', port: 0, portIsDefault: false, host: undefined },
+    log: silentLog,
     events: new EventStreams({
       clock: systemClock,
       status: async () => '{}',
@@ -106,9 +107,9 @@ async function adminServer(
       ...answers,
     },
   })
-  await server.start()
+  const url = await server.start()
   t.after(() => server.close())
-  return { port: Number(new URL(server.url).port), url: server.url }
+  return { port: Number(new URL(url).port), url }
 }
 
 /** An error on it is the server's way to close it. */

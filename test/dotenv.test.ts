@@ -56,6 +56,7 @@ const SETTING_RULES: Record<SettingName, string | 'free'> = {
   'env-file': 'other.env',
   'admin-address': '0.0.0.0',
   'admin-port': 'free',
+  'admin-socket': 'free',
   'admin-host': 'evil.example.com',
   'no-admin': 'free',
   'log-level': 'free',

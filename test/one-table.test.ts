@@ -120,7 +120,8 @@ async function sample(t: TestContext, name: SettingName) {
     }
   })
   assert.ok(text !== undefined, `no value is known for ${name}: add one to the candidates`)
-  const admin = into === 'admin' ? { adminPort: 9000 } : {}
+  // Its socket takes the port's place.
+  const admin = into === 'admin' && name !== 'admin-socket' ? { adminPort: 9000 } : {}
   const pair = /^local-tls-(cert|key)$/.test(name) ? { localTlsCert: pem, localTlsKey: pem } : {}
   return { beside: { ...admin, ...BESIDE[name] }, option: { ...pair, [camelCase(name)]: text } }
 }

@@ -53,7 +53,10 @@ test('there is no admin port unless an option asks for one', () => {
   assert.equal(settingsFromOptions({ targets: ['a'] }, {}).admin, undefined)
   const env = { LAKEBASE_PROXY_ADMIN_PORT: '9999' }
   assert.equal(settingsFromOptions({ targets: ['a'] }, env).admin, undefined)
-  assert.equal(settingsFromOptions({ targets: ['a'], adminPort: 0 }, {}).admin?.port, 0)
+  const { admin } = settingsFromOptions({ targets: ['a'], adminPort: 0 }, {})
+  assert.ok(admin !== undefined && 'port' in admin && admin.port === 0)
+  const socket = settingsFromOptions({ targets: ['a'], adminSocket: '/run/me/admin.sock' }, {})
+  assert.deepEqual(socket.admin, { socket: '/run/me/admin.sock' })
 })
 
 test('all that is wrong is told at once, by the names of the options', () => {

@@ -118,7 +118,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   if (options.unixSocket === undefined) return { sockets: tcp, port, addresses: shown(tcp) }
   try {
     const path = join(options.unixSocket, `.s.PGSQL.${port}`)
-    const sockets = [...tcp, await listenUnix(options.unixSocket, path, options)]
+    const sockets = [...tcp, await listenUnix(path, options)]
     return { sockets, port, addresses: shown(sockets) }
   } catch (error) {
     closeNew(tcp, options)
@@ -172,14 +172,10 @@ function isMissingLoopback(host: string, error: unknown): boolean {
   )
 }
 
-async function listenUnix(
-  folder: string,
-  path: string,
-  { reuse, owner }: ListenOptions,
-): Promise<ListeningSocket> {
+async function listenUnix(path: string, { reuse, owner }: ListenOptions): Promise<ListeningSocket> {
   const open = reuse.find((socket) => socket.isOpen && socket.isAt({ path }))
   if (open !== undefined) return open
-  await prepareUnixSocket(folder, path)
+  await prepareUnixSocket(path, '--unix-socket')
   let socket: ListeningSocket
   try {
     socket = await ListeningSocket.open({ path }, owner)

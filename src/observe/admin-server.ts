@@ -1,30 +1,23 @@
 /**
- * The admin port: probes, metrics, status, the status page, and the way to stop the proxy. Each
- * request is bounded in time and size, each connection serves one request, and a request that a
- * foreign page could have sent is refused.
+ * The admin interface: probes, metrics, status, the status page, and the way to stop the proxy.
+ * Each request is bounded in time and size, each connection serves one request, and a request that
+ * a foreign page could have sent is refused.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 
 import { SingleFlight } from '../core/deadline.js'
-import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
-import { nextFreePort, portHolder } from '../listener/port-holder.js'
 import { AdminConnections } from './admin-connections.js'
 import { isFromLoopback, refusalOf } from './admin-guard.js'
+import { type AdminPlace, listenForAdmin } from './admin-place.js'
 import type { EventStreams } from './event-streams.js'
 import { pageFile } from './page-files.js'
 import type { Readiness } from './readiness.js'
 
 export interface AdminServerOptions {
-  address: string
-  port: number
-  /** A port in use is left for a free one. */
-  portIsDefault: boolean
-  /** A further Host name to accept. */
-  host: string | undefined
+  place: AdminPlace
   answers: AdminAnswers
   events: EventStreams
   log: Log
@@ -56,7 +49,6 @@ const LIMITS = {
 }
 // Also ends a status page that has stopped reading; one that reads hears something every second.
 const SILENCE_MS = 30_000
-const FREE_PORT_TRIES = 5
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
@@ -96,34 +88,10 @@ export class AdminServer {
     this.#connections = new AdminConnections(this.#server)
   }
 
-  /** Errors: kind `config`, when the port is in use and was set by hand. */
-  async start(): Promise<void> {
-    const { address, port, portIsDefault, log } = this.#options
-    let candidate = port
-    for (let tries = 1; ; tries++) {
-      try {
-        await listen(this.#server, address, candidate)
-        break
-      } catch (error) {
-        const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-        const free = inUse ? await nextFreePort(candidate) : undefined
-        if (!portIsDefault || free === undefined || tries === FREE_PORT_TRIES) {
-          throw await cannotListen(address, candidate, free, error)
-        }
-        candidate = free
-      }
-    }
-    this.#server.on('error', () => {}) // an accept that failed; the next may not
-    if (candidate !== port) {
-      const holder = await portHolder(port)
-      log.warn({ holder }, `port ${port} is in use, the admin port is ${candidate}`)
-    }
-  }
-
-  /** `http://127.0.0.1:9090`. */
-  get url(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  /** Returns its URL, or the path of its Unix socket. Errors: kind `config`. */
+  start(): Promise<string> {
+    const { place, log } = this.#options
+    return listenForAdmin(this.#server, place, log)
   }
 
   /** Safe to call twice. */
@@ -136,7 +104,8 @@ export class AdminServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (!this.#connections.isFirstRequest(request.socket)) return
-    const refusal = refusalOf(request, this.#options.host)
+    const { place } = this.#options
+    const refusal = refusalOf(request, 'host' in place ? place.host : undefined)
     if (refusal !== undefined) {
       return sendJson(response, refusal.status, { error: refusal.message })
     }
@@ -154,7 +123,7 @@ export class AdminServer {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const { answers, events } = this.#options
+    const { answers, events, place } = this.#options
     switch (path) {
       case '/startup': {
         const started = answers.isListening()
@@ -181,7 +150,7 @@ export class AdminServer {
         response.writeHead(200, { ...HEADERS, 'Content-Type': 'text/event-stream' })
         return events.add(response)
       case '/shutdown':
-        if (!isFromLoopback(request)) {
+        if (!('socket' in place || isFromLoopback(request))) {
           return sendJson(response, 403, { error: 'only from this machine' })
         }
         sendJson(response, 200, { stopping: true })
@@ -206,37 +175,4 @@ function send(
   body: string | Uint8Array,
 ): void {
   response.writeHead(status, { ...HEADERS, 'Content-Type': type }).end(body)
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ host, port, exclusive: true }, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-async function cannotListen(
-  address: string,
-  port: number,
-  free: number | undefined,
-  cause: unknown,
-): Promise<ProxyError> {
-  const { code, message } = cause as NodeJS.ErrnoException
-  if (code !== 'EADDRINUSE') {
-    return new ProxyError('config', `could not open the admin port on ${address}: ${message}`, {
-      cause,
-      hint: 'Choose an address of this machine with --admin-address, or do without: --no-admin.',
-    })
-  }
-  const holder = await portHolder(port)
-  return new ProxyError(
-    'config',
-    `admin port ${port} is in use${holder === undefined ? '' : ` by ${holder}`}`,
-    {
-      hint: `Choose another${free === undefined ? '' : `: --admin-port ${free} is free`}; or do without: --no-admin.`,
-    },
-  )
 }

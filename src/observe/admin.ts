@@ -1,4 +1,4 @@
-/** What the admin port shows: status, history and metrics, and the server that shows them. */
+/** What the admin interface shows: status, history and metrics, and the server that shows them. */
 
 import type { ProxySettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
@@ -47,7 +47,7 @@ export class Admin {
     })
     this.#history.onSample = (sample) => this.#events.send('sample', JSON.stringify(sample))
     this.#server = new AdminServer({
-      ...settings,
+      place: settings,
       events: this.#events,
       log,
       answers: {
@@ -70,12 +70,11 @@ export class Admin {
     })
   }
 
-  /** Errors: kind `config`, when the port is in use and was set by hand. */
+  /** Errors: kind `config`, when its place is in use and was set by hand. */
   static async start(options: AdminOptions): Promise<Admin> {
     const admin = new Admin(options)
     try {
-      await admin.#server.start()
-      admin.#url = admin.#server.url
+      admin.#url = await admin.#server.start()
       return admin
     } catch (error) {
       await admin.close()
@@ -83,7 +82,7 @@ export class Admin {
     }
   }
 
-  /** Also when it is closed already. */
+  /** `http://127.0.0.1:9090`, or the path of its Unix socket; also when it is closed already. */
   get url(): string {
     return this.#url
   }

@@ -3,12 +3,14 @@
 import type { SettingName } from '../../config/schema/table.js'
 import type { Command } from './command.js'
 
-/** The settings that say where the admin port is. */
-const ADMIN_SETTINGS: readonly SettingName[] = ['admin-address', 'admin-port', 'config', 'env-file']
+/** The settings that say where the admin interface is. */
+const ADMIN_SETTINGS: readonly SettingName[] = [
+  ...(['admin-address', 'admin-port', 'admin-socket', 'config', 'env-file'] as const),
+]
 
 const FOUND_NOTE = `
-Your running proxies are found by themselves, wherever their ports are. --admin-port names one of
-another user or of a container.
+Your running proxies are found by themselves, wherever their ports are. --admin-port or
+--admin-socket names one of another user or of a container.
 `
 
 export const RUNNING_COMMANDS: readonly Command[] = [

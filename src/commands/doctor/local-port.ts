@@ -52,9 +52,11 @@ const ADMIN_PATIENCE_MS = 1_000
 /** Only a lakebase-proxy answers so at the admin port. */
 function isOurs(admin: ProxySettings['admin']): Promise<boolean> {
   if (admin === undefined) return Promise.resolve(false)
-  const { address: host, port } = admin
+  const where =
+    'socket' in admin ? { socketPath: admin.socket } : { host: admin.address, port: admin.port }
+  const headers = { host: 'localhost' }
   return new Promise((resolve) => {
-    const request = http.get({ host, port, path: '/metrics', timeout: ADMIN_PATIENCE_MS })
+    const request = http.get({ ...where, path: '/metrics', headers, timeout: ADMIN_PATIENCE_MS })
     request.on('timeout', () => request.destroy(new Error('no answer')))
     request.on('error', () => resolve(false))
     request.on('response', (response) => {

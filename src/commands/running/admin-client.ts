@@ -48,13 +48,13 @@ export class AdminClient {
 
   silence(): ProxyError {
     return new ProxyError('dial', `no lakebase-proxy answers at ${this.address}`, {
-      hint: 'Start one with: lakebase-proxy TARGET. One that another user runs: name its port with --admin-port.',
+      hint: 'Start one with: lakebase-proxy TARGET. One that another user runs: name its place with --admin-port or --admin-socket.',
     })
   }
 
   stranger(): ProxyError {
     return new ProxyError('target', `the program at ${this.address} is not a lakebase-proxy`, {
-      hint: 'Name the port of yours with --admin-port: its log says which it is.',
+      hint: 'Name the place of yours with --admin-port or --admin-socket: its log says where it is.',
     })
   }
 }
@@ -66,6 +66,7 @@ export function adminAddress(admin: ProxySettings['admin']): string {
       hint: 'Leave out no-admin, here and where the proxy is started.',
     })
   }
+  if ('socket' in admin) return admin.socket
   if (admin.port === 0) {
     throw new ProxyError('config', 'admin-port 0 is a free port, which only the proxy knows', {
       hint: 'Leave it out: a proxy of yours is found by itself. Its log says the port, too.',

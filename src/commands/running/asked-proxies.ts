@@ -1,9 +1,12 @@
 /**
- * Which running proxies a command means: the one at the admin port that is set, else those of this
- * user that run now (all, or those that serve TARGET), else the one at the default admin port.
+ * Which running proxies a command means: the one at the admin port or socket that is set, else those
+ * of this user that run now (all, or those that serve TARGET), else the one at the default port.
  */
 
+import { resolve } from 'node:path'
+
 import type { Config } from '../../config/resolve/config.js'
+import type { ProxySettings } from '../../config/resolve/settings.js'
 import { SETTINGS, type SettingName, variableOf } from '../../config/schema/table.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Invocation } from '../cli/command.js'
@@ -40,9 +43,7 @@ export async function askedProxies(invocation: Invocation): Promise<readonly Ask
     })
   }
   const configured = await configuredAdmin(invocation)
-  if (configured.admin?.portIsDefault === false && configured.admin.port !== 0) {
-    return [at(adminAddress(configured.admin))]
-  }
+  if (isSetByHand(configured.admin)) return [at(adminAddress(configured.admin))]
   if (running.length > 0) return running.map(ofFile)
   if (configured.problem !== undefined) throw configured.problem
   return [at(adminAddress(configured.admin))]
@@ -87,11 +88,13 @@ function ofFile(file: RunningFile): AskedProxy {
 /** By flag or variable: no file need be read for it. */
 function namedAddress({ flags, surroundings }: Invocation): string | undefined {
   const texts = new Map<string, string>()
-  const names: readonly SettingName[] = ['admin-port', 'admin-address']
+  const names: readonly SettingName[] = ['admin-port', 'admin-address', 'admin-socket']
   for (const name of names) {
     const text = flags.get(name) ?? surroundings.env[variableOf(name)] ?? ''
     if (text !== '') texts.set(name, text)
   }
+  const socket = readOption(texts, 'admin-socket', SETTINGS['admin-socket'].kind)
+  if (socket !== undefined) return resolve(surroundings.machine.cwd, socket)
   const port = readOption(texts, 'admin-port', SETTINGS['admin-port'].kind)
   if (port === undefined) return undefined
   const address = readOption(texts, 'admin-address', SETTINGS['admin-address'].kind)
@@ -100,6 +103,11 @@ function namedAddress({ flags, surroundings }: Invocation): string | undefined {
   if (port === 0)
     return adminAddress({ address: host, port, portIsDefault: false, host: undefined })
   return urlOf(address ?? host, port)
+}
+
+function isSetByHand(admin: ProxySettings['admin']): boolean {
+  if (admin === undefined) return false
+  return 'socket' in admin || (!admin.portIsDefault && admin.port !== 0)
 }
 
 async function configuredAdmin({

@@ -54,11 +54,12 @@ export function serviceSpec(
   }
   const { admin } = settings
   // A default admin port that is taken moves to a free one, where `wait` would not find it.
-  const fixed = admin?.portIsDefault === true ? ['--admin-port', String(admin.port)] : []
+  const isMovable = admin !== undefined && 'port' in admin && admin.portIsDefault
+  const fixed = isMovable ? ['--admin-port', String(admin.port)] : []
   return {
     command: machine.command,
     args: [...args, ...fixed],
-    waitArgs: admin === undefined || admin.port === 0 ? undefined : waitArgs(admin),
+    waitArgs: waitArgs(admin),
     environment: carried,
     workingDirectory: machine.workingDirectory,
     stopTimeoutMs: settings.drainDelayMs + settings.drainTimeoutMs + 10_000,
@@ -84,9 +85,13 @@ const SIGN_IN = [
   ...['DATABRICKS_AUTH_TYPE', 'DATABRICKS_CONFIG_PROFILE'],
 ]
 
-function waitArgs(admin: { readonly address: string; readonly port: number }): string[] {
-  const where = ['--admin-address', admin.address, '--admin-port', String(admin.port)]
-  return ['wait', '--timeout', '30s', ...where]
+/** Undefined where only the running proxy knows its admin port, or there is none. */
+function waitArgs(admin: InstallOptions['settings']['admin']): string[] | undefined {
+  if (admin === undefined) return undefined
+  const wait = ['wait', '--timeout', '30s']
+  if ('socket' in admin) return [...wait, '--admin-socket', admin.socket]
+  if (admin.port === 0) return undefined
+  return [...wait, '--admin-address', admin.address, '--admin-port', String(admin.port)]
 }
 
 // What the proxy reads from a shell that a service's environment would lack. PATH is among them

@@ -12,6 +12,36 @@ import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 // The shortest limit of the systems we run on: macOS's sun_path, less its zero byte.
 const LONGEST_SOCKET_PATH = 103
 
+/** The socket of the admin interface takes the place of its port: only one of them can be meant. */
+export function checkAdminSocket(
+  path: string,
+  { machine, lookup, problems }: { machine: Machine; lookup: Lookup; problems: Problems },
+): void {
+  const where = lookup.find('admin-socket')?.where ?? 'admin-socket'
+  checkSocketPath(path, where, machine, problems)
+  for (const name of ['admin-port', 'admin-address', 'admin-host', 'no-admin'] as const) {
+    const other = lookup.find(name)
+    if (other === undefined) continue
+    problems.add(
+      where,
+      `admin-socket cannot be combined with ${name} (${other.where})`,
+      'The admin interface is at one place: leave one of them out.',
+    )
+  }
+}
+
+function checkSocketPath(path: string, where: string, machine: Machine, problems: Problems): void {
+  if (machine.platform === 'win32') {
+    problems.add(where, 'Unix sockets are not offered on Windows')
+  } else if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
+    problems.add(
+      where,
+      `the path of the socket would be longer than the ${LONGEST_SOCKET_PATH} bytes it may have`,
+      'Choose a folder with a shorter path.',
+    )
+  }
+}
+
 export function checkTarget(
   target: TargetSettings,
   known: KnownTarget,
@@ -35,15 +65,7 @@ export function checkTarget(
   const { unixSocket, port } = target.listen
   if (unixSocket !== undefined) {
     const path = join(unixSocket, `.s.PGSQL.${port || 65_535}`)
-    if (machine.platform === 'win32') {
-      problems.add(where('unix-socket'), 'Unix sockets are not offered on Windows')
-    } else if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
-      problems.add(
-        where('unix-socket'),
-        `the path of the socket would be longer than the ${LONGEST_SOCKET_PATH} bytes it may have`,
-        'Name a folder with a shorter path.',
-      )
-    }
+    checkSocketPath(path, where('unix-socket'), machine, problems)
   }
   const { target: upstream } = target
   if (upstream.kind === 'static' && isThisMachine(upstream.host, machine.hostname)) {

@@ -91,7 +91,9 @@ function readOptions(options: object, folder: string, problems: Problems): Sourc
       problems.add(key, 'is not an option', didYouMean(key, known))
     }
   }
-  const asked = ['admin-port', 'admin-address', 'admin-host', 'no-admin'] as const
+  const asked = [
+    ...(['admin-port', 'admin-address', 'admin-host', 'admin-socket', 'no-admin'] as const),
+  ]
   if (!asked.some((name) => settings.has(name))) {
     settings.set('no-admin', { text: 'true', where: 'noAdmin', folder })
   }

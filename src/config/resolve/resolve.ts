@@ -7,7 +7,7 @@ import { plainSettings } from '../schema/setting-keys.js'
 import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import type { Source, Written, WrittenTarget } from '../sources/sources.js'
-import { checkTarget } from './checks.js'
+import { checkAdminSocket, checkTarget } from './checks.js'
 import type { KnownTarget } from './known-target.js'
 import {
   checkListening,
@@ -59,6 +59,9 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
     resolveTarget(half, names[index]!, ports[index]!, localTls, lookup, problems),
   )
   const settings = processSettings(values, targets, localPassword, localTls, lookup, machine)
+  if (values['admin-socket'] !== undefined) {
+    checkAdminSocket(values['admin-socket'], { machine, lookup, problems })
+  }
   for (const [index, target] of targets.entries()) {
     const { known, values } = halves[index]!
     const where = lookup.find('address', known)?.where ?? known.written.where
@@ -162,15 +165,20 @@ function processSettings(
     resolver: values.resolver ?? [],
     localPassword,
     localTls,
-    admin: values['no-admin']
-      ? undefined
-      : {
-          address: values['admin-address'],
-          port: values['admin-port'],
-          portIsDefault: lookup.find('admin-port') === undefined,
-          host: values['admin-host'],
-        },
+    admin: adminOf(values, lookup),
     logFormat: values['log-format'] ?? (machine.isTerminal ? 'pretty' : 'json'),
+  }
+}
+
+function adminOf(values: Values, lookup: Lookup): ProxySettings['admin'] {
+  if (values['no-admin']) return undefined
+  const socket = values['admin-socket']
+  if (socket !== undefined) return { socket }
+  return {
+    address: values['admin-address'],
+    port: values['admin-port'],
+    portIsDefault: lookup.find('admin-port') === undefined,
+    host: values['admin-host'],
   }
 }
 

@@ -62,14 +62,20 @@ export interface ProxySettings extends PlainSettings<false> {
   readonly resolver: readonly string[]
   readonly localPassword: LocalPassword | undefined
   readonly localTls: 'off' | 'auto' | { readonly cert: string; readonly key: string }
-  readonly admin:
-    | {
-        readonly address: string
-        readonly port: number
-        /** False when the user named the port: then a port in use is an error. */
-        readonly portIsDefault: boolean
-        readonly host: string | undefined
-      }
-    | undefined
+  /** Where the admin interface is; undefined without one. */
+  readonly admin: AdminPort | AdminSocket | undefined
   readonly logFormat: 'pretty' | 'json'
+}
+
+export interface AdminPort {
+  readonly address: string
+  readonly port: number
+  /** False when the user named the port: then a port in use is an error. */
+  readonly portIsDefault: boolean
+  readonly host: string | undefined
+}
+
+/** A Unix socket that only this user can use. */
+export interface AdminSocket {
+  readonly socket: string
 }
