@@ -15,7 +15,14 @@ const ROOMS = [
   ...['databricks/http', 'databricks/sign-in', 'databricks/lakebase'],
   'branches',
   ...['credentials', 'endpoints', 'upstream', 'session', 'listener', 'observe'],
-  ...['daemon', 'emulator', 'commands', 'main.ts'],
+  ...['daemon', 'emulator'],
+  // What a command is comes first; the registry, which runs the others, comes last.
+  ...['command', 'one-target', 'read-option', 'report'].map((file) => `commands/cli/${file}.ts`),
+  'commands/proxy/banner.ts',
+  ...['service', 'running', 'proxy', 'workspace', 'doctor', 'cli'].map(
+    (room) => `commands/${room}`,
+  ),
+  'main.ts',
 ]
 const rank = (path: string): number =>
   ROOMS.findIndex((room) => path === `src/${room}` || path.startsWith(`src/${room}/`))

@@ -1,16 +1,14 @@
 /**
- * Holds one database credential and keeps it usable: FRESH is handed out, STALE is handed out
- * while a refresh runs behind it, EXPIRED waits for one. Which it is, the wall clock says at the
- * time of use, because a timer does not run while a laptop sleeps. Any number of waiters share one
- * request, and a waiter who leaves does not end it.
+ * Holds one database credential and refreshes it ahead of its end, by a timer, so that no client
+ * waits for it. A credential that has expired is dropped.
  */
 
 import type { Clock } from '../core/clock.js'
-import { SingleFlight, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
+import { type Freshness, FreshValue } from '../core/fresh-value.js'
 import type { DatabaseCredential } from '../databricks/lakebase/workspace.js'
 
-export type CredentialState = 'fresh' | 'stale' | 'expired'
+export type CredentialState = Freshness
 
 export interface CredentialCacheOptions {
   clock: Clock
@@ -29,139 +27,91 @@ export interface CredentialObserver {
 
 const MAX_STALE_MS = 10 * 60_000
 const MAX_JITTER_MS = 60_000
-const MAX_EARLY_MS = 10_000
 const MAX_RETRY_MS = 30_000
 const MIN_RETRY_MS = 250
-const RENEW_MS = 30_000
-
-interface Held {
-  readonly credential: DatabaseCredential
-  /** A little before `expiresAt`, so that none expires on its way to the server. */
-  readonly unusableAt: number
-}
 
 export class CredentialCache {
-  readonly #clock: Clock
-  readonly #fetch: () => Promise<DatabaseCredential>
-  readonly #observer: CredentialObserver | undefined
-  readonly #random: () => number
-  #held: Held | undefined
-  #staleAt = 0
-  /** By the monotonic clock. */
-  #renewAt = 0
-  readonly #refresh = new SingleFlight(() => this.#fetchAndHold())
+  readonly #options: CredentialCacheOptions
+  readonly #credential: FreshValue<DatabaseCredential>
   #cancelRefresh: () => void = () => {}
   #cancelDrop: () => void = () => {}
   #closed = false
 
   constructor(options: CredentialCacheOptions) {
-    this.#clock = options.clock
-    this.#fetch = options.fetch
-    this.#observer = options.observer
-    this.#random = options.random ?? Math.random
+    this.#options = options
+    const { random = Math.random } = options
+    this.#credential = new FreshValue({
+      clock: options.clock,
+      fetch: () => this.#fetch(),
+      refreshed: ({ staleAt, unusableAt, value }) => {
+        if (this.#closed) return this.#credential.forget()
+        this.#scheduleRefresh(staleAt - options.clock.now())
+        this.#scheduleDrop(unusableAt)
+        options.observer?.refreshed(value.expiresAt)
+      },
+      staleMs: (lifeMs) =>
+        Math.min(lifeMs / 2, MAX_STALE_MS) - random() * Math.min(lifeMs / 20, MAX_JITTER_MS),
+      retryMs: (remainingMs) => Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, remainingMs / 5)),
+      failedBehind: (_, retryMs) => this.#scheduleRefresh(retryMs),
+    })
   }
 
   get state(): CredentialState {
-    const now = this.#clock.now()
-    if (this.#held === undefined || now >= this.#held.unusableAt) return 'expired'
-    return now >= this.#staleAt ? 'stale' : 'fresh'
+    return this.#credential.freshness
   }
 
   /** Epoch ms, or undefined when none is held. */
   get expiresAt(): number | undefined {
-    return this.#held?.credential.expiresAt
+    return this.#credential.held?.value.expiresAt
   }
 
-  async get(signal: AbortSignal): Promise<DatabaseCredential> {
-    const state = this.state
-    if (this.#held === undefined || state === 'expired') {
-      return waitFor(this.#refresh.join(), signal)
-    }
-    if (state === 'stale') this.#refreshBehind()
-    return this.#held.credential
+  get(signal: AbortSignal): Promise<DatabaseCredential> {
+    return this.#credential.get(signal)
   }
 
   /**
    * After the server refused `credential`: its successor, or undefined when asking would not help.
-   * A wrong role is refused with any token, so one forced request in 30 s is all; the held
-   * credential stays until there is another.
+   * A wrong role is refused with any token, so that it is not asked for again and again.
    */
-  async renew(
-    refused: DatabaseCredential,
-    signal: AbortSignal,
-  ): Promise<DatabaseCredential | undefined> {
-    const held = this.#held?.credential
-    if (held !== undefined && held !== refused && this.state !== 'expired') return held
-    if (!this.#refresh.isUnderWay()) {
-      const now = this.#clock.monotonic()
-      if (now < this.#renewAt) return undefined
-      this.#renewAt = now + RENEW_MS
-    }
-    return waitFor(this.#refresh.join(), signal)
+  renew(refused: DatabaseCredential, signal: AbortSignal): Promise<DatabaseCredential | undefined> {
+    return this.#credential.renew(refused, signal)
   }
 
   close(): void {
     this.#closed = true
     this.#cancelRefresh()
     this.#cancelDrop()
-    this.#held = undefined
+    this.#credential.forget()
   }
 
-  async #fetchAndHold(): Promise<DatabaseCredential> {
+  async #fetch(): Promise<DatabaseCredential> {
+    const { clock, fetch, observer } = this.#options
     try {
-      return this.#hold(await this.#fetch())
-    } catch (error) {
-      this.#observer?.refreshFailed(error, this.state !== 'expired')
-      throw error
-    }
-  }
-
-  #refreshBehind(): void {
-    this.#refresh.join().catch(() => {
-      // Past expiry the timer stops: the next client asks.
-      if (this.#held === undefined || this.state === 'expired') return
-      const remainingMs = this.#held.unusableAt - this.#clock.now()
-      const retryMs = Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, remainingMs / 5))
-      // Count as fresh for a while, or every session of an outage would ask again.
-      this.#staleAt = this.#clock.now() + retryMs
-      this.#scheduleRefresh(retryMs)
-    })
-  }
-
-  #hold(credential: DatabaseCredential): DatabaseCredential {
-    const now = this.#clock.now()
-    const lifeMs = credential.expiresAt - now
-    if (lifeMs <= 0) {
+      const credential = await fetch()
+      if (credential.expiresAt > clock.now()) return credential
       throw new ProxyError(
         'credential',
         'workspace returned a credential that has already expired',
-        {
-          hint: "Check this machine's clock, then try again.",
-        },
+        { hint: "Check this machine's clock, then try again." },
       )
+    } catch (error) {
+      observer?.refreshFailed(error, this.state !== 'expired')
+      throw error
     }
-    if (this.#closed) return credential
-    const unusableAt = credential.expiresAt - Math.min(lifeMs / 10, MAX_EARLY_MS)
-    this.#held = { credential, unusableAt }
-    const jitterMs = this.#random() * Math.min(lifeMs / 20, MAX_JITTER_MS)
-    this.#staleAt = credential.expiresAt - Math.min(lifeMs / 2, MAX_STALE_MS) + jitterMs
-    this.#scheduleRefresh(this.#staleAt - now)
-    this.#scheduleDrop(unusableAt)
-    this.#observer?.refreshed(credential.expiresAt)
-    return credential
   }
 
   #scheduleRefresh(delayMs: number): void {
     this.#cancelRefresh()
     if (this.#closed) return
-    this.#cancelRefresh = this.#clock.after(delayMs, () => this.#refreshBehind())
+    this.#cancelRefresh = this.#options.clock.after(delayMs, () => this.#credential.refreshBehind())
   }
 
-  /** What has expired is of no use to anybody here. A timer may be a moment early: then it waits on. */
+  /** A timer may be a moment early: then it waits on. */
   #scheduleDrop(unusableAt: number): void {
+    const { clock } = this.#options
     this.#cancelDrop()
-    this.#cancelDrop = this.#clock.after(unusableAt - this.#clock.now(), () => {
-      if (this.state === 'expired') this.#held = undefined
+    this.#cancelDrop = clock.after(unusableAt - clock.now(), () => {
+      if (this.state === 'expired') this.#credential.forget()
       else this.#scheduleDrop(unusableAt)
     })
   }

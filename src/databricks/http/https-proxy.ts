@@ -7,7 +7,7 @@
 
 import { type buildConnector, Client, type Dispatcher, EnvHttpProxyAgent } from 'undici'
 import type { Clock } from '../../core/clock.js'
-import { LinkedAbort } from '../../core/deadline.js'
+import { withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { NoTunnel, reasonOf } from './network-error.js'
 
@@ -68,18 +68,19 @@ function tunnelOpener(
 ): (request: Dispatcher.ConnectOptions) => Promise<Dispatcher.ConnectData> {
   return async (request) => {
     if (isSocks) throw socksRefused()
-    const limit = new LinkedAbort(closing)
-    limit.abortAfter(clock, tunnelMs, () => new Error(`no answer within ${tunnelMs / 1000} s`))
     const client = openClient()
+    const reason = (): Error => new Error(`no answer within ${tunnelMs / 1000} s`)
     try {
-      const reply = await client.connect({ ...request, signal: limit.signal })
+      const reply = await withDeadline(
+        { clock, ms: tunnelMs, reason, signals: [closing] },
+        (signal) => client.connect({ ...request, signal }),
+      )
       if (reply.statusCode === 200) return reply
       reply.socket.on('error', () => {}).destroy()
       throw tunnelRefused(proxy, reply.statusCode)
     } catch (error) {
       throw error instanceof NoTunnel ? error : tunnelLost(proxy, error)
     } finally {
-      limit.release()
       // The socket of an open tunnel is no longer the client's.
       await client.destroy()
     }

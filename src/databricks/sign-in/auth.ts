@@ -7,6 +7,7 @@
 
 import { LinkedAbort, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
+import { FreshValue } from '../../core/fresh-value.js'
 import { azureCli } from './azure-cli.js'
 import { azureClientSecret } from './azure-client-secret.js'
 import { azureDevopsOidc } from './azure-devops-oidc.js'
@@ -30,7 +31,6 @@ import {
   type SignInMethod,
   type WorkspaceToken,
 } from './sign-in-method.js'
-import { TokenCache } from './token-cache.js'
 
 /** In the order in which they are tried, which is that of the Go SDK and the CLI. */
 const METHODS: readonly SignInMethod[] = [
@@ -49,6 +49,9 @@ const METHODS: readonly SignInMethod[] = [
   googleCredentials,
   googleId,
 ]
+
+const MAX_STALE_MS = 20 * 60_000
+const RETRY_MS = 60_000
 
 export const SIGN_IN_ATTRIBUTES: readonly Attribute[] = [
   ...COMMON_ATTRIBUTES,
@@ -111,7 +114,11 @@ class CandidateTokenSource implements TokenSource {
   readonly #candidates: readonly Candidate[]
   readonly #config: ConfigWithHost
   readonly #deps: SignInDeps
-  readonly #cache: TokenCache
+  /**
+   * Without a timer: it is used about once an hour, when a database credential is minted, so that an
+   * idle laptop runs no CLI.
+   */
+  readonly #token: FreshValue<WorkspaceToken>
   readonly #closing = new AbortController()
   #chosen: Candidate | undefined
   /** The way that is being tried, or was last. */
@@ -124,7 +131,15 @@ class CandidateTokenSource implements TokenSource {
     this.#chosen = candidates.length === 1 ? candidates[0] : undefined
     this.#current = candidates[0]!
     const { clock, log } = deps
-    this.#cache = new TokenCache({ clock, log, fetch: () => this.#fetch() })
+    this.#token = new FreshValue({
+      clock,
+      fetch: () => this.#fetch(),
+      // As Databricks' SDKs.
+      staleMs: (lifeMs) => Math.min(lifeMs / 2, MAX_STALE_MS),
+      retryMs: () => RETRY_MS,
+      failedBehind: (error) =>
+        log.warn({ err: error }, 'could not refresh the workspace token ahead of expiry'),
+    })
   }
 
   get type(): string | undefined {
@@ -142,17 +157,17 @@ class CandidateTokenSource implements TokenSource {
   get(signal: AbortSignal): Promise<WorkspaceToken> {
     const { clock, patienceMs } = this.#deps
     if (this.#candidates.every(({ signIn }) => signIn.program === undefined)) {
-      return this.#cache.get(signal)
+      return this.#token.get(signal)
     }
     const reason = (): ProxyError => this.#slow(patienceMs)
     return withDeadline({ clock, ms: patienceMs, reason, signals: [signal] }, (limit) =>
-      this.#cache.get(limit),
+      this.#token.get(limit),
     )
   }
 
   async renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined> {
     if (this.#chosen?.signIn.fixed === true) return undefined
-    return this.#cache.renew(token, signal)
+    return this.#token.renew(token, signal)
   }
 
   close(): void {
