@@ -1,7 +1,7 @@
 /** The documentation says what is there, and all of it: links, commands, flags, files, errors. */
 
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 
 import { COMMANDS } from '../src/commands/cli/registry.js'
@@ -114,6 +114,41 @@ test('the table of errors has a row for each kind, with its SQLSTATE', () => {
   for (const kind of Object.keys(kinds) as ErrorKind[]) {
     const { sqlState } = new ProxyError(kind, '')
     assert.match(text, new RegExp(`^\\| ${sqlState} +\\| \`${kind}\` `, 'm'), kind)
+  }
+})
+
+test('the table of folders in CONTRIBUTING.md is the one of src/', () => {
+  const { text } = page('CONTRIBUTING.md')
+  const rows = [...text.matchAll(/^\| `([a-z/-]+)\/` /gm)].map(([, folder]) => folder!)
+  const folders = readdirSync('src', { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
+  const missing = folders.filter((name) => !rows.some((row) => row.split('/')[0] === name))
+  assert.deepEqual(missing, [])
+  for (const row of rows) assert.ok(existsSync(`src/${row}`), row)
+})
+
+/** Words that make a reader stop, with what to write in their place. */
+const UNPLAIN: Readonly<Record<string, string>> = {
+  ...{
+    anew: 'again',
+    whoever: 'a noun',
+    somebody: 'a noun',
+    nobody: 'a noun',
+    everybody: 'a noun',
+  },
+  ...{ whatever: 'any', mend: 'fix', befall: 'happen to', 'in vain': 'without success' },
+}
+
+test('the documentation is in plain English', () => {
+  for (const { path, text } of PAGES) {
+    for (const [word, better] of Object.entries(UNPLAIN)) {
+      assert.doesNotMatch(
+        text,
+        new RegExp(`\\b${word}s?\\b`, 'i'),
+        `${path}: "${word}", use ${better}`,
+      )
+    }
   }
 })
 
