@@ -16,6 +16,7 @@ import type { ProxyStatus } from '../observe/status.js'
 import { PasswordAttempts } from '../session/password-attempts.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
+import type { NewBranch, NewBranchOptions } from './new-branch.js'
 import { isSameSetting, planReload } from './reload-plan.js'
 import { RunningTarget } from './running-target.js'
 import { Watch } from './watch.js'
@@ -29,6 +30,8 @@ export interface DaemonOptions {
   stateDir: string
   log: Log
   clock?: Clock
+  /** How `branch-from` is gone about. */
+  newBranch?: NewBranchOptions
   /** Ends the start: it then rejects with the signal's reason, once all is closed again. */
   stopping?: AbortSignal | undefined
 }
@@ -55,6 +58,8 @@ export class Daemon {
   readonly #buffers = new ReadBuffers()
   readonly #attempts: PasswordAttempts
   readonly #closing = new AbortController()
+  /** With `branch-from`. */
+  #branch: NewBranch | undefined
   readonly #watch: Watch
   /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
   readonly done: Promise<boolean>
@@ -97,11 +102,18 @@ export class Daemon {
     try {
       stopping?.throwIfAborted()
       stopping?.addEventListener('abort', stop)
+      await daemon.#takeBranch(options.settings)
+      const settings = daemon.#branch?.on(options.settings) ?? options.settings
       // Listening comes first: what else is loaded, clients need not wait for.
-      const { targets, admin } = options.settings
-      daemon.#shared = await daemon.#share(options.settings, undefined)
-      const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(admin)
-      daemon.#targets = await daemon.#startTargets(targets, daemon.#shared, [], openAdminPort)
+      daemon.#shared = await daemon.#share(settings, undefined)
+      const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(settings.admin)
+      daemon.#targets = await daemon.#startTargets(
+        ...([settings.targets, daemon.#shared, [], openAdminPort] as const),
+      )
+      const onBranch = daemon.#targets.find((each) => each.settings.onNewBranch)
+      await daemon.#branch?.answers(() =>
+        waitFor(onBranch?.tryLogin() ?? Promise.resolve(), daemon.#closing.signal),
+      )
       stopping?.throwIfAborted()
       daemon.#phase = 'running'
       return daemon
@@ -153,8 +165,9 @@ export class Daemon {
     return reloaded
   }
 
-  async #reload(settings: ProxySettings): Promise<void> {
+  async #reload(written: ProxySettings): Promise<void> {
     this.#checkRunning()
+    const settings = this.#branch?.on(written) ?? written
     const { log } = this.#options
     const before = this.#shared
     const plan = planReload(this.#targets, before.settings, settings)
@@ -228,10 +241,23 @@ export class Daemon {
     this.#phase = 'stopping'
     this.#closing.abort()
     await Promise.all(this.#all.map((target) => target.close()))
+    await this.#branch?.release()
     this.#shared.localTls?.close()
     await this.#workspaces.close()
     await this.#watch.close()
     this.#ended(this.#inTime)
+  }
+
+  async #takeBranch({ newBranch: plan, targets }: ProxySettings): Promise<void> {
+    const target = targets.find(({ onNewBranch }) => onNewBranch)
+    const signedIn = target && this.#workspaces.of(target)
+    if (plan === undefined || target === undefined || signedIn === undefined) return
+    await waitFor(this.#workspaces.opened(), this.#closing.signal)
+    const { NewBranch } = await import('./new-branch.js') // most proxies need none
+    const { log, newBranch: how } = this.#options
+    const { startTimeoutMs: timeoutMs } = target
+    const options = { how, plan, signedIn, timeoutMs, clock: this.#clock, log }
+    this.#branch = await NewBranch.take(options, this.#closing.signal)
   }
 
   get #all(): RunningTarget[] {

@@ -17,6 +17,7 @@ import {
 } from './local-access.js'
 import { loginOf } from './login.js'
 import { Lookup } from './lookup.js'
+import { isOnSource, newBranchOf } from './new-branch.js'
 import { assignPorts, meet } from './ports.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 import { shownAs } from './shown-as.js'
@@ -54,11 +55,21 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   checkLocalPassword(localPassword, halves, lookup, problems)
   const localTls = readLocalTls(lookup, values, machine.platform, problems)
   const ports = portsOf(halves, lookup, values, problems)
+  const knownTargets = halves.map((half) => half.known)
+  const newBranch = newBranchOf(lookup, knownTargets, machine, problems)
   const names = namesOf(halves, problems)
   const targets = halves.map((half, index) =>
-    resolveTarget(half, names[index]!, ports[index]!, localTls, lookup, problems),
+    resolveTarget(
+      half,
+      { name: names[index]!, port: ports[index]!, localTls, newBranch },
+      lookup,
+      problems,
+    ),
   )
-  const settings = processSettings(values, targets, localPassword, localTls, lookup, machine)
+  const settings = {
+    ...processSettings(values, targets, localPassword, localTls, lookup, machine),
+    newBranch,
+  }
   if (values['admin-socket'] !== undefined) {
     checkAdminSocket(values['admin-socket'], { machine, lookup, problems })
   }
@@ -127,13 +138,17 @@ function optionsOf(known: KnownTarget): string {
     .join('&')
 }
 
+/** What was decided for a target with a look at the others. */
+interface Decided extends Pick<ProxySettings, 'localTls' | 'newBranch'> {
+  readonly name: string
+  readonly port: number
+}
+
 const VERIFY = { 'verify-full': 'full', 'verify-ca': 'ca', require: 'none' } as const
 
 function resolveTarget(
   { known, values }: Half,
-  name: string,
-  port: number,
-  localTls: ProxySettings['localTls'],
+  { name, port, localTls, newBranch }: Decided,
   lookup: Lookup,
   problems: Problems,
 ): TargetSettings {
@@ -148,6 +163,7 @@ function resolveTarget(
     verify: VERIFY[values.sslmode],
     proxyProtocolFrom:
       values['proxy-protocol'] === 'on' ? values['proxy-protocol-from'] : undefined,
+    onNewBranch: newBranch !== undefined && isOnSource(known.target, newBranch),
   }
 }
 
@@ -158,7 +174,7 @@ function processSettings(
   localTls: ProxySettings['localTls'],
   lookup: Lookup,
   machine: Machine,
-): ProxySettings {
+): Omit<ProxySettings, 'newBranch'> {
   return {
     ...plainSettings(values, false),
     targets,
