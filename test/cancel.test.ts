@@ -250,12 +250,16 @@ test('a key that two targets have given is looked for at the target whose port w
   const [a, b] = [route('a'), route('b')]
   const forgetA = routes.add('target-a', '0102', a)
   const forgetB = routes.add('target-b', '0102', b)
-  assert.equal(routes.find('target-a', '0102'), a)
-  assert.equal(routes.find('target-b', '0102'), b)
+  const found = (...targets: string[]): CancelRoute | undefined => {
+    const target = routes.targetOf(targets, '0102')
+    return target === undefined ? undefined : routes.get(target, '0102')
+  }
+  assert.equal(found('target-a', 'target-b'), a)
+  assert.equal(found('target-b', 'target-a'), b)
   forgetB()
-  assert.equal(routes.find('target-b', '0102'), a, 'after a reload, another target has its port')
+  assert.equal(found('target-b'), a, 'after a reload, another target has its port')
   forgetA()
-  assert.equal(routes.find('target-a', '0102'), undefined)
+  assert.equal(found('target-a', 'target-b'), undefined)
 })
 
 test('a server that hangs up the hard way once it has the request has been told', async (t) => {
@@ -283,5 +287,5 @@ test('a server that does not take the request is told of in the log, and the cli
   )
   assert.match(String(facts.reason), /connection to server at/)
   client.socket.resetAndDestroy()
-  await eventually(() => world.daemon.targets[0]!.listener.admitted === 0, 'the session is left')
+  await eventually(() => world.daemon.targets[0]!.sessions.admitted === 0, 'the session is left')
 })

@@ -10,9 +10,10 @@ import type pg from 'pg'
 
 import { ProxyError } from '../src/core/errors.js'
 import { Pipe } from '../src/session/pipe.js'
+import type { ServingTarget } from '../src/session/route.js'
 import { Session } from '../src/session/session.js'
 import type { SessionObserver } from '../src/session/session-view.js'
-import { CancelRoutes, Cancels } from '../src/upstream/cancel.js'
+import { Canceller, CancelRoutes, Cancels } from '../src/upstream/cancel.js'
 import type { UpstreamTls } from '../src/upstream/tls-context.js'
 import { startupMessage } from '../src/wire/frontend.js'
 import { message } from './chaos/raw-client.js'
@@ -533,13 +534,13 @@ test('a session that is ended in the moment of its login ends', async () => {
   const outcomes: string[] = []
   const endpoint = { host: 'h', port: 1, addresses: ['127.0.0.1'], database: undefined }
   const clock = new FakeClock()
-  const session: Session = new Session(accepted, {
-    ...{ target: 't', localTls: undefined, requireTls: false, clientAuth: undefined, clock },
-    ...{ handshakeTimeoutMs: 1_000, idleTimeoutMs: 0, observer },
+  const routes = new CancelRoutes()
+  const serving: ServingTarget = {
+    ...{ name: 't', clientAuth: undefined, idleTimeoutMs: 0 },
     admission: { check() {}, enter() {}, leave() {} },
-    cancels: new Cancels({
-      ...{ dialOptions: { tls: {} as UpstreamTls, clock, dialled() {} }, clock },
-      ...{ target: 't', resolve: async () => endpoint, routes: new CancelRoutes() },
+    cancels: new Canceller({
+      ...{ target: 't', resolve: async () => endpoint, routes },
+      dialOptions: { tls: {} as UpstreamTls, clock, dialled() {} },
     }),
     connector: {
       async connect() {
@@ -554,6 +555,13 @@ test('a session that is ended in the moment of its login ends', async () => {
         }
       },
     },
+  }
+  const session: Session = new Session(accepted, {
+    ...{ target: 't', localTls: undefined, requireTls: false, clock },
+    ...{ handshakeTimeoutMs: 1_000, observer },
+    router: ({ parameters }) => ({ target: serving, login: { parameters, role: undefined } }),
+    cancels: new Cancels({ targets: () => [], routes, clock }),
+    port: { admitted() {}, left() {} },
   })
   client.write(startupMessage(new Map([['user', 'u']])))
   await session.done

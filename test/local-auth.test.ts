@@ -344,7 +344,7 @@ test('who has not given the password takes nobody’s place, and is gone at hand
   const { port, daemon } = await guarded(t, { clock, maxConnections: 1 })
   const accepted = emulator.control.acceptedCount
   const lingering = await Promise.all(Array.from({ length: 5 }, () => Scram.begin(t, port)))
-  assert.equal(daemon.targets[0]!.listener.admitted, 0)
+  assert.equal(daemon.targets[0]!.sessions.admitted, 0)
   assert.equal(emulator.control.acceptedCount, accepted)
   await connectedClient(t, port, { password: PASSWORD })
   await clock.advance(10_000)

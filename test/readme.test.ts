@@ -55,7 +55,7 @@ test('the README leads to every page of docs/', () => {
 /** Of other programs, in lines that are theirs. */
 const FOREIGN = [
   ...['once', 'host', 'network', 'env', 'tag', 'global', 'silent', 'file', 'build'],
-  ...['abort-on-container-exit'],
+  ...['abort-on-container-exit', 'lakebase'],
 ]
 
 test('every command and flag that the documentation names is there', () => {
@@ -107,8 +107,16 @@ test('every file that the documentation names is there', () => {
 test('the table of errors has a row for each kind, with its SQLSTATE', () => {
   const { text } = page('docs/troubleshooting.md')
   const kinds: Record<ErrorKind, true> = {
-    ...{ config: true, credential: true, identity: true, target: true, stopped: true },
-    ...{ starting: true, resolve: true, dial: true, tls: true, upstream: true, protocol: true },
+    ...{ config: true, credential: true, identity: true, target: true, route: true },
+    ...{
+      stopped: true,
+      starting: true,
+      resolve: true,
+      dial: true,
+      tls: true,
+      upstream: true,
+      protocol: true,
+    },
     ...{ version: true, password: true, limit: true, stopping: true },
   }
   for (const kind of Object.keys(kinds) as ErrorKind[]) {

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 
 import type pg from 'pg'
 
+import type { RunningTarget } from '../src/daemon/running-target.js'
 import type { Spares } from '../src/upstream/spares.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
@@ -178,7 +179,7 @@ test('a spare that was logged in with another token is given to nobody', async (
   const proxy = await warmProxy(t)
   await visit(t, proxy)
   await held(proxy, 2)
-  const { credentials } = proxy.daemon.targets[0]!
+  const { credentials } = proxy.daemon.targets[0] as RunningTarget
   const { signal } = new AbortController()
   await credentials.renew(await credentials.get(signal), signal)
   await visit(t, proxy)

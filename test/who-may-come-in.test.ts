@@ -8,7 +8,9 @@ import { test } from 'node:test'
 
 import { ProxyError } from '../src/core/errors.js'
 import { Listener } from '../src/listener/listener.js'
-import type { Cancels } from '../src/upstream/cancel.js'
+import { TargetSessions } from '../src/listener/target-sessions.js'
+import type { ServingTarget } from '../src/session/route.js'
+import { CancelRoutes, Cancels } from '../src/upstream/cancel.js'
 import { MAIN } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
@@ -53,7 +55,7 @@ test('above max-connections a client is told so; a place that is free again is g
   assert.equal(refusal.message, 'sorry, too many clients already')
   assert.match(refusal.hint, /--max-connections/)
   assert.match(refusal.detail, /is 2\.\nsession [0-9a-f]{8}$/)
-  assert.equal(daemon.targets[0]!.listener.isFull, true)
+  assert.equal(daemon.targets[0]!.sessions.isFull, true)
 
   const [session] = [...daemon.targets[0]!.listener.sessions]
   await one!.end()
@@ -154,15 +156,21 @@ test('thousands that are turned away in the middle of a password exchange are cl
 })
 
 test('thousands whose login failed and that do not hang up count as clients that are not admitted', async (t) => {
-  const cancels = { register: () => () => {}, forward: async () => {} } as unknown as Cancels
+  const clock = new FakeClock()
+  const target: ServingTarget = {
+    ...{ name: 't', clientAuth: undefined, idleTimeoutMs: 0 },
+    admission: new TargetSessions({ maxConnections: 0 }),
+    connector: {
+      connect: () => Promise.reject(new ProxyError('dial', 'the upstream is not there')),
+    },
+    cancels: { register: () => () => {} },
+  }
   const listener = new Listener({
-    ...{ addresses: ['127.0.0.1'], port: 0, unixSocket: undefined, maxConnections: 0 },
+    ...{ addresses: ['127.0.0.1'], port: 0, unixSocket: undefined, portOf: 't' },
     session: {
-      ...{ target: 't', localTls: undefined, requireTls: false, clientAuth: undefined, cancels },
-      ...{ clock: new FakeClock(), handshakeTimeoutMs: 1_000, idleTimeoutMs: 0 },
-      connector: {
-        connect: () => Promise.reject(new ProxyError('dial', 'the upstream is not there')),
-      },
+      ...{ target: 't', localTls: undefined, requireTls: false, clock, handshakeTimeoutMs: 1_000 },
+      router: ({ parameters }) => ({ target, login: { parameters, role: undefined } }),
+      cancels: new Cancels({ targets: () => [], routes: new CancelRoutes(), clock }),
       observer: {
         ...{ opened() {}, phaseEnded() {}, connected() {}, failed() {}, cancelled() {} },
         closed() {},

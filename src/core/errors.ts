@@ -11,6 +11,7 @@ export type ErrorKind =
   | 'credential'
   | 'identity'
   | 'target'
+  | 'route'
   | 'stopped'
   | 'starting'
   | 'resolve'
@@ -30,6 +31,7 @@ const SQL_STATE: Record<ErrorKind, string> = {
   credential: '57P03',
   identity: '28000', // invalid_authorization_specification
   target: '57P03',
+  route: '3D000', // invalid_catalog_name
   stopped: '28000',
   starting: '57P03',
   resolve: '57P03',

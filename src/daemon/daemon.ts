@@ -8,6 +8,7 @@ import { type Clock, systemClock } from '../core/clock.js'
 import { LinkedAbort, pause, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { Resolver } from '../endpoints/resolver.js'
 import type { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
@@ -16,9 +17,11 @@ import type { ProxyStatus } from '../observe/status.js'
 import { PasswordAttempts } from '../session/password-attempts.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
-import type { NewBranch, NewBranchOptions } from './new-branch.js'
-import { isSameSetting, planReload } from './reload-plan.js'
+import { BranchTargets } from './branch-targets.js'
+import type { PortOptions } from './port.js'
+import { isSameSetting, planReload, type ReloadPlan } from './reload-plan.js'
 import { RunningTarget } from './running-target.js'
+import { type RoutedTarget, TargetRouter } from './target-router.js'
 import { Watch } from './watch.js'
 import { type ClosableWorkspace, Workspaces } from './workspaces.js'
 
@@ -30,8 +33,6 @@ export interface DaemonOptions {
   stateDir: string
   log: Log
   clock?: Clock
-  /** How `branch-from` is gone about. */
-  newBranch?: NewBranchOptions
   /** Ends the start: it then rejects with the signal's reason, once all is closed again. */
   stopping?: AbortSignal | undefined
 }
@@ -51,15 +52,16 @@ export class Daemon {
   readonly #clock: Clock
   #shared: Shared
   readonly #workspaces: Workspaces
-  #targets: RunningTarget[] = []
+  /** In the order of the settings. */
+  #targets: readonly RoutedTarget[] = []
+  /** Of the port that serves them all, if there is one. */
+  #router: TargetRouter
   /** Changed or removed by a reload: they take no clients, and go with their last one. */
-  readonly #retired = new Set<RunningTarget>()
+  readonly #retired = new Set<RoutedTarget>()
   readonly #cancelRoutes = new CancelRoutes()
   readonly #buffers = new ReadBuffers()
   readonly #attempts: PasswordAttempts
   readonly #closing = new AbortController()
-  /** With `branch-from`. */
-  #branch: NewBranch | undefined
   readonly #watch: Watch
   /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
   readonly done: Promise<boolean>
@@ -75,6 +77,7 @@ export class Daemon {
     const { settings, clock = systemClock } = options
     this.#clock = clock
     this.#attempts = new PasswordAttempts(clock)
+    this.#router = new TargetRouter(settings.route, [])
     const resolver = new Resolver({ servers: settings.resolver, clock })
     this.#shared = { settings, resolver, localTls: undefined }
     this.#workspaces = new Workspaces({
@@ -102,18 +105,12 @@ export class Daemon {
     try {
       stopping?.throwIfAborted()
       stopping?.addEventListener('abort', stop)
-      await daemon.#takeBranch(options.settings)
-      const settings = daemon.#branch?.on(options.settings) ?? options.settings
       // Listening comes first: what else is loaded, clients need not wait for.
-      daemon.#shared = await daemon.#share(settings, undefined)
-      const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(settings.admin)
-      daemon.#targets = await daemon.#startTargets(
-        ...([settings.targets, daemon.#shared, [], openAdminPort] as const),
-      )
-      const onBranch = daemon.#targets.find((each) => each.settings.onNewBranch)
-      await daemon.#branch?.answers(() =>
-        waitFor(onBranch?.tryLogin() ?? Promise.resolve(), daemon.#closing.signal),
-      )
+      const { targets, admin } = options.settings
+      daemon.#shared = await daemon.#share(options.settings, undefined)
+      const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(admin)
+      const plan = { kept: [], leaving: [], starting: targets }
+      await daemon.#startTargets(plan, daemon.#shared, openAdminPort)
       stopping?.throwIfAborted()
       daemon.#phase = 'running'
       return daemon
@@ -125,8 +122,11 @@ export class Daemon {
     }
   }
 
-  get targets(): readonly RunningTarget[] {
-    return this.#targets
+  /** Behind each target that stands for many branches come those that are open. */
+  get targets(): readonly RoutedTarget[] {
+    return this.#targets.flatMap((target) =>
+      target instanceof BranchTargets ? [target, ...target.opened] : [target],
+    )
   }
 
   get phase(): ProxyPhase {
@@ -165,21 +165,18 @@ export class Daemon {
     return reloaded
   }
 
-  async #reload(written: ProxySettings): Promise<void> {
+  async #reload(settings: ProxySettings): Promise<void> {
     this.#checkRunning()
-    const settings = this.#branch?.on(written) ?? written
     const { log } = this.#options
     const before = this.#shared
     const plan = planReload(this.#targets, before.settings, settings)
     const shared = await this.#share(settings, before)
     try {
-      const leaving = plan.leaving.map(({ listener }) => listener)
-      const started = await this.#startTargets(plan.starting, shared, leaving)
-      this.#targets = [...plan.kept, ...started]
+      await this.#startTargets(plan, shared)
     } catch (error) {
       if (shared.localTls !== before.localTls) shared.localTls?.close()
-      for (const { listener } of plan.leaving)
-        await listener.reopen().catch((lost) => log.error(lost))
+      for (const { ownListener } of plan.leaving)
+        await ownListener.reopen().catch((lost) => log.error(lost))
       throw error
     }
     this.#shared = shared
@@ -241,30 +238,17 @@ export class Daemon {
     this.#phase = 'stopping'
     this.#closing.abort()
     await Promise.all(this.#all.map((target) => target.close()))
-    await this.#branch?.release()
     this.#shared.localTls?.close()
     await this.#workspaces.close()
     await this.#watch.close()
     this.#ended(this.#inTime)
   }
 
-  async #takeBranch({ newBranch: plan, targets }: ProxySettings): Promise<void> {
-    const target = targets.find(({ onNewBranch }) => onNewBranch)
-    const signedIn = target && this.#workspaces.of(target)
-    if (plan === undefined || target === undefined || signedIn === undefined) return
-    await waitFor(this.#workspaces.opened(), this.#closing.signal)
-    const { NewBranch } = await import('./new-branch.js') // most proxies need none
-    const { log, newBranch: how } = this.#options
-    const { startTimeoutMs: timeoutMs } = target
-    const options = { how, plan, signedIn, timeoutMs, clock: this.#clock, log }
-    this.#branch = await NewBranch.take(options, this.#closing.signal)
-  }
-
-  get #all(): RunningTarget[] {
+  get #all(): RoutedTarget[] {
     return [...this.#targets, ...this.#retired]
   }
 
-  #retire(running: RunningTarget): void {
+  #retire(running: RoutedTarget): void {
     this.#retired.add(running)
     void running.retire().then(() => this.#retired.delete(running))
   }
@@ -300,45 +284,95 @@ export class Daemon {
     return localTls
   }
 
-  /** All of them, or none; what can be used again of `leaving` is theirs only then. */
+  /** All that `plan` starts, or none; what can be used again of those that leave is theirs only then. */
   async #startTargets(
-    targets: readonly TargetSettings[],
+    plan: Pick<ReloadPlan<RoutedTarget>, 'kept' | 'leaving' | 'starting'>,
     shared: Shared,
-    leaving: readonly Listener[],
     onListening?: () => Promise<void>,
-  ): Promise<RunningTarget[]> {
-    const started: RunningTarget[] = []
+  ): Promise<void> {
+    const started: RoutedTarget[] = []
+    let router: TargetRouter | undefined
     try {
-      for (const target of targets) started.push(this.#buildTarget(target, shared))
+      for (const target of plan.starting) {
+        started.push(this.#buildTarget(target, shared, () => router ?? this.#router))
+      }
+      const { targets: order, route } = shared.settings
+      const all = [...plan.kept, ...started]
+      const targets = order.flatMap(
+        ({ name }) => all.find((each) => each.settings.name === name) ?? [],
+      )
+      router = new TargetRouter(route, targets)
       // Asked before anything is waited for: a sign-in that fails is forgotten at once.
       const opened = this.#workspaces.opened()
       opened.catch(() => {})
-      for (const { listener } of started) await listener.start(leaving)
+      const leaving = plan.leaving.map(({ ownListener }) => ownListener)
+      for (const { settings, ownListener } of started) {
+        if (settings.reach !== 'name') await ownListener.start(leaving)
+      }
       await onListening?.()
       await waitFor(opened, this.#closing.signal).finally(() => this.#checkRunning())
+      this.#targets = targets
+      this.#router = router
     } catch (error) {
       await Promise.all(started.map((running) => running.close()))
       throw error
+    } finally {
+      router = undefined
     }
     for (const running of started) {
-      running.listener.takeOver()
+      running.ownListener.takeOver()
       void this.#watch.prime(running)
     }
-    return started
   }
 
-  #buildTarget(target: TargetSettings, shared: Shared): RunningTarget {
-    return new RunningTarget({
+  #buildTarget(
+    target: TargetSettings,
+    shared: Shared,
+    sharedEntrance: () => TargetRouter,
+  ): RoutedTarget {
+    const port: PortOptions = {
       ...shared,
       target,
-      signedIn: this.#workspaces.of(target),
       cancelRoutes: this.#cancelRoutes,
       buffers: this.#buffers,
       attempts: this.#attempts,
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,
-      credentialObserver: this.#watch.credentialObserver(target.name),
+    }
+    const sharedListener = (): Listener | undefined =>
+      target.reach === 'name' ? this.#sharedListener : undefined
+    const entrance = target.reach === 'shared port' ? sharedEntrance : undefined
+    const signedIn = this.#workspaces.of(target)
+    const build = (
+      settings: TargetSettings,
+      found?: LakebaseDatabase,
+      lastLeft?: () => void,
+    ): RunningTarget =>
+      new RunningTarget({
+        ...port,
+        resolver: shared.resolver,
+        target: settings,
+        signedIn,
+        entrance,
+        sharedListener: found === undefined ? sharedListener : () => this.#sharedListener,
+        found,
+        lastLeft,
+        credentialObserver: this.#watch.credentialObserver(settings.name),
+      })
+    if (target.target.kind !== 'branches' || signedIn === undefined) return build(target)
+    const branches: BranchTargets = new BranchTargets({
+      ...port,
+      signedIn,
+      entrance: entrance ?? (() => new TargetRouter('required', [branches])),
+      sharedListener,
+      build,
+      closed: (name) => this.#watch.forget(name),
     })
+    return branches
+  }
+
+  get #sharedListener(): Listener | undefined {
+    return this.#targets.find(({ settings }) => settings.reach === 'shared port')?.ownListener
   }
 }

@@ -1,11 +1,7 @@
 /** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
 
-import { BlockList } from 'node:net'
-
 import { roleOf } from '../config/resolve/login.js'
-import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
-import type { Clock } from '../core/clock.js'
-import type { Log } from '../core/log.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import {
   type Credentials,
@@ -17,41 +13,41 @@ import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { Endpoints } from '../endpoints/endpoints.js'
 import type { Resolver } from '../endpoints/resolver.js'
 import { Starter } from '../endpoints/starter.js'
-import { Listener } from '../listener/listener.js'
-import type { LocalTls } from '../listener/local-tls.js'
+import type { Listener } from '../listener/listener.js'
+import { type DrainOptions, TargetSessions } from '../listener/target-sessions.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
-import { ClientAuth } from '../session/client-auth.js'
-import type { PasswordAttempts } from '../session/password-attempts.js'
-import type { ReadBuffers } from '../session/read-buffers.js'
-import type { SessionObserver } from '../session/session-view.js'
-import { type CancelRoutes, Cancels } from '../upstream/cancel.js'
+import type { ServingTarget } from '../session/route.js'
+import { Canceller } from '../upstream/cancel.js'
 import { Connector } from '../upstream/connect.js'
 import { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { TERMINATE, toWireText } from '../wire/frontend.js'
+import { clientAuthOf, type Entrance, type PortOptions, portListener } from './port.js'
 import type { SignedIn } from './workspaces.js'
 
-export interface RunningTargetOptions {
-  target: TargetSettings
-  settings: ProxySettings
+export interface RunningTargetOptions extends PortOptions {
   /** Undefined for a static URL. */
   signedIn: SignedIn | undefined
   resolver: Resolver
-  localTls: LocalTls | undefined
-  /** Of all targets: a session that a reload has left behind is cancelled at its successor's port. */
-  cancelRoutes: CancelRoutes
-  attempts: PasswordAttempts
-  buffers: ReadBuffers
-  clock: Clock
-  log: Log
-  sessionObserver: SessionObserver
   credentialObserver: CredentialObserver
+  /** Where the clients of its port go; undefined: to this target. */
+  entrance: (() => Entrance) | undefined
+  /** For a target without a port of its own: the listener by which it is reached. */
+  sharedListener: () => Listener | undefined
+  /** As the workspace has described it already. */
+  found?: LakebaseDatabase | undefined
+  /** Called when its last session has left. */
+  lastLeft?: (() => void) | undefined
 }
 
 export class RunningTarget {
   readonly settings: TargetSettings
   readonly credentials: Credentials
-  readonly listener: Listener
+  readonly sessions: TargetSessions
+  readonly serving: ServingTarget
+  readonly canceller: Canceller
+  /** It may never listen: then clients come in by another. */
+  readonly ownListener: Listener
   /** Undefined with `warm=0`. */
   readonly spares: Spares | undefined
   readonly #endpoints: Endpoints
@@ -60,16 +56,18 @@ export class RunningTarget {
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #signedIn: SignedIn | undefined
+  readonly #sharedListener: () => Listener | undefined
   readonly #closing = new AbortController()
 
   constructor(options: RunningTargetOptions) {
-    const { target, settings, signedIn, resolver, attempts, clock, log } = options
+    const { target, settings, signedIn, resolver, clock, log } = options
     const closing = this.#closing.signal
     this.settings = target
     this.#signedIn = signedIn
     this.#identity = signedIn?.identity
     const database =
-      signedIn && new LookUp(() => signedIn.workspace.findDatabase(target.target, closing))
+      signedIn &&
+      new LookUp(() => signedIn.workspace.findDatabase(target.target, closing), options.found)
     this.#database = database
     this.credentials = buildCredentials(options, database, closing)
     const endpoints = new Endpoints({ target, resolver, database, clock })
@@ -93,34 +91,37 @@ export class RunningTarget {
       spares: this.spares,
     })
     this.#connector = connector
-    const cancels = new Cancels({
+    this.canceller = new Canceller({
       target: target.name,
       dialOptions: { tls, clock, dialled: () => {} },
       resolve: (signal) => endpoints.resolve(signal),
       routes: options.cancelRoutes,
-      clock,
     })
-    this.listener = new Listener({
-      ...target.listen,
-      maxConnections: target.maxConnections,
-      session: {
-        target: target.name,
-        localTls: options.localTls,
-        requireTls: !settings.unsafeListen,
-        loadBalancers: loadBalancers(target.proxyProtocolFrom),
-        clientAuth:
-          target.localAuth === 'password' && settings.localPassword !== undefined
-            ? new ClientAuth({ password: settings.localPassword, attempts, clock, log })
-            : undefined,
-        connector,
-        cancels,
-        clock,
-        handshakeTimeoutMs: settings.handshakeTimeoutMs,
-        idleTimeoutMs: target.idleTimeoutMs,
-        observer: options.sessionObserver,
-        buffers: options.buffers,
-      },
-    })
+    const { maxConnections, idleTimeoutMs } = target
+    this.sessions = new TargetSessions({ maxConnections, lastLeft: options.lastLeft })
+    const serving: ServingTarget = {
+      name: target.name,
+      clientAuth: clientAuthOf(options),
+      admission: this.sessions,
+      connector,
+      cancels: this.canceller,
+      idleTimeoutMs,
+    }
+    this.serving = serving
+    const alone: Entrance = {
+      route: ({ parameters }) => ({
+        target: serving,
+        login: { parameters, role: parameters.get('user') },
+      }),
+      cancellers: [this.canceller],
+    }
+    this.ownListener = portListener(options, options.entrance ?? (() => alone))
+    this.#sharedListener = options.sharedListener
+  }
+
+  /** Where clients reach it. */
+  get listener(): Listener {
+    return this.#sharedListener() ?? this.ownListener
   }
 
   /** The signed-in identity's role, once known. */
@@ -160,37 +161,33 @@ export class RunningTarget {
   async tryLogin(): Promise<void> {
     const { signal } = this.#closing
     const user = (await this.#identity?.get(signal)) ?? ''
-    const parameters = new Map([['user', toWireText(user)]])
-    const startup = {
-      type: 'StartupMessage',
-      protocolMinor: 0,
-      parameters,
-      protocolOptions: [],
-    } as const
+    const role = toWireText(user)
+    const login = { parameters: new Map([['user', role]]), role }
     const progress = { enter() {}, retrying() {} }
-    const { upstream } = await this.#connector.connect(startup, progress, signal)
+    const { upstream } = await this.#connector.connect(login, progress, signal)
     upstream.socket.on('error', () => {})
     upstream.socket.end(TERMINATE)
   }
 
-  /** As the listener's: spare connections go first. */
-  drain(...how: Parameters<Listener['drain']>): Promise<boolean> {
+  /** As its sessions': spare connections go first. */
+  drain(deadline: AbortSignal, how: DrainOptions): Promise<boolean> {
     this.spares?.close()
-    return this.listener.drain(...how)
+    return this.sessions.drain(deadline, how)
   }
 
   /** Takes no more clients, holds no more token, and is closed when its last session has ended. */
   async retire(): Promise<void> {
-    this.listener.stopListening()
+    this.ownListener.stopListening()
     this.spares?.close()
     this.credentials.close()
-    await this.listener.lastGone()
+    await this.ownListener.lastGone()
+    await this.sessions.lastGone()
     await this.close()
   }
 
   async close(): Promise<void> {
     this.spares?.close()
-    await this.listener.close()
+    await Promise.all([this.ownListener.close(), this.sessions.close()])
     this.#closing.abort()
     this.credentials.close()
   }
@@ -225,13 +222,4 @@ function buildStarter(
   if (!target.autoStart || signedIn === undefined || database === undefined) return undefined
   const { workspace } = signedIn
   return new Starter({ database, workspace, timeoutMs: target.startTimeoutMs, clock, log, closing })
-}
-
-function loadBalancers(networks: TargetSettings['proxyProtocolFrom']): BlockList | undefined {
-  if (networks === undefined) return undefined
-  const list = new BlockList()
-  for (const { address, prefix } of networks) {
-    list.addSubnet(address, prefix, address.includes(':') ? 'ipv6' : 'ipv4')
-  }
-  return list
 }

@@ -95,6 +95,13 @@ export class Watch {
     return tellAllOfCredentials(observers.filter((observer) => observer !== undefined))
   }
 
+  /** For a target that was opened for a while and is closed now. */
+  forget(name: string): void {
+    this.#journal.drop(name)
+    this.#tally.forget(name)
+    this.#metrics?.forget(name)
+  }
+
   status(): ProxyStatus {
     return proxyStatus({
       proxy: this.#options.proxy,

@@ -7,9 +7,9 @@ export interface LocalAddress {
   host: string
   port: number
   database: string
-  /** The role that sessions log in as, or are likely to, where known. */
+  /** What to type: what chooses the target, or the role that sessions are likely to log in as. */
   user: string | undefined
-  /** The client must send this user name: it chooses the role. */
+  /** The client must send this user name: it chooses the role or the target. */
   userMatters: boolean
   tls: boolean
 }
@@ -19,12 +19,16 @@ export function localAddress(
   target: TargetSettings,
   known: { readonly port?: number; readonly identity?: string | undefined } = {},
 ): LocalAddress {
+  const { user: choice, ...shown } = target.shownAs
+  const role = likelyRoleOf(target, known.identity)
+  const isClients = target.login.as === 'client'
+  const chosen = isClients ? `${role ?? 'ROLE'}~${choice}` : choice
   return {
-    ...target.shownAs,
+    ...shown,
     ...(known.port === undefined ? {} : { port: known.port }),
     database: target.database,
-    user: likelyRoleOf(target, known.identity),
-    userMatters: target.login.as === 'client',
+    user: choice === undefined ? role : chosen,
+    userMatters: isClients || choice !== undefined,
   }
 }
 

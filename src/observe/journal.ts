@@ -61,6 +61,11 @@ export class Journal implements SessionObserver {
     return this.notes(target)
   }
 
+  /** A target of this name is closed. */
+  drop(target: string): void {
+    this.#targets.delete(target)
+  }
+
   opened(): void {}
 
   connected(session: SessionView): void {

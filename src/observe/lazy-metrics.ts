@@ -43,6 +43,11 @@ export class LazyMetrics implements SessionObserver {
     }
   }
 
+  /** The target is closed: its series go. */
+  forget(target: string): void {
+    this.#tell((metrics) => metrics.forget(target))
+  }
+
   opened(): void {}
 
   connected({ target, phaseMs }: SessionView): void {

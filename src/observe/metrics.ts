@@ -89,6 +89,12 @@ export class Metrics {
     for (const phase of ['resolve', 'dial', 'tls', 'login']) this.#connect.zero({ target, phase })
   }
 
+  /** A target that was open for a while: series of names that come and go would add up. */
+  forget(target: string): void {
+    const all = [this.#sessions, this.#connect, this.#errors, this.#refreshes, this.#cancels]
+    for (const metric of all) void removeSeries(metric, target)
+  }
+
   get contentType(): string {
     return this.#register.contentType
   }
@@ -134,8 +140,8 @@ export class Metrics {
       registers,
       collect() {
         this.reset()
-        for (const { settings, listener } of proxy.targets) {
-          this.inc({ target: settings.name }, listener.admitted)
+        for (const { settings, sessions } of proxy.targets) {
+          this.inc({ target: settings.name }, sessions.admitted)
         }
       },
     })
@@ -216,5 +222,17 @@ export class Metrics {
         }
       },
     })
+  }
+}
+
+async function removeSeries(
+  metric: Counter<'target'> | Histogram<'target'>,
+  target: string,
+): Promise<void> {
+  const { values } = await metric.get()
+  for (const { labels } of values) {
+    if (labels.target !== target) continue
+    const { le: _, ...own } = labels as Record<string, string | number>
+    metric.remove(own)
   }
 }

@@ -4,6 +4,7 @@ import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Credentials } from '../credentials/credentials.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import type { Listener } from '../listener/listener.js'
+import type { TargetSessions } from '../listener/target-sessions.js'
 import type { Spares } from '../upstream/spares.js'
 
 export interface ObservedProxy {
@@ -22,7 +23,9 @@ export interface ObservedTarget {
   /** As the workspace described it last; undefined for a static URL. */
   readonly database: LakebaseDatabase | undefined
   readonly credentials: Pick<Credentials, 'state' | 'expiresAt'>
-  readonly listener: Pick<Listener, 'port' | 'addresses' | 'admitted' | 'isFull'>
+  /** Where clients reach it. */
+  readonly listener: Pick<Listener, 'port' | 'addresses'>
+  readonly sessions: Pick<TargetSessions, 'admitted' | 'isFull'>
   /** Undefined with `warm=0`. */
   readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
   /** How long clients have waited for the server to wake; undefined when none waits. */

@@ -65,7 +65,7 @@ function missingFor(
   journal: Journal,
 ): string | undefined {
   const { name, maxConnections } = target.settings
-  if (unreadyWhenFull && target.listener.isFull) {
+  if (unreadyWhenFull && target.sessions.isFull) {
     return `target "${name}" has all the ${maxConnections} sessions of max-connections`
   }
   const missing = missingCredential(target, journal.notes(name))

@@ -31,7 +31,7 @@ export interface ProxyStatus {
 
 export interface TargetStatus extends TargetStanding {
   readonly name: string
-  readonly kind: 'provisioned' | 'autoscaling' | 'host' | 'static'
+  readonly kind: 'provisioned' | 'autoscaling' | 'branches' | 'host' | 'static'
   readonly addresses: readonly string[]
   readonly port: number
   readonly connect: ConnectionLines
@@ -138,7 +138,7 @@ function targetStatus(
       expiresAt: credentials.expiresAt ?? notes.expiresAt,
       refreshFailure: notes.refreshFailure,
     },
-    sessionsOpen: listener.admitted,
+    sessionsOpen: target.sessions.admitted,
     sessionsLimit: settings.maxConnections,
     spares: spares && { held: spares.held, hits: spares.hits },
     totals: tally.totals(settings.name),

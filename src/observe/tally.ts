@@ -29,6 +29,8 @@ type Sums = { -readonly [Name in keyof Totals]: number }
 export class Tally implements SessionObserver {
   readonly #closed = new Map<string, Sums>()
   readonly #open = new Set<SessionView>()
+  /** Bytes of targets that are forgotten. */
+  readonly #forgotten = { up: 0, down: 0 }
   #connects: Connects = { count: 0, phaseMs: new Map() }
 
   /** Of the target of this name since the start. */
@@ -44,7 +46,7 @@ export class Tally implements SessionObserver {
 
   /** Bytes of all targets since the start. */
   get bytes(): { up: number; down: number } {
-    const bytes = { up: 0, down: 0 }
+    const bytes = { ...this.#forgotten }
     for (const each of [...this.#closed.values(), ...this.#open]) {
       bytes.up += each.bytesUp
       bytes.down += each.bytesDown
@@ -62,6 +64,15 @@ export class Tally implements SessionObserver {
     const connects = this.#connects
     this.#connects = { count: 0, phaseMs: new Map() }
     return connects
+  }
+
+  /** Its sessions are over, and it is closed. Their bytes go on counting in `bytes`. */
+  forget(target: string): void {
+    const sums = this.#closed.get(target)
+    if (sums === undefined) return
+    this.#closed.delete(target)
+    this.#forgotten.up += sums.bytesUp
+    this.#forgotten.down += sums.bytesDown
   }
 
   opened(session: SessionView): void {

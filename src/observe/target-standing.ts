@@ -46,7 +46,7 @@ export function targetStanding(
     const state = trouble.kind === 'stopped' ? 'unavailable' : 'degraded'
     return { state, words: trouble.message, hint }
   }
-  if (target.listener.isFull) {
+  if (target.sessions.isFull) {
     return {
       state: 'degraded',
       words: 'Full: every session of max-connections is taken',

@@ -8,14 +8,13 @@ import type { BlockList, Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
-import { ProxyError, toClientError } from '../core/errors.js'
+import { ProxyError } from '../core/errors.js'
 import { isLoopback } from '../core/loopback.js'
 import { plainText } from '../core/plain-text.js'
 import type { ConnectProgress } from '../upstream/attempt.js'
 import type { Cancels } from '../upstream/cancel.js'
-import type { Connector } from '../upstream/connect.js'
 import type { Connected } from '../upstream/open.js'
-import { errorResponse, negotiateProtocolVersion } from '../wire/backend.js'
+import { negotiateProtocolVersion } from '../wire/backend.js'
 import { type CancelRequest, fromWireText, type StartupMessage } from '../wire/frontend.js'
 import type { ClientAuth } from './client-auth.js'
 import { clientHandshake } from './client-handshake.js'
@@ -23,49 +22,41 @@ import { ClientLeaving, ClientLeft } from './client-leaving.js'
 import { onceClosed, Pipe } from './pipe.js'
 import { readProxyHeader } from './proxy-header.js'
 import type { ReadBuffers } from './read-buffers.js'
+import { replyWithError } from './refusal-reply.js'
+import type { AdmittedSession, Router, ServingTarget } from './route.js'
 import type { SessionObserver, SessionOutcome, SessionPhase, SessionView } from './session-view.js'
 
-/** The stages to its left and its place among the sessions, as narrow as this stage needs them. */
+/** What a session needs of the port that it came in by. */
 export interface SessionDeps {
+  /** The name of the target it counts for until the client has chosen one. */
   target: string
+  router: Router
   /** Undefined: `local-tls=off`. */
   localTls: { readonly context: SecureContext } | undefined
   /** Refuse clients that did not ask for TLS, where they come from beyond this machine. */
   requireTls: boolean
-  /** Undefined: `local-auth=trust`. */
-  clientAuth: ClientAuth | undefined
   /** They send the PROXY protocol, and no other client does; undefined: off. */
   loadBalancers?: BlockList | undefined
-  connector: Pick<Connector, 'connect'>
-  cancels: Cancels
+  cancels: Pick<Cancels, 'forward' | 'targetOf'>
   clock: Clock
   handshakeTimeoutMs: number
-  idleTimeoutMs: number
   observer: SessionObserver
   /** Shared by all sessions; undefined: they are read from without. */
   buffers?: ReadBuffers | undefined
-  admission: Admission
-}
-
-/** Whether there is room for one more session. It does not ask who the client is. */
-export interface Admission {
-  /** Throws the reason when no session is admitted for now. */
-  check(): void
-  /** Takes a place, or throws the reason why there is none. */
-  enter(session: Session): void
-  /** Gives the place back, if the session has one. */
-  leave(session: Session): void
+  /** Told when a session has its place at a target, and when it has left it. */
+  port: { admitted(session: Session): void; left(session: Session): void }
 }
 
 /** Logged in: what it takes to relay. */
 interface Admitted {
   readonly connected: Connected
+  readonly target: ServingTarget
   readonly idleTimeoutMs: number
 }
 
-export class Session implements SessionView {
+export class Session implements SessionView, AdmittedSession {
   readonly id = randomUUID().slice(0, 8) // from a pool of Node's own, unlike randomBytes
-  readonly target: string
+  target: string
   client: string
   readonly openedAt: number
   readonly phaseMs = new Map<SessionPhase, number>()
@@ -90,6 +81,8 @@ export class Session implements SessionView {
   #ending: AbortController | undefined = new AbortController()
   #phaseAt: number
   #outcome: SessionOutcome | undefined
+  /** Where it has a place. */
+  #servedBy: ServingTarget | undefined
   #pipe: Pipe | undefined
   #endsWhenIdle = false
 
@@ -203,11 +196,13 @@ export class Session implements SessionView {
 
   /** No reply, and none is waited for: its client may leave at once. */
   async #cancel(request: CancelRequest, ending: AbortSignal): Promise<void> {
+    const { cancels } = this.#deps
+    this.target = cancels.targetOf(request) ?? this.target
     this.#enter('cancel')
     this.#client.resume()
     let failure: unknown
     try {
-      await this.#deps.cancels.forward(request, ending)
+      await cancels.forward(request, ending)
     } catch (error) {
       failure = error
     }
@@ -222,29 +217,43 @@ export class Session implements SessionView {
     handshake: LinkedAbort,
     ending: AbortSignal,
   ): Promise<Admitted> {
-    const { admission, requireTls, connector, idleTimeoutMs } = this.#deps
+    const { requireTls, router } = this.#deps
     const client = this.#client
     this.user = textOf(startup, 'user')
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
     if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
-    admission.check() // before a password is asked for: to pg_isready that would be a yes
+    const { target: chosen, login, refusal, open } = router(startup)
+    this.target = chosen.name
+    // Before a password is asked for: to pg_isready that would be a yes.
+    if (refusal === undefined) chosen.admission.check()
     if (startup.protocolMinor > 0 || startup.protocolOptions.length > 0) {
       client.write(negotiateProtocolVersion(startup.protocolOptions))
     }
 
-    await this.#authenticate(handshake.signal)
+    await this.#authenticate(chosen.clientAuth, handshake.signal)
     handshake.release()
-    // Not earlier: a client that has not proved its password takes no place.
-    admission.enter(this)
+    if (refusal !== undefined) throw refusal
 
     const leaving = new ClientLeaving(client, ending)
     try {
-      const connected = await connector.connect(startup, this.#progress(), leaving.signal)
-      return { connected, idleTimeoutMs: isReplication(startup) ? 0 : idleTimeoutMs }
+      if (open !== undefined) this.#enter('resolve')
+      const target = open === undefined ? chosen : await open(leaving.signal)
+      // Not earlier: a client that has not proved its password takes no place.
+      this.#takePlace(target)
+      const connected = await target.connector.connect(login, this.#progress(), leaving.signal)
+      const idleTimeoutMs = isReplication(startup) ? 0 : target.idleTimeoutMs
+      return { connected, target, idleTimeoutMs }
     } finally {
       leaving.release()
     }
+  }
+
+  #takePlace(target: ServingTarget): void {
+    this.target = target.name
+    target.admission.enter(this)
+    this.#servedBy = target
+    this.#deps.port.admitted(this)
   }
 
   #progress(): ConnectProgress {
@@ -257,8 +266,7 @@ export class Session implements SessionView {
   }
 
   /** A client that has no password hangs up to ask its user for one: it has not failed, but left. */
-  async #authenticate(signal: AbortSignal): Promise<void> {
-    const { clientAuth } = this.#deps
+  async #authenticate(clientAuth: ClientAuth | undefined, signal: AbortSignal): Promise<void> {
     if (clientAuth === undefined) return
     this.#enter('client-auth')
     const client = this.#client
@@ -270,8 +278,8 @@ export class Session implements SessionView {
     }
   }
 
-  #relay({ connected, idleTimeoutMs }: Admitted): Promise<void> {
-    const { cancels, observer, clock, buffers } = this.#deps
+  #relay({ connected, target, idleTimeoutMs }: Admitted): Promise<void> {
+    const { observer, clock, buffers } = this.#deps
     const { upstream, endpoint, greeting, key, database, role } = connected
     const { remotePort, localPort } = upstream.socket
     this.database = plainText(database, MAX_NAME_LENGTH)
@@ -279,7 +287,7 @@ export class Session implements SessionView {
     this.backendPid = key === undefined ? undefined : Number.parseInt(key.slice(0, 8), 16)
     this.upstream = hostAndPort(upstream.address, remotePort)
     this.upstreamLocalPort = localPort
-    const unregister = cancels.register(key, endpoint, upstream.address)
+    const unregister = target.cancels.register(key, endpoint, upstream.address)
     this.#enter('pipe')
     this.#client.write(greeting)
     const options = { clock, idleTimeoutMs, greeting, buffers }
@@ -304,16 +312,16 @@ export class Session implements SessionView {
       return
     }
     observer.failed(this, error)
-    const told = toClientError(error)
-    const id = `session ${this.id}`
-    const detail = told.detail === undefined ? id : `${told.detail}\n${id}`
-    endGently(this.#client, errorResponse({ ...told, detail }), clock)
+    replyWithError(this.#client, error, { session: this.id, clock })
     this.#closed('failed', undefined)
   }
 
   #closed(outcome: SessionOutcome, reason: string | undefined): void {
     this.#outcome = outcome
-    this.#deps.admission.leave(this)
+    if (this.#servedBy !== undefined) {
+      this.#servedBy.admission.leave(this)
+      this.#deps.port.left(this)
+    }
     this.#endPhase()
     this.#deps.observer.closed(this, outcome, reason)
   }
@@ -332,18 +340,7 @@ export class Session implements SessionView {
   }
 }
 
-const ERROR_PATIENCE_MS = 2_000
-
 function ignore(): void {}
-
-/** Closing with unread bytes would be a reset, which can take the error's text away from its reader. */
-function endGently(client: Socket, lastBytes: Buffer, clock: Clock): void {
-  client.end(lastBytes)
-  client.resume()
-  const cancel = clock.after(ERROR_PATIENCE_MS, () => client.destroy())
-  client.once('close', cancel)
-  client.once('end', () => client.destroySoon())
-}
 
 function endReason(outcome: SessionOutcome, endedFirst: Pipe['endedFirst']): string | undefined {
   if (outcome === 'upstream shutdown') return 'the compute was suspended or restarted'

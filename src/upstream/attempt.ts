@@ -6,10 +6,18 @@
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
-import type { StartupMessage, WireText } from '../wire/frontend.js'
+import type { WireText } from '../wire/frontend.js'
 import type { Waking } from './waking.js'
 
 export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'
+
+/** What a client asks for in its StartupMessage. */
+export interface ClientLogin {
+  /** As the client sent them, but for its choice of a target. */
+  readonly parameters: ReadonlyMap<string, WireText>
+  /** The role it named: its user name, without its choice of a target. Counts with `user=client`. */
+  readonly role: WireText | undefined
+}
 
 /** Told of how it goes, for those who watch. */
 export interface ConnectProgress {
@@ -52,7 +60,7 @@ export class Attempt {
   #startedAt: number
   #cancelTimeout = (): void => {}
 
-  constructor({ parameters }: StartupMessage, options: AttemptOptions) {
+  constructor({ parameters }: ClientLogin, options: AttemptOptions) {
     this.#options = options
     const database = parameters.get('database')
     this.guess = database === parameters.get('user') ? database : undefined

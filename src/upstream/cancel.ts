@@ -3,28 +3,19 @@
  * It needs no token and gets no answer, and it is finished even when its client has left. Requests
  * whose key belongs to a session of this process have a queue of their own, so that a flood of
  * made-up ones does not delay them. An unknown key may belong to a session of another replica: it
- * goes to where the target is now, a few at a time.
+ * goes to each target of the port, where that is now, a few at a time.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
 
 import type { TLSSocket } from 'node:tls'
 
 import type { Clock } from '../core/clock.js'
-import { waitFor, withDeadline } from '../core/deadline.js'
+import { withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
+import { Turns } from '../core/turns.js'
 import type { Endpoint } from '../endpoints/endpoints.js'
 import type { CancelRequest } from '../wire/frontend.js'
 import { type DialOptions, dial } from './dial.js'
-
-export interface CancelOptions {
-  /** Whose sessions a key is looked for first: a server can choose a key that another one has given. */
-  target: string
-  dialOptions: DialOptions
-  /** Where the target is now. */
-  resolve: (signal: AbortSignal) => Promise<Endpoint>
-  routes: CancelRoutes
-  clock: Clock
-}
 
 export interface CancelRoute {
   readonly endpoint: Endpoint
@@ -46,31 +37,38 @@ export class CancelRoutes {
   }
 
   /**
-   * A session of `target`, else of another one: after a reload, a port may serve another target
-   * than that of the sessions which came in by it.
+   * The target of the session that has this key: the first of `targets` that has one, else any: after
+   * a reload, a port may serve other targets than those of the sessions which came in by it.
    */
-  find(target: string, key: string): CancelRoute | undefined {
-    const own = this.#byTarget.get(target)?.get(key)
-    if (own !== undefined) return own
-    for (const routes of this.#byTarget.values()) {
-      const route = routes.get(key)
-      if (route !== undefined) return route
-    }
+  targetOf(targets: Iterable<string>, key: string): string | undefined {
+    for (const target of targets) if (this.#byTarget.get(target)?.has(key)) return target
+    for (const [target, routes] of this.#byTarget) if (routes.has(key)) return target
     return undefined
+  }
+
+  get(target: string, key: string): CancelRoute | undefined {
+    return this.#byTarget.get(target)?.get(key)
   }
 }
 
-const KNOWN = { atOnce: 16, waiting: 256 }
-const UNKNOWN = { atOnce: 4, waiting: 64 }
-const TIMEOUT_MS = 10_000
+export interface CancellerOptions {
+  target: string
+  dialOptions: DialOptions
+  /** Where the target is now. */
+  resolve: (signal: AbortSignal) => Promise<Endpoint>
+  routes: CancelRoutes
+}
 
-export class Cancels {
-  readonly #options: CancelOptions
-  readonly #known = new Turns(KNOWN)
-  readonly #unknown = new Turns(UNKNOWN)
+/** What cancels the sessions of one target. */
+export class Canceller {
+  readonly #options: CancellerOptions
 
-  constructor(options: CancelOptions) {
+  constructor(options: CancellerOptions) {
     this.#options = options
+  }
+
+  get target(): string {
+    return this.#options.target
   }
 
   /** From now until the returned function is called, `key` cancels at this address. */
@@ -80,39 +78,95 @@ export class Cancels {
     return routes.add(target, key, { endpoint: { ...endpoint, addresses: [address] }, dialOptions })
   }
 
-  /** Errors: kind `limit` when too many wait already, and those of dialling. */
-  async forward(request: CancelRequest, signal: AbortSignal): Promise<void> {
-    const { routes, target, clock } = this.#options
-    const route = routes.find(target, request.key)
-    const turns = route === undefined ? this.#unknown : this.#known
-    const deadline = { clock, ms: TIMEOUT_MS, reason: timedOut, signals: [signal] }
-    await withDeadline(deadline, async (limit) => {
-      await turns.take(limit)
-      try {
-        await this.#deliver(request, route, limit)
-      } finally {
-        turns.pass()
-      }
-    })
+  /** Where the target is now. Errors: those of the workspace and of DNS. */
+  async whereItIs(signal: AbortSignal): Promise<CancelRoute> {
+    const { resolve, dialOptions } = this.#options
+    return { endpoint: await resolve(signal), dialOptions }
+  }
+}
+
+const KNOWN = { atOnce: 16, waiting: 256 }
+const UNKNOWN = { atOnce: 4, waiting: 64 }
+/** For each unknown key. */
+const TARGETS_AT_ONCE = 8
+const TIMEOUT_MS = 10_000
+
+export interface CancelsOptions {
+  /**
+   * Of the targets that the port serves, the port's own first: a server can choose a key that
+   * another one has given.
+   */
+  targets: () => readonly Canceller[]
+  routes: CancelRoutes
+  clock: Clock
+}
+
+/** Takes the CancelRequests of one port. */
+export class Cancels {
+  readonly #options: CancelsOptions
+  readonly #known = new Turns({ ...KNOWN, full: tooMany })
+  readonly #unknown = new Turns({ ...UNKNOWN, full: tooMany })
+
+  constructor(options: CancelsOptions) {
+    this.#options = options
   }
 
-  async #deliver(
-    request: CancelRequest,
-    route: CancelRoute | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { resolve, dialOptions: ownOptions } = this.#options
-    const { endpoint, dialOptions } = route ?? {
-      endpoint: await resolve(signal),
-      dialOptions: ownOptions,
+  /** The target whose session it is meant for; undefined when its key is not known here. */
+  targetOf({ key }: CancelRequest): string | undefined {
+    const { routes, targets } = this.#options
+    return routes.targetOf(
+      targets().map(({ target }) => target),
+      key,
+    )
+  }
+
+  /** Errors: kind `limit` when too many wait already, and those of dialling. */
+  async forward(request: CancelRequest, signal: AbortSignal): Promise<void> {
+    const { routes, clock } = this.#options
+    const target = this.targetOf(request)
+    const route = target === undefined ? undefined : routes.get(target, request.key)
+    const deadline = { clock, ms: TIMEOUT_MS, reason: timedOut, signals: [signal] }
+    await withDeadline(deadline, (limit) =>
+      route === undefined
+        ? this.#toAll(request, limit)
+        : this.#known.run(() => deliver(request, route, limit), limit),
+    )
+  }
+
+  /** Delivered, if one server has taken it: that it was the right one, none of them says. */
+  async #toAll(request: CancelRequest, signal: AbortSignal): Promise<void> {
+    const targets = [...this.#options.targets()]
+    const failures: unknown[] = []
+    let taken = 0
+    const inTurn = async (): Promise<void> => {
+      for (let target = targets.shift(); target !== undefined; target = targets.shift()) {
+        try {
+          await deliver(request, await target.whereItIs(signal), signal)
+          taken++
+        } catch (error) {
+          failures.push(error)
+        }
+      }
     }
-    const { socket } = await dial(endpoint, dialOptions, signal)
-    try {
-      await sendAndWait(socket, request.bytes, signal)
-      socket.end()
-    } finally {
-      socket.destroySoon()
-    }
+    await this.#unknown.run(
+      () => Promise.all(Array.from({ length: TARGETS_AT_ONCE }, inTurn)),
+      signal,
+    )
+    if (taken === 0 && failures.length > 0) throw failures[0]
+  }
+}
+
+async function deliver(
+  request: CancelRequest,
+  { endpoint, dialOptions }: CancelRoute,
+  signal: AbortSignal,
+): Promise<void> {
+  const { socket } = await dial(endpoint, dialOptions, signal)
+  try {
+    await sendAndWait(socket, request.bytes, signal)
+    socket.end()
+  } finally {
+    socket.destroySoon()
   }
 }
 
@@ -144,6 +198,10 @@ function sendAndWait(socket: TLSSocket, bytes: Buffer, signal: AbortSignal): Pro
   })
 }
 
+function tooMany(): ProxyError {
+  return new ProxyError('limit', 'too many cancel requests at once')
+}
+
 function timedOut(): ProxyError {
   return new ProxyError('dial', 'cancel request could not be delivered: timeout expired')
 }
@@ -151,49 +209,4 @@ function timedOut(): ProxyError {
 function notTaken(socket: TLSSocket): Error {
   const reason = 'server closed the connection before it took the cancel request'
   return socket.errored ?? new ProxyError('dial', reason)
-}
-
-/** So many at once, and so many that wait for their turn, in order. */
-class Turns {
-  readonly #atOnce: number
-  readonly #maxWaiting: number
-  #underWay = 0
-  readonly #waiting = new Set<() => void>()
-
-  constructor({ atOnce, waiting }: { atOnce: number; waiting: number }) {
-    this.#atOnce = atOnce
-    this.#maxWaiting = waiting
-  }
-
-  /** Resolves when it is the caller's turn, which must then be passed on. */
-  async take(signal: AbortSignal): Promise<void> {
-    if (this.#underWay < this.#atOnce) {
-      this.#underWay++
-      return
-    }
-    if (this.#waiting.size >= this.#maxWaiting) {
-      throw new ProxyError('limit', 'too many cancel requests at once')
-    }
-    let begin = (): void => {}
-    const turn = new Promise<void>((resolve) => {
-      begin = resolve
-    })
-    this.#waiting.add(begin)
-    try {
-      await waitFor(turn, signal)
-    } catch (error) {
-      if (!this.#waiting.delete(begin)) this.pass() // the turn came, but too late
-      throw error
-    }
-  }
-
-  pass(): void {
-    const [next] = this.#waiting
-    if (next === undefined) {
-      this.#underWay--
-      return
-    }
-    this.#waiting.delete(next)
-    next()
-  }
 }

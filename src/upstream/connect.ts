@@ -1,5 +1,5 @@
 /**
- * From a client's StartupMessage to a logged-in upstream. Endpoint and credential are asked for in
+ * From what a client asks for to a logged-in upstream. Endpoint and credential are asked for in
  * parallel and before dialling. Each try has one outcome, and the outcome says what comes next: a
  * waking server, a refused token, an instance to start, a branch that was just made and a database
  * that libpq only guessed are all dealt with here, before anything is relayed.
@@ -15,8 +15,8 @@ import { isGone } from '../databricks/lakebase/look-up.js'
 import { isYoung, refusalByState, takesTime } from '../endpoints/availability.js'
 import { type Endpoint, type Endpoints, hostOf } from '../endpoints/endpoints.js'
 import type { Starter } from '../endpoints/starter.js'
-import { fromWireText, type StartupMessage, toWireText, type WireText } from '../wire/frontend.js'
-import { Attempt, type ConnectProgress } from './attempt.js'
+import { fromWireText, toWireText, type WireText } from '../wire/frontend.js'
+import { Attempt, type ClientLogin, type ConnectProgress } from './attempt.js'
 import { DatabaseGuesses } from './database-guesses.js'
 import { NoAnswer } from './dial.js'
 import { type Connected, type OpenResult, openUpstream } from './open.js'
@@ -80,11 +80,11 @@ export class Connector {
 
   /** Errors: all kinds but `protocol`; each is for the client to read. */
   async connect(
-    startup: StartupMessage,
+    login: ClientLogin,
     progress: ConnectProgress,
     signal: AbortSignal,
   ): Promise<Connected> {
-    const attempt = new Attempt(startup, {
+    const attempt = new Attempt(login, {
       ...this.#options,
       progress,
       signal,
@@ -93,7 +93,7 @@ export class Connector {
     let isConnected = false
     try {
       for (;;) {
-        const outcome = await this.#try(startup, attempt)
+        const outcome = await this.#try(login, attempt)
         if (attempt.signal.aborted && outcome.next !== 'connected') throw attempt.signal.reason
         switch (outcome.next) {
           case 'connected':
@@ -116,10 +116,10 @@ export class Connector {
     }
   }
 
-  async #try(startup: StartupMessage, attempt: Attempt): Promise<Outcome> {
+  async #try(login: ClientLogin, attempt: Attempt): Promise<Outcome> {
     const { spares } = this.#options
     try {
-      const { result, context } = await this.#open(startup, attempt)
+      const { result, context } = await this.#open(login, attempt)
       switch (result.outcome) {
         case 'connected':
           return { next: 'connected', connected: result.connected }
@@ -136,7 +136,7 @@ export class Connector {
   }
 
   async #open(
-    startup: StartupMessage,
+    login: ClientLogin,
     attempt: Attempt,
   ): Promise<{ result: OpenResult; context: LoginContext }> {
     const { endpoints, credentials, spares, clock, connectTimeoutMs } = this.#options
@@ -150,7 +150,7 @@ export class Connector {
         throw error
       }),
     ])
-    const parameters = this.#parameters(startup, credential, attempt)
+    const parameters = this.#parameters(login, credential, attempt)
     const context = { endpoint, credential, parameters }
     const spare = spares?.take(context)
     const stopWatching = clock.after(SILENCE_MS, () => void this.#lookForWaking(attempt))
@@ -177,15 +177,14 @@ export class Connector {
 
   /** Role and database as the target wants them; all else as the client sent it. */
   #parameters(
-    startup: StartupMessage,
+    login: ClientLogin,
     credential: LoginCredential,
     attempt: Attempt,
   ): ReadonlyMap<string, WireText> {
     const { target } = this.#options
-    const parameters = new Map(startup.parameters)
+    const parameters = new Map(login.parameters)
     const asked = parameters.get('database') ?? ''
-    const role =
-      credential.user === undefined ? parameters.get('user') : toWireText(credential.user)
+    const role = credential.user === undefined ? login.role : toWireText(credential.user)
     if (role === undefined || role === '') {
       throw new ProxyError('identity', 'no PostgreSQL user name specified in startup packet', {
         hint: 'Name a user with the client: the target is set to user=client.',

@@ -39,7 +39,7 @@ export async function worldBefore(
   const relay = await Relay.start({ to: { port: emulator.frontPort } })
   t.after(() => relay.close())
   const proxy = await proxyBefore(t, emulator, { upstreamPort: relay.port, ...options, clock })
-  const { listener } = proxy.daemon.targets[0]!
+  const { listener, sessions } = proxy.daemon.targets[0]!
   // Asked for in any case: now, so that a fault meets what its test is about.
   await proxy.daemon.targets[0]!.prime().catch(() => {})
   return {
@@ -50,7 +50,7 @@ export async function worldBefore(
       proxy.log.lines.filter((line) => line.message === 'session ended').map(({ facts }) => facts),
     async assertNothingLeft() {
       await eventually(() => [...listener.sessions].length === 0, 'sessions are left')
-      assert.equal(listener.admitted, 0)
+      assert.equal(sessions.admitted, 0)
       await eventually(() => relay.openCount === 0, 'upstream connections are left')
       const bugs = proxy.log.lines.filter(({ level }) => level === 'error' || level === 'fatal')
       assert.deepEqual(bugs, [])

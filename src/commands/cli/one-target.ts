@@ -1,6 +1,7 @@
 /** The one target a command works on, where the settings may name several. */
 
 import type { Config } from '../../config/resolve/config.js'
+import { targetCalled } from '../../config/resolve/routing.js'
 import type { ProxySettings, TargetSettings } from '../../config/resolve/settings.js'
 import { ProxyError } from '../../core/errors.js'
 import type { ConfigRequest, Invocation } from './command.js'
@@ -34,7 +35,7 @@ async function configuredTarget(
 ): Promise<OneTarget | undefined> {
   try {
     const config = await loadConfig({ targets: [], targetOptional: true, notice() {} })
-    const target = config.settings.targets.find((each) => each.name === name)
+    const target = targetCalled(config.settings.targets, name)
     return target && { config, target }
   } catch (error) {
     if (error instanceof ProxyError && error.kind === 'config') return undefined
@@ -45,8 +46,6 @@ async function configuredTarget(
 function onlyTarget(settings: ProxySettings): TargetSettings {
   const [target, ...others] = settings.targets
   if (target !== undefined && others.length === 0) return target
-  const onNewBranch = settings.targets.filter((each) => each.onNewBranch)
-  if (onNewBranch.length === 1) return onNewBranch[0]!
   const names = settings.targets.map(({ name }) => name).join(', ')
   throw new ProxyError('config', 'several targets are configured', {
     hint: `Name one of them: ${names}.`,

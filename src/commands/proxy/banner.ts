@@ -22,6 +22,8 @@ function targetLines(target: TargetStatus): string[] {
     `  ${target.name}`,
     `    state     ${target.words}${target.apiState === undefined ? '' : ` (${target.apiState})`}`,
     `    at        ${target.addresses.join(', ')}`,
+    `    user      ${target.userMatters ? target.connect.fields.username : 'any'}`,
+    `    database  ${target.database}`,
     `    as        ${asWhom(target)}`,
     ...workspaceLine(target, '    '),
     `    password  ${target.localAuth === 'password' ? 'the one of local-auth' : 'none'}`,

@@ -141,6 +141,8 @@ function serviceName(target: Target): string {
       return target.instance
     case 'autoscaling':
       return [target.project, target.branch, target.endpoint].filter(Boolean).join('-')
+    case 'branches':
+      return target.project
     case 'host':
     case 'static':
       return /^[0-9.:]+$/.test(target.host) ? target.host : target.host.split('.')[0]!

@@ -71,6 +71,8 @@ function targetLines(target: TargetStatus, now: number): string[] {
     ...(target.state === 'ready' ? [] : [`  ${target.words}`]),
     ...(target.hint === undefined ? [] : [`  hint: ${target.hint}`]),
     `  at        ${target.addresses.join(', ')}`,
+    `  user      ${target.userMatters ? target.connect.fields.username : 'any'}`,
+    `  database  ${target.database}`,
     `  as        ${role ?? 'not known yet'}`,
     ...workspaceLine(target, '  '),
     `  token     ${tokenWords(target, now)}`,

@@ -17,8 +17,8 @@ import {
 } from './local-access.js'
 import { loginOf } from './login.js'
 import { Lookup } from './lookup.js'
-import { isOnSource, newBranchOf } from './new-branch.js'
 import { assignPorts, meet } from './ports.js'
+import { checkRouting, namesOf, reachOf } from './routing.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 import { shownAs } from './shown-as.js'
 
@@ -54,29 +54,33 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   )
   checkLocalPassword(localPassword, halves, lookup, problems)
   const localTls = readLocalTls(lookup, values, machine.platform, problems)
-  const ports = portsOf(halves, lookup, values, problems)
-  const knownTargets = halves.map((half) => half.known)
-  const newBranch = newBranchOf(lookup, knownTargets, machine, problems)
-  const names = namesOf(halves, problems)
-  const targets = halves.map((half, index) =>
-    resolveTarget(
-      half,
-      { name: names[index]!, port: ports[index]!, localTls, newBranch },
-      lookup,
-      problems,
-    ),
+  const names = namesOf(halves, lookup, problems)
+  const reach = halves.map((half, index) => reachOf(half, index, values, lookup))
+  const listening = halves.filter((_, index) => reach[index] !== 'name')
+  const ports = portsOf(listening, lookup, values, problems)
+  const targets = halves.map((half, index) => {
+    // One that is reached by its name is where the first one is.
+    const at = Math.max(0, listening.indexOf(half))
+    const { address: addresses, 'unix-socket': unixSocket } = listening[at]!.values
+    const listen = { addresses, port: ports[at]!, unixSocket }
+    const { name: text, target } = half.known
+    const called = { name: names[index]!, text, target, reach: reach[index]!, listen }
+    return resolveTarget(half, called, localTls, lookup, problems)
+  })
+  checkRouting(
+    halves.map((half, index) => ({ ...half, settings: targets[index]! })),
+    values,
+    lookup,
+    problems,
   )
-  const settings = {
-    ...processSettings(values, targets, localPassword, localTls, lookup, machine),
-    newBranch,
-  }
+  const settings = processSettings(values, targets, localPassword, localTls, lookup, machine)
   if (values['admin-socket'] !== undefined) {
     checkAdminSocket(values['admin-socket'], { machine, lookup, problems })
   }
   for (const [index, target] of targets.entries()) {
     const { known, values } = halves[index]!
     const where = lookup.find('address', known)?.where ?? known.written.where
-    checkListening(target, settings, where, problems)
+    if (target.reach !== 'name') checkListening(target, settings, where, problems)
     checkTarget(target, known, values, { settings, machine, lookup, problems })
   }
   return deepFreeze(settings)
@@ -112,58 +116,23 @@ function portsOf(
   return ports
 }
 
-/** Names are labels of metrics, so that no two may be the same. */
-function namesOf(halves: readonly Half[], problems: Problems): readonly string[] {
-  const seen = new Map<string, KnownTarget[]>()
-  return halves.map(({ known }) => {
-    const earlier = seen.get(known.name) ?? []
-    seen.set(known.name, [...earlier, known])
-    if (earlier.length === 0) return known.name
-    if (earlier.some((other) => optionsOf(other) === optionsOf(known))) {
-      problems.add(
-        known.written.where,
-        `target "${known.name}" is named twice`,
-        'Leave one out, or give them different settings: my-instance?read-only&port=5433.',
-      )
-    }
-    return `${known.name}?${optionsOf(known)}`
-  })
-}
-
-function optionsOf(known: KnownTarget): string {
-  return [...known.options]
-    .filter(([name]) => name !== 'port')
-    .map(([name, { text }]) => `${name}=${text}`)
-    .sort()
-    .join('&')
-}
-
-/** What was decided for a target with a look at the others. */
-interface Decided extends Pick<ProxySettings, 'localTls' | 'newBranch'> {
-  readonly name: string
-  readonly port: number
-}
-
 const VERIFY = { 'verify-full': 'full', 'verify-ca': 'ca', require: 'none' } as const
 
 function resolveTarget(
   { known, values }: Half,
-  { name, port, localTls, newBranch }: Decided,
+  called: Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen'>,
+  localTls: ProxySettings['localTls'],
   lookup: Lookup,
   problems: Problems,
 ): TargetSettings {
-  const listen = { addresses: values.address, port, unixSocket: values['unix-socket'] }
   return {
     ...plainSettings(values, true),
-    name,
-    target: known.target,
-    listen,
-    shownAs: shownAs(listen, localTls),
+    ...called,
+    shownAs: shownAs(called, localTls),
     login: loginOf(known, values, lookup, problems),
     verify: VERIFY[values.sslmode],
     proxyProtocolFrom:
       values['proxy-protocol'] === 'on' ? values['proxy-protocol-from'] : undefined,
-    onNewBranch: newBranch !== undefined && isOnSource(known.target, newBranch),
   }
 }
 
@@ -174,7 +143,7 @@ function processSettings(
   localTls: ProxySettings['localTls'],
   lookup: Lookup,
   machine: Machine,
-): Omit<ProxySettings, 'newBranch'> {
+): ProxySettings {
   return {
     ...plainSettings(values, false),
     targets,

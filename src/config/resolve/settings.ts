@@ -7,7 +7,7 @@
 import type { Secret } from '../../core/secret.js'
 import type { PlainSettings } from '../schema/setting-keys.js'
 import type { Target } from '../schema/target-text.js'
-import type { BranchSource, Network } from '../schema/values.js'
+import type { Network } from '../schema/values.js'
 import type { Login } from './login.js'
 
 /** What settings depend on beside what was written. */
@@ -22,9 +22,14 @@ export interface Machine {
 
 /** The settings of one target. */
 export interface TargetSettings extends PlainSettings<true> {
-  /** The TARGET as the user wrote it, without its query and password: the name in logs and metrics. */
+  /** In logs, metrics and user names: what `name` says, else `text`. No two have the same. */
   readonly name: string
+  /** The TARGET as the user wrote it, without its query and password. */
+  readonly text: string
   readonly target: Target
+  /** How clients reach it: at a port of its own, at the port that serves all, or by its name at that. */
+  readonly reach: 'own port' | 'shared port' | 'name'
+  /** Where that is. */
   readonly listen: Listen
   /** What a user types to get there. */
   readonly shownAs: ShownAs
@@ -33,8 +38,6 @@ export interface TargetSettings extends PlainSettings<true> {
   readonly verify: 'full' | 'ca' | 'none'
   /** Networks of the load balancers that send the PROXY protocol; undefined: off. */
   readonly proxyProtocolFrom: readonly Network[] | undefined
-  /** It is served from the new branch, once that is made. */
-  readonly onNewBranch: boolean
 }
 
 export interface Listen {
@@ -52,15 +55,8 @@ export interface ShownAs {
   readonly port: number
   /** Clients may ask for TLS. */
   readonly tls: boolean
-}
-
-/** A branch that is made for the life of the proxy. */
-export interface NewBranchSettings extends BranchSource {
-  readonly ttlMs: number
-  /** It outlives the proxy. */
-  readonly keep: boolean
-  /** The working folder, whose git branch is in its name. */
-  readonly folder: string
+  /** The user name that chooses it, where the port serves several. */
+  readonly user: string | undefined
 }
 
 /** What clients show with `local-auth=password`: one password, or a file with one a line. */
@@ -76,8 +72,6 @@ export interface ProxySettings extends PlainSettings<false> {
   /** Where the admin interface is; undefined without one. */
   readonly admin: AdminPort | AdminSocket | undefined
   readonly logFormat: 'pretty' | 'json'
-  /** Undefined when no target is served from one. */
-  readonly newBranch: NewBranchSettings | undefined
 }
 
 export interface AdminPort {

@@ -3,8 +3,16 @@
 import { isLoopback } from '../../core/loopback.js'
 import type { Listen, LocalPassword, ProxySettings, ShownAs, TargetSettings } from './settings.js'
 
-export function shownAs({ addresses, port }: Listen, localTls: ProxySettings['localTls']): ShownAs {
-  return { host: localHost(addresses), port, tls: localTls !== 'off' }
+type Called = Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen'>
+
+export function shownAs(
+  { name, text, target, reach, listen }: Called,
+  localTls: ProxySettings['localTls'],
+): ShownAs {
+  const { addresses, port } = listen
+  const chosen = target.kind === 'branches' ? text.replace('*', 'BRANCH') : name
+  const user = reach === 'own port' && target.kind !== 'branches' ? undefined : chosen
+  return { host: localHost(addresses), port, tls: localTls !== 'off', user }
 }
 
 /** `localhost` is both loopback addresses, so that one of them alone is named by itself. */
@@ -23,6 +31,7 @@ export function privateSettings(
   const listen: Listen = { addresses: ['127.0.0.1', '::1'], port: 0, unixSocket: undefined }
   // TLS on loopback protects from nothing, and libpq may want to verify it (~/.postgresql/root.crt).
   const localTls = 'off'
-  const own = { ...target, listen, shownAs: shownAs(listen, localTls) }
+  const alone = { ...target, listen, reach: 'own port' } as const
+  const own = { ...alone, shownAs: shownAs(alone, localTls) }
   return { ...settings, targets: [own], admin: undefined, localTls, localPassword }
 }

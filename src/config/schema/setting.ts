@@ -17,10 +17,10 @@ interface Row {
 }
 
 /** `sources`: it says where other settings come from, and is not one of them. */
-type Decision = 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | ProcessDecision
+type Decision = 'name' | 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | ProcessDecision
 type ProcessDecision =
   | ('localPassword' | 'localTls' | 'resolver' | 'admin' | 'logFormat')
-  | ('newBranch' | 'targets' | 'sources')
+  | ('targets' | 'sources')
 
 /**
  * What a reload does when the setting has changed. `target`: the targets whose settings differ are

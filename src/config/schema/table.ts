@@ -17,7 +17,6 @@ import {
   TRUST,
 } from './setting.js'
 import {
-  branchSource,
   choice,
   dnsServers,
   duration,
@@ -25,6 +24,7 @@ import {
   ipAddresses,
   type Kind,
   networks,
+  shortName,
   switched,
   text,
   wholeNumber,
@@ -49,6 +49,20 @@ export const SECTIONS = {
       help: 'port to listen at, +1 for each further target; 0 picks a free one and prints it',
       dotenv: FREE,
       into: 'listen',
+    }),
+    name: perTarget({
+      kind: shortName,
+      default: undefined,
+      help: 'short name of the target: for route, logs, metrics and the status page',
+      dotenv: FREE,
+      into: 'name',
+    }),
+    route: once({
+      kind: choice('how', 'off', 'on', 'required'),
+      default: 'off',
+      help: "off: a port for each target; on: the first target's port serves all, chosen by the user name; required: each client must choose",
+      dotenv: FREE,
+      reload: 'at once',
     }),
     'unix-socket': perTarget({
       kind: text('folder', true),
@@ -222,32 +236,6 @@ export const SECTIONS = {
       dotenv: FREE,
     }),
   },
-  Branches: {
-    'branch-from': once({
-      kind: branchSource,
-      default: undefined,
-      help: 'work on a new branch of projects/P[/branches/B], which is deleted at the end',
-      dotenv: FREE,
-      into: 'newBranch',
-      reload: 'restart',
-    }),
-    'branch-ttl': once({
-      kind: duration(5_000, 30 * 24 * 3_600_000),
-      default: '2h',
-      help: 'its life, extended while the proxy runs: when the proxy is gone, so is the branch',
-      dotenv: FREE,
-      into: 'newBranch',
-      reload: 'restart',
-    }),
-    'keep-branch': once({
-      kind: switched,
-      default: 'false',
-      help: 'keep it for 7 days instead, or for as long as the workspace allows',
-      dotenv: FREE,
-      into: 'newBranch',
-      reload: 'restart',
-    }),
-  },
   'Limits and time-outs': {
     'connect-timeout': once({
       kind: duration(100),
@@ -316,7 +304,6 @@ export const SECTIONS = {
 export const SETTINGS = {
   ...SECTIONS['Where clients connect'],
   ...SECTIONS.Lakebase,
-  ...SECTIONS.Branches,
   ...SECTIONS['Limits and time-outs'],
   ...SECTIONS['The process'],
 }

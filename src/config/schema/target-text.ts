@@ -12,6 +12,8 @@ export type Target =
       readonly branch?: string
       readonly endpoint?: string
     }
+  /** `projects/P/branches/*`: every branch of a project, of which a client chooses one. */
+  | { readonly kind: 'branches'; readonly project: string }
   /** A Lakebase host name, whose instance or endpoint is looked up. */
   | { readonly kind: 'host'; readonly host: string }
   /** A native Postgres role and password: no workspace is asked. */

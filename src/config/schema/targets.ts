@@ -29,6 +29,11 @@ const FORMS =
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/
 
+/** Whether a text can be the id of an instance, project, branch or endpoint. */
+export function isId(text: string): boolean {
+  return ID.test(text)
+}
+
 /**
  * Throws a `config` error that says what is wrong and gives the nearest right form, never a password.
  * Mistakes in the options of its query are for `onMistake`; without it, the first is thrown.
@@ -131,6 +136,11 @@ const PATH_WORDS = ['projects', 'branches', 'endpoints'] as const
 
 function parsePath(name: string): Target {
   const parts = name.split('/')
+  if (parts.length === 4 && parts[3] === '*') {
+    const [, project = ''] = parts
+    const isPath = parts[0] === 'projects' && ID.test(project) && parts[2] === 'branches'
+    if (isPath) return { kind: 'branches', project }
+  }
   const wellFormed =
     parts.length % 2 === 0 &&
     parts.length <= 6 &&

@@ -45,6 +45,18 @@ export function text(placeholder: string, isPath = false): Kind<string> {
   }
 }
 
+/** Short, and safe in a user name, a label and a log. */
+export const shortName: Kind<string> = {
+  placeholder: 'name',
+  parse(written) {
+    if (!/^[a-z0-9-]{1,63}$/.test(written)) {
+      throw new ValueError('must be 1 to 63 lower-case letters, digits and hyphens')
+    }
+    return written
+  },
+  write: String,
+}
+
 export const switched: Kind<boolean, boolean> = {
   placeholder: '',
   choices: ['true', 'false'],
@@ -195,28 +207,6 @@ export const dnsServers: Kind<readonly string[], string | readonly string[]> = {
     return servers
   },
   write: writeList,
-}
-
-/** What branches are made from: a project, or one of its branches. */
-export interface BranchSource {
-  /** `projects/P` */
-  readonly project: string
-  /** `projects/P/branches/B`; undefined: the default branch. */
-  readonly branch: string | undefined
-}
-
-export const branchSource: Kind<BranchSource> = {
-  placeholder: 'PROJECT',
-  parse(written) {
-    const name = '[A-Za-z0-9][A-Za-z0-9_-]{0,62}'
-    const found = new RegExp(`^(projects/${name})(/branches/${name})?$`).exec(written)
-    const [, project, branch] = found ?? []
-    if (project === undefined) {
-      throw new ValueError('must be projects/P or projects/P/branches/B')
-    }
-    return { project, branch: branch === undefined ? undefined : written }
-  },
-  write: String,
 }
 
 /** Words between spaces. */

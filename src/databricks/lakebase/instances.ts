@@ -37,6 +37,10 @@ export async function findDatabase(
       return findByInstanceName(target.instance, options)
     case 'autoscaling':
       return findByPath(target, options)
+    case 'branches':
+      throw new ProxyError('target', `projects/${target.project}/branches/* is many branches`, {
+        hint: 'Name one of them in the place of the *.',
+      })
     case 'host':
       return findByHost(target.host.toLowerCase(), options)
     case 'static':

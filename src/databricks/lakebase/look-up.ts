@@ -10,7 +10,9 @@ export class LookUp<T> {
   readonly #asking: SingleFlight<T>
   #answer: { value: T } | undefined
 
-  constructor(ask: () => Promise<T>) {
+  /** `first`: an answer that is there already. */
+  constructor(ask: () => Promise<T>, first?: T) {
+    if (first !== undefined) this.#answer = { value: first }
     this.#asking = new SingleFlight(async () => {
       const value = await ask()
       this.#answer = { value }
@@ -42,7 +44,8 @@ export class LookUp<T> {
   }
 }
 
-/** The workspace knows what was asked for no more. */
+/** The workspace has no such thing, or no more. Its failures to say so are another matter. */
 export function isGone(error: unknown): boolean {
-  return error instanceof ProxyError && error.kind === 'target'
+  if (!(error instanceof ProxyError) || error.kind !== 'target') return false
+  return !('status' in error) || error.status === 404
 }

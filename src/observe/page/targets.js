@@ -29,6 +29,7 @@ const STATES = {
 const KINDS = {
   provisioned: 'Provisioned instance',
   autoscaling: 'Autoscaling endpoint',
+  branches: 'Every branch of a project',
   host: 'Host name, not looked up yet',
   static: 'Static URL',
 }

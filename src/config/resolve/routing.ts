@@ -1,0 +1,149 @@
+/**
+ * What each target is called, and how clients reach it: with `route`, the first target's port serves
+ * all of them. Names are labels of metrics and words of user names, so that no two may be the same.
+ */
+
+import type { Values } from '../schema/table.js'
+import { isId } from '../schema/targets.js'
+import type { Problems } from '../sources/problems.js'
+import type { KnownTarget } from './known-target.js'
+import type { Lookup } from './lookup.js'
+import type { TargetSettings } from './settings.js'
+
+interface Named {
+  readonly known: KnownTarget
+  readonly values: Values
+}
+
+export function namesOf(
+  targets: readonly Named[],
+  lookup: Lookup,
+  problems: Problems,
+): readonly string[] {
+  const texts = targets.map(({ known }) => known.name)
+  const names = targets.map(({ known, values }, index) => {
+    if (values.name !== undefined) return values.name
+    const earlier = targets.slice(0, index).filter(({ known: other }) => other.name === known.name)
+    if (earlier.length === 0) return known.name
+    if (earlier.some((other) => optionsOf(other.known) === optionsOf(known))) {
+      problems.add(
+        known.written.where,
+        `target "${known.name}" is named twice`,
+        'Leave one out, or give them different settings: my-instance?read-only&port=5433.',
+      )
+    }
+    return `${known.name}?${optionsOf(known)}`
+  })
+  for (const [index, { known, values }] of targets.entries()) {
+    const { name } = values
+    if (name === undefined) continue
+    const isTaken =
+      names.indexOf(name) < index || texts.some((text, at) => at !== index && text === name)
+    if (!isTaken) continue
+    problems.add(
+      lookup.find('name', known)?.where ?? known.written.where,
+      `the name "${name}" is that of another target too`,
+      'Give each target a name of its own: my-instance?name=shop.',
+    )
+  }
+  return names
+}
+
+function optionsOf(known: KnownTarget): string {
+  return [...known.options]
+    .filter(([name]) => name !== 'port')
+    .map(([name, { text }]) => `${name}=${text}`)
+    .sort()
+    .join('&')
+}
+
+/** The one that a user means who names a target, or a branch of a target that is every branch. */
+export function targetCalled(
+  targets: readonly TargetSettings[],
+  name: string,
+): TargetSettings | undefined {
+  const named = targets.find((each) => each.name === name)
+  if (named !== undefined) return named
+  // Of two with the same TARGET, neither is what it says.
+  const [only, ...others] = targets.filter(({ text }) => text === name)
+  if (only !== undefined) return others.length === 0 ? only : undefined
+  for (const target of targets) {
+    const branch = branchIn(target, name)
+    if (branch !== undefined) return branchOf(target, branch)
+  }
+  return undefined
+}
+
+/** The id in `projects/P/branches/B`, where `target` is every branch of P. */
+export function branchIn({ target }: TargetSettings, name: string): string | undefined {
+  if (target.kind !== 'branches') return undefined
+  const start = `projects/${target.project}/branches/`
+  const id = name.startsWith(start) ? name.slice(start.length) : ''
+  return isId(id) ? id : undefined
+}
+
+/** One branch of a target that is every branch of a project. */
+export function branchOf(every: TargetSettings, branch: string): TargetSettings {
+  const { target } = every
+  if (target.kind !== 'branches') throw new Error(`"${every.name}" is one branch`)
+  const name = `projects/${target.project}/branches/${branch}`
+  return {
+    ...every,
+    ...{ name, text: name, reach: 'name', shownAs: { ...every.shownAs, user: name } },
+    target: { kind: 'autoscaling', project: target.project, branch },
+  }
+}
+
+export function reachOf(
+  { known }: Named,
+  index: number,
+  { route }: Values,
+  lookup: Lookup,
+): TargetSettings['reach'] {
+  if (route === 'off') return 'own port'
+  if (index === 0) return 'shared port'
+  return lookup.find('port', known)?.isOwn ? 'own port' : 'name'
+}
+
+/**
+ * Whoever may come in at the shared port can choose any target. So all of them ask for the same:
+ * one with a stricter `local-auth` must not be reached through the port of a laxer one.
+ */
+export function checkRouting(
+  targets: readonly (Named & { readonly settings: TargetSettings })[],
+  { route }: Values,
+  lookup: Lookup,
+  problems: Problems,
+): void {
+  const [first] = targets
+  for (const { known, values, settings } of targets) {
+    const whereOf = (name: 'local-auth' | 'address' | 'unix-socket'): string =>
+      lookup.find(name, known)?.where ?? known.written.where
+    if (route === 'off') {
+      if (settings.target.kind !== 'branches') continue
+      problems.add(
+        known.written.where,
+        `target "${known.name}" is every branch of a project, and route is off`,
+        'Set route=on, so that each client can choose one, or name one branch.',
+      )
+      continue
+    }
+    const auth = first?.settings.localAuth
+    if (values['local-auth'] !== auth) {
+      problems.add(
+        whereOf('local-auth'),
+        `local-auth of target "${settings.name}" is ${values['local-auth']}, and ${auth} at the port that serves it too`,
+        'With route, all targets need the same local-auth. Start another lakebase-proxy for one that differs.',
+      )
+    }
+    if (settings.reach !== 'name') continue
+    for (const name of ['address', 'unix-socket'] as const) {
+      if (!known.options.has(name)) continue
+      problems.add(
+        whereOf(name),
+        `${name} of target "${settings.name}" has no effect: it is reached at the port of the first target`,
+        `Give it a port too, or leave ${name} out.`,
+      )
+    }
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * `projects/P/branches/*`: a target for every branch of a project. One is opened at its first client,
+ * once for any number of them, and closed ten minutes after its last. A branch that does not exist
+ * opens nothing, and floods of made-up names reach the workspace as a trickle.
+ */
+
+import { branchOf } from '../config/resolve/routing.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import { Turns } from '../core/turns.js'
+import { isGone } from '../databricks/lakebase/look-up.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
+import type { Listener } from '../listener/listener.js'
+import { type DrainOptions, shuttingDown, TargetSessions } from '../listener/target-sessions.js'
+import type { WorkspacePlace } from '../observe/observed-proxy.js'
+import type { ServingTarget } from '../session/route.js'
+import type { Canceller } from '../upstream/cancel.js'
+import { clientAuthOf, type Entrance, type PortOptions, portListener } from './port.js'
+import type { RunningTarget } from './running-target.js'
+import type { SignedIn } from './workspaces.js'
+
+export interface BranchTargetsOptions extends PortOptions {
+  signedIn: SignedIn
+  entrance: () => Entrance
+  sharedListener: () => Listener | undefined
+  /** Builds the target of one branch, which tells when its last session has left. */
+  build: (target: TargetSettings, found: LakebaseDatabase, lastLeft: () => void) => RunningTarget
+  /** Told when one is closed: nothing of it need be remembered. */
+  closed: (name: string) => void
+}
+
+interface OpenBranch {
+  readonly running: RunningTarget
+  cancelIdle: () => void
+}
+
+interface Missing {
+  readonly error: ProxyError
+  /** Monotonic. */
+  readonly until: number
+}
+
+const MAX_OPEN = 100
+const IDLE_MS = 10 * 60_000
+const LOOK_UPS = { atOnce: 4, waiting: 64 }
+const MISSING_MS = 5_000
+const MAX_MISSING = 1_000
+// So many names that do not exist are asked for in a minute; further ones have to wait.
+const MAX_MISSES = 30
+const MISSES_MS = 60_000
+
+export class BranchTargets {
+  readonly settings: TargetSettings
+  /** It has none of its own: what it needs is there. */
+  readonly credentials = { state: 'fresh', expiresAt: undefined } as const
+  readonly database = undefined
+  readonly spares = undefined
+  readonly wakingSeconds = undefined
+  /** Always empty: sessions are those of a branch. */
+  readonly sessions = new TargetSessions({ maxConnections: 0 })
+  /** Until a client's branch is open. */
+  readonly serving: ServingTarget
+  readonly #options: BranchTargetsOptions
+  readonly #ownListener: Listener
+  /** The one that was opened last is at the end. */
+  readonly #open = new Map<string, OpenBranch>()
+  readonly #retired = new Set<RunningTarget>()
+  readonly #opening = new SingleFlight((branch: string) => this.#openBranch(branch))
+  readonly #lookUps = new Turns({ ...LOOK_UPS, full: tooMany })
+  readonly #missing = new Map<string, Missing>()
+  #misses = 0
+  #missesSince = Number.NEGATIVE_INFINITY
+  readonly #closing = new AbortController()
+  #stopping = false
+
+  constructor(options: BranchTargetsOptions) {
+    const { target } = options
+    this.#options = options
+    this.settings = target
+    this.#ownListener = portListener(options, options.entrance)
+    this.serving = {
+      name: target.name,
+      clientAuth: clientAuthOf(options),
+      admission: this.sessions,
+      connector: { connect: () => Promise.reject(new Error('no branch is open')) },
+      cancels: { register: () => () => {} },
+      idleTimeoutMs: target.idleTimeoutMs,
+    }
+  }
+
+  get identity(): string | undefined {
+    return this.#options.signedIn.identity.held
+  }
+
+  get workspace(): WorkspacePlace | undefined {
+    return this.#options.signedIn.place
+  }
+
+  /** Where clients reach it. */
+  get listener(): Listener {
+    return this.#options.sharedListener() ?? this.#ownListener
+  }
+
+  get ownListener(): Listener {
+    return this.#ownListener
+  }
+
+  /** Of the branches that are open. */
+  get opened(): readonly RunningTarget[] {
+    return [...this.#open.values()].map(({ running }) => running)
+  }
+
+  get cancellers(): readonly Canceller[] {
+    return this.opened.map(({ canceller }) => canceller)
+  }
+
+  /**
+   * What serves clients of `branch`. Errors: kind `route` (3D000) when it does not exist, `limit`
+   * (53300) when too many are open or asked for, and those of the workspace.
+   */
+  async open(branch: string, signal: AbortSignal): Promise<ServingTarget> {
+    const open = this.#open.get(branch)
+    const running = open?.running ?? (await waitFor(this.#opening.join(branch), signal))
+    const { connector } = running.serving
+    return {
+      ...running.serving,
+      connector: {
+        connect: async (...how) => {
+          try {
+            return await connector.connect(...how)
+          } catch (error) {
+            throw isGone(error) ? this.#isGone(branch, error as ProxyError, running) : error
+          }
+        },
+      },
+    }
+  }
+
+  /** Asks ahead for what every branch needs. */
+  async prime(): Promise<void> {
+    await this.#options.signedIn.identity.get(this.#closing.signal)
+  }
+
+  /** As far as that goes before a client has chosen a branch. */
+  tryLogin(): Promise<void> {
+    return this.prime()
+  }
+
+  /** As that of a target: no branch is opened from now on. */
+  async drain(deadline: AbortSignal, how: DrainOptions): Promise<boolean> {
+    this.#refuse()
+    const drained = [...this.opened, ...this.#retired].map((each) => each.drain(deadline, how))
+    return (await Promise.all(drained)).every(Boolean)
+  }
+
+  /** Takes no more clients, and is closed when its last session has ended. */
+  async retire(): Promise<void> {
+    this.#ownListener.stopListening()
+    this.#refuse()
+    for (const [branch, open] of this.#open) this.#retire(branch, open)
+    await Promise.all([
+      this.#ownListener.lastGone(),
+      ...[...this.#retired].map(({ sessions }) => sessions.lastGone()),
+    ])
+    await this.close()
+  }
+
+  async close(): Promise<void> {
+    this.#refuse()
+    this.#closing.abort(shuttingDown())
+    const all = [...this.opened, ...this.#retired]
+    for (const { cancelIdle } of this.#open.values()) cancelIdle()
+    this.#open.clear()
+    await Promise.all([this.#ownListener.close(), ...all.map((running) => running.close())])
+  }
+
+  #refuse(): void {
+    this.#stopping = true
+    this.sessions.refuse()
+  }
+
+  async #openBranch(branch: string): Promise<RunningTarget> {
+    this.#checkAskable(branch)
+    const { target, signedIn, clock, settings, build } = this.#options
+    const one = branchOf(target, branch)
+    const deadline = {
+      clock,
+      ms: settings.connectTimeoutMs,
+      reason: timedOut,
+      signals: [this.#closing.signal],
+    }
+    const found = await withDeadline(deadline, (limit) =>
+      this.#lookUps.run(async () => {
+        this.#checkAskable(branch)
+        return signedIn.workspace.findDatabase(one.target, limit)
+      }, limit),
+    ).catch((error: unknown) => {
+      if (isGone(error)) throw this.#isGone(branch, error as ProxyError)
+      if (error instanceof ProxyError && error.kind === 'identity') this.#missed()
+      throw error
+    })
+    if (this.#stopping) throw shuttingDown()
+    this.#makeRoom()
+    const running = build(one, found, () => this.#closeWhenIdle(branch))
+    this.#open.set(branch, { running, cancelIdle: () => {} })
+    this.#closeWhenIdle(branch)
+    return running
+  }
+
+  /** Throws, when the workspace is not to be asked for this name now. */
+  #checkAskable(branch: string): void {
+    if (this.#stopping) throw shuttingDown()
+    const now = this.#options.clock.monotonic()
+    const missing = this.#missing.get(branch)
+    if (missing !== undefined && now < missing.until) throw missing.error
+    if (now - this.#missesSince >= MISSES_MS) this.#misses = 0
+    if (this.#misses >= MAX_MISSES) throw tooMany()
+  }
+
+  /** The workspace has no such branch: what its clients read, and what is remembered for a while. */
+  #isGone(branch: string, cause: ProxyError, running?: RunningTarget): ProxyError {
+    const { message, hint, detail } = cause
+    const error = new ProxyError('route', message, { cause, hint, detail })
+    const now = this.#options.clock.monotonic()
+    this.#missing.delete(branch)
+    this.#missing.set(branch, { error, until: now + MISSING_MS })
+    const [oldest] = this.#missing.keys()
+    if (this.#missing.size > MAX_MISSING && oldest !== undefined) this.#missing.delete(oldest)
+    this.#missed()
+    const open = this.#open.get(branch)
+    if (open !== undefined && open.running === running) this.#retire(branch, open)
+    return error
+  }
+
+  #missed(): void {
+    if (this.#misses === 0) this.#missesSince = this.#options.clock.monotonic()
+    this.#misses++
+  }
+
+  /** Throws when none of those that are open can go: the one that has had no client for longest does. */
+  #makeRoom(): void {
+    if (this.#open.size < MAX_OPEN) return
+    for (const [branch, open] of this.#open) {
+      if (open.running.sessions.admitted > 0) continue
+      this.#retire(branch, open)
+      return
+    }
+    throw new ProxyError('limit', 'too many branches have clients', {
+      detail: `At most ${MAX_OPEN} branches of "${this.settings.name}" are open at a time.`,
+      hint: 'Close connections to branches that are not used.',
+    })
+  }
+
+  #closeWhenIdle(branch: string): void {
+    const open = this.#open.get(branch)
+    if (open === undefined) return
+    open.cancelIdle()
+    // The one without clients for longest comes first.
+    this.#open.delete(branch)
+    this.#open.set(branch, open)
+    open.cancelIdle = this.#options.clock.after(IDLE_MS, () => {
+      if (open.running.sessions.admitted === 0) this.#retire(branch, open)
+    })
+  }
+
+  #retire(branch: string, open: OpenBranch): void {
+    const { running } = open
+    open.cancelIdle()
+    if (this.#open.get(branch) === open) this.#open.delete(branch)
+    this.#retired.add(running)
+    void running.retire().then(() => {
+      this.#retired.delete(running)
+      if (!this.#open.has(branch)) this.#options.closed(running.settings.name)
+    })
+  }
+}
+
+function tooMany(): ProxyError {
+  return new ProxyError('limit', 'too many branches are asked for that are not open', {
+    hint: 'Try again in a minute. Names that do not exist use up the same allowance.',
+  })
+}
+
+function timedOut(): ProxyError {
+  return new ProxyError('credential', 'workspace did not answer in time: timeout expired', {
+    hint: 'Run "lakebase-proxy doctor" to see which step is slow.',
+  })
+}

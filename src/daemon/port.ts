@@ -1,0 +1,74 @@
+/** What listens for the clients of a target, or of all of them, and what they meet there. */
+
+import { BlockList } from 'node:net'
+
+import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import type { Log } from '../core/log.js'
+import { Listener } from '../listener/listener.js'
+import type { LocalTls } from '../listener/local-tls.js'
+import { ClientAuth } from '../session/client-auth.js'
+import type { PasswordAttempts } from '../session/password-attempts.js'
+import type { ReadBuffers } from '../session/read-buffers.js'
+import type { Route } from '../session/route.js'
+import type { SessionObserver } from '../session/session-view.js'
+import { type Canceller, type CancelRoutes, Cancels } from '../upstream/cancel.js'
+import type { StartupMessage } from '../wire/frontend.js'
+
+/** To which target a client goes that comes in here. */
+export interface Entrance {
+  route(startup: StartupMessage): Route
+  /** Of the targets that it leads to, the port's own first. */
+  readonly cancellers: readonly Canceller[]
+}
+
+export interface PortOptions {
+  target: TargetSettings
+  settings: ProxySettings
+  localTls: LocalTls | undefined
+  /** Of all targets: a session that a reload has left behind is cancelled at its successor's port. */
+  cancelRoutes: CancelRoutes
+  attempts: PasswordAttempts
+  buffers: ReadBuffers
+  clock: Clock
+  log: Log
+  sessionObserver: SessionObserver
+}
+
+/** `entrance` is asked for at each client: a reload may have changed it. Not yet listening. */
+export function portListener(options: PortOptions, entrance: () => Entrance): Listener {
+  const { target, settings, localTls, cancelRoutes: routes, clock } = options
+  return new Listener({
+    ...target.listen,
+    portOf: target.reach === 'shared port' ? 'all targets' : `target ${target.name}`,
+    session: {
+      target: target.name,
+      router: (startup) => entrance().route(startup),
+      localTls,
+      requireTls: !settings.unsafeListen,
+      loadBalancers: loadBalancers(target.proxyProtocolFrom),
+      cancels: new Cancels({ targets: () => entrance().cancellers, routes, clock }),
+      clock,
+      handshakeTimeoutMs: settings.handshakeTimeoutMs,
+      observer: options.sessionObserver,
+      buffers: options.buffers,
+    },
+  })
+}
+
+/** Undefined: `local-auth=trust`. */
+export function clientAuthOf(options: PortOptions): ClientAuth | undefined {
+  const { target, settings, attempts, clock, log } = options
+  const { localPassword: password } = settings
+  if (target.localAuth !== 'password' || password === undefined) return undefined
+  return new ClientAuth({ password, attempts, clock, log })
+}
+
+function loadBalancers(networks: TargetSettings['proxyProtocolFrom']): BlockList | undefined {
+  if (networks === undefined) return undefined
+  const list = new BlockList()
+  for (const { address, prefix } of networks) {
+    list.addSubnet(address, prefix, address.includes(':') ? 'ipv6' : 'ipv4')
+  }
+  return list
+}

@@ -1,0 +1,120 @@
+/**
+ * The table of one port that serves several targets: which one a client has chosen, and what a client
+ * reads that has chosen none, or one that is not served. Nothing is asked of a workspace here.
+ */
+
+import { branchIn } from '../config/resolve/routing.js'
+import type { ProxySettings } from '../config/resolve/settings.js'
+import { ProxyError } from '../core/errors.js'
+import { quoted } from '../core/quoted.js'
+import type { Route } from '../session/route.js'
+import { type Choice, choiceInUser, takeTargetOption } from '../session/target-choice.js'
+import type { Canceller } from '../upstream/cancel.js'
+import { fromWireText, type StartupMessage, toWireText, type WireText } from '../wire/frontend.js'
+import { BranchTargets } from './branch-targets.js'
+import type { Entrance } from './port.js'
+import type { RunningTarget } from './running-target.js'
+
+export type RoutedTarget = RunningTarget | BranchTargets
+
+export class TargetRouter implements Entrance {
+  readonly #route: ProxySettings['route']
+  readonly #targets: readonly RoutedTarget[]
+  /** By all that it may be called, as the wire has it. */
+  readonly #byName = new Map<string, RoutedTarget>()
+
+  /** The port is that of the first target. */
+  constructor(route: ProxySettings['route'], targets: readonly RoutedTarget[]) {
+    this.#route = route
+    this.#targets = targets
+    for (const target of targets) this.#byName.set(toWireText(target.settings.name), target)
+    for (const { settings } of targets) {
+      const called = targets.filter((other) => other.settings.text === settings.text)
+      const text = toWireText(settings.text)
+      // Of two with the same TARGET, neither is what it says.
+      if (called.length === 1 && !this.#byName.has(text)) this.#byName.set(text, called[0]!)
+    }
+  }
+
+  get cancellers(): readonly Canceller[] {
+    return this.#targets.flatMap((target) =>
+      target instanceof BranchTargets ? target.cancellers : [target.canceller],
+    )
+  }
+
+  route({ parameters: sent }: StartupMessage): Route {
+    const user = sent.get('user') ?? ('' as WireText)
+    const options = sent.get('options')
+    const taken = options === undefined ? undefined : takeTargetOption(options)
+    const parameters = taken?.name === undefined ? sent : withOptions(sent, taken.rest)
+    const choice =
+      choiceInUser(user, (name) => this.#byName.has(name)) ??
+      (taken?.name === undefined ? undefined : { name: taken.name, role: user })
+    const [first] = this.#targets
+    if (first === undefined) throw new Error('a port serves no target')
+    if (choice === undefined) {
+      const login = { parameters, role: user }
+      const isServed = this.#route !== 'required' && !(first instanceof BranchTargets)
+      const refusal = isServed ? undefined : this.#refused('the client names no target')
+      return { target: first.serving, login, refusal }
+    }
+    return this.#chosen(choice, parameters) ?? this.#unknown(choice, parameters)
+  }
+
+  #chosen({ name, role }: Choice, parameters: StartupMessage['parameters']): Route | undefined {
+    const login = { parameters, role }
+    const target = this.#byName.get(name)
+    if (target !== undefined && !(target instanceof BranchTargets)) {
+      const refusal =
+        target.settings.login.as === 'client' && role === undefined ? noRole(name) : undefined
+      return { target: target.serving, login, refusal }
+    }
+    for (const branches of this.#targets) {
+      const branch = branchIn(branches.settings, name)
+      if (branch === undefined || !(branches instanceof BranchTargets)) continue
+      const refusal =
+        branches.settings.login.as === 'client' && role === undefined ? noRole(name) : undefined
+      const open = (signal: AbortSignal) => branches.open(branch, signal)
+      return { target: branches.serving, login, refusal, open }
+    }
+    return undefined
+  }
+
+  #unknown({ name, role }: Choice, parameters: StartupMessage['parameters']): Route {
+    const shown = quoted(fromWireText(name as WireText), '')
+    const what = shown === '' ? 'the target that the client names' : `target ${shown}`
+    const refusal = this.#refused(`${what} is not served here`)
+    return { target: this.#targets[0]!.serving, login: { parameters, role }, refusal }
+  }
+
+  #refused(message: string): ProxyError {
+    const names = this.#targets.map(({ settings }) => settings.name)
+    const shown = names.slice(0, MAX_SHOWN).join(', ')
+    const more = names.length > MAX_SHOWN ? ` and ${names.length - MAX_SHOWN} more` : ''
+    const example = this.#targets.find((target) => !(target instanceof BranchTargets))
+    const user = example?.settings.name ?? names[0]?.replace('*', 'BRANCH')
+    return new ProxyError('route', message, {
+      detail: `This lakebase-proxy serves ${shown}${more}.`,
+      hint: `Name one of them as the user, as in: psql -U ${user}`,
+    })
+  }
+}
+
+const MAX_SHOWN = 20
+
+function withOptions(
+  sent: StartupMessage['parameters'],
+  rest: WireText,
+): StartupMessage['parameters'] {
+  const parameters = new Map(sent)
+  if (rest === '') parameters.delete('options')
+  else parameters.set('options', rest)
+  return parameters
+}
+
+function noRole(name: string): ProxyError {
+  const text = fromWireText(name as WireText)
+  return new ProxyError('identity', `user name "${text}" names a target and no role`, {
+    hint: `Name both, as in ROLE~${text}: this target logs in as the role that the client names.`,
+  })
+}
