@@ -6,7 +6,10 @@
 #   docker run --network container:my-app --read-only -e DATABRICKS_HOST -e DATABRICKS_TOKEN \
 #     lakebase-proxy my-instance
 
-FROM node:24-slim AS build
+# A release gives it with its digest (CONTRIBUTING.md); here the tag brings security fixes.
+ARG BASE=node:24-slim
+
+FROM ${BASE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
@@ -14,7 +17,7 @@ COPY tsconfig.json ./
 COPY src src
 RUN npm run build
 
-FROM node:24-slim AS production
+FROM ${BASE} AS production
 WORKDIR /app
 COPY package.json package-lock.json ./
 # The optional peer (the emulator's PostgreSQL) counts as both: without all three it comes along.
@@ -24,7 +27,7 @@ FROM build AS emulator
 USER node
 ENTRYPOINT ["node", "build/bundle/main.js", "emulator"]
 
-FROM node:24-slim AS proxy
+FROM ${BASE} AS proxy
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="lakebase-proxy" \
   org.opencontainers.image.description="PostgreSQL clients to Databricks Lakebase, with no token to paste" \
@@ -44,6 +47,7 @@ ENV NODE_ENV=production LAKEBASE_PROXY_ADMIN_PORT=9090
 USER 1000
 EXPOSE 5432 9090
 # With another --admin-address or --admin-port (given as a flag), or --no-admin: --no-healthcheck.
+# With --admin-socket also: -e LAKEBASE_PROXY_ADMIN_PORT=
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "-e", \
   "fetch(`http://127.0.0.1:${process.env.LAKEBASE_PROXY_ADMIN_PORT}/liveness`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["lakebase-proxy"]

@@ -6,7 +6,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { dirname, extname, join } from 'node:path'
 import { test } from 'node:test'
 
-import { parseAllDocuments } from 'yaml'
+import { parse, parseAllDocuments } from 'yaml'
 
 import { loadConfig } from '../src/config/resolve/config.js'
 import { SETTING_NAMES, variableOf } from '../src/config/schema/table.js'
@@ -184,6 +184,20 @@ for (const file of FILES) {
     }
   })
 }
+
+test('the PodMonitor scrapes the admin port of every manifest, by its name', () => {
+  const monitor = parse(readFileSync('docker/podmonitor.yaml', 'utf8'))
+  assert.deepEqual([monitor.apiVersion, monitor.kind], ['monitoring.coreos.com/v1', 'PodMonitor'])
+  const [endpoint, ...others] = monitor.spec.podMetricsEndpoints
+  assert.deepEqual([endpoint.path, others, monitor.spec.selector], ['/metrics', [], {}])
+  for (const file of FILES) {
+    for (const { container } of containersOf(file)) {
+      if (!isProxy(container)) continue
+      const admin = container.ports?.find(({ name }) => name === endpoint.port)
+      assert.equal(admin?.containerPort, 9090, file)
+    }
+  }
+})
 
 test('a NetworkPolicy lets only monitoring reach an admin port that listens on the network', () => {
   for (const file of FILES) {

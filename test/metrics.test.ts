@@ -147,6 +147,33 @@ test('the dashboard and the alerts ask, in right PromQL, only for metrics that a
   }
 })
 
+test('every alert has a section of the runbook, and the runbook none that no alert needs', () => {
+  const { groups } = parse(readFileSync('docker/alerts.yaml', 'utf8')) as {
+    groups: { rules: { alert: string; annotations: Record<string, string> }[] }[]
+  }
+  const rules = groups.flatMap(({ rules }) => rules)
+  const runbook = readFileSync('docs/runbook.md', 'utf8')
+  const sections = runbook.split(/^## /m).slice(1)
+  assert.deepEqual(
+    sections.map((section) => section.slice(0, section.indexOf('\n'))),
+    rules.map(({ alert }) => alert),
+  )
+  for (const { alert, annotations } of rules) {
+    assert.equal(annotations.runbook_url, `docs/runbook.md#${alert.toLowerCase()}`)
+    assert.ok(annotations.summary && annotations.description, alert)
+  }
+  for (const section of sections) {
+    assert.match(section, /\*\*Means:\*\* .*\*\*Look at:\*\* .*\*\*Type:\*\* /s)
+  }
+})
+
+test('every panel of the dashboard says what it shows', () => {
+  const { panels } = JSON.parse(readFileSync('docker/grafana-dashboard.json', 'utf8'))
+  for (const { title, description } of panels as { title: string; description?: string }[]) {
+    assert.ok((description ?? '').length > 40, title)
+  }
+})
+
 /** Throws where it is not PromQL, once Grafana has filled in its variables. */
 function vectorSelectors(expression: string): { metric: string; labels: string[] }[] {
   const text = expression.replaceAll('$__rate_interval', '5m')

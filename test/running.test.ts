@@ -96,6 +96,39 @@ test('wait returns when the proxy is ready, also one that is yet to be started',
   assert.equal((await proxy.done).code, 0)
 })
 
+test('wait does not return while the workspace has not answered, though the proxy listens', async (t) => {
+  t.after(() => control.clearFaults())
+  control.failApi(undefined, { how: 'hang' })
+  const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const args = ['wait', 'demo-instance', ...at(daemon)]
+  const early = await cliHere([...args, '--timeout', '1ms'])
+  assert.equal(early.code, 1)
+  assert.match(early.stderr, /target "demo-instance": the workspace has not answered yet/)
+})
+
+test('wait does not return while an instance is stopped, and does once it is started', async (t) => {
+  t.after(() => control.stopInstance('stopped-instance'))
+  const { daemon, port, log } = await proxyBefore(t, emulator, {
+    ...{ adminPort: 0, targets: ['stopped-instance'] },
+  })
+  await log.seen(({ message }) => message.startsWith('not ready yet'))
+  const args = ['wait', ...at(daemon)]
+  const early = await cliHere([...args, '--timeout', '1ms'])
+  assert.equal(early.code, 1)
+  assert.match(early.stderr, /target "stopped-instance": .* is stopped/)
+  const waiting = cliHere(args)
+  control.setInstanceState('stopped-instance', 'AVAILABLE')
+  assert.equal((await waiting).code, 0)
+  await connectedClient(t, port)
+})
+
+test('wait returns for an instance that starts when a client connects', async (t) => {
+  const { daemon } = await proxyBefore(t, emulator, {
+    ...{ adminPort: 0, targets: ['stopped-instance'], autoStart: true },
+  })
+  assert.equal((await cliHere(['wait', ...at(daemon)])).code, 0)
+})
+
 test('wait ends at its time-out with the reasons', async (t) => {
   t.after(() => control.clearFaults())
   control.failApi('credentials', { status: 403, errorCode: 'PERMISSION_DENIED', message: 'no' })

@@ -13,7 +13,7 @@ import { CredentialLog } from '../observe/credential-log.js'
 import { Journal } from '../observe/journal.js'
 import { LazyMetrics } from '../observe/lazy-metrics.js'
 import type { ObservedProxy, ObservedTarget } from '../observe/observed-proxy.js'
-import { hasCredential } from '../observe/readiness.js'
+import { hasCredential, type ReadinessQuestion, unconfirmed } from '../observe/readiness.js'
 import { SessionLog } from '../observe/session-log.js'
 import { type ProxyStatus, proxyStatus } from '../observe/status.js'
 import { Tally } from '../observe/tally.js'
@@ -73,7 +73,7 @@ export class Watch {
       metrics: this.#metrics,
       clock,
       log,
-      askAgain: () => this.#askAgain(),
+      askAgain: (question) => this.#askAgain(question),
       shutdown: () => {
         log.info('asked to stop at the admin port')
         shutdown()
@@ -144,11 +144,14 @@ export class Watch {
   }
 
   /** An unready proxy gets no clients, whose sessions would ask for a credential: so its probes ask. */
-  #askAgain(): void {
+  #askAgain({ confirmed = false }: ReadinessQuestion): void {
     const { proxy, clock } = this.#options
     if (proxy.phase !== 'running') return
-    // A clock that was set back would else forbid it for as long.
+    // A clock that was set back must not forbid it for as long.
     if (Math.abs(clock.now() - this.#askedAt) < ASK_AGAIN_MS) return
-    for (const target of proxy.targets) if (!hasCredential(target)) void this.prime(target)
+    const isMissing = confirmed
+      ? (target: WatchedTarget) => unconfirmed(target) !== undefined
+      : (target: WatchedTarget) => !hasCredential(target)
+    for (const target of proxy.targets) if (isMissing(target)) void this.prime(target)
   }
 }

@@ -14,7 +14,7 @@ import { isFromLoopback, refusalOf } from './admin-guard.js'
 import { type AdminPlace, listenForAdmin } from './admin-place.js'
 import type { EventStreams } from './event-streams.js'
 import { pageFile } from './page-files.js'
-import type { Readiness } from './readiness.js'
+import type { Readiness, ReadinessQuestion } from './readiness.js'
 
 export interface AdminServerOptions {
   place: AdminPlace
@@ -33,7 +33,7 @@ interface Asked {
 export interface AdminAnswers {
   isListening(): boolean
   /** Of the process, or of one target: undefined when none has this name. */
-  readiness(target: string | undefined): Readiness | undefined
+  readiness(question: ReadinessQuestion): Readiness | undefined
   /** As JSON text. */
   status(): Promise<string>
   metrics(): Promise<{ type: string; text: string }>
@@ -130,8 +130,9 @@ export class AdminServer {
         return sendJson(response, started ? 200 : 503, { started })
       }
       case '/readiness': {
-        const target = new URLSearchParams(query).get('target') ?? undefined
-        const found = answers.readiness(target)
+        const asked = new URLSearchParams(query)
+        const target = asked.get('target') ?? undefined
+        const found = answers.readiness({ target, confirmed: asked.has('confirmed') })
         if (found === undefined)
           return sendJson(response, 404, { error: 'no target has this name' })
         return sendJson(response, found.ready ? 200 : 503, found)

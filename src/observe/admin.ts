@@ -11,7 +11,7 @@ import { History } from './history.js'
 import type { Journal } from './journal.js'
 import type { LazyMetrics } from './lazy-metrics.js'
 import type { ObservedProxy } from './observed-proxy.js'
-import { readiness, targetReadiness } from './readiness.js'
+import { type ReadinessQuestion, readiness, targetReadiness } from './readiness.js'
 import type { ProxyStatus } from './status.js'
 import type { Tally } from './tally.js'
 
@@ -24,8 +24,8 @@ export interface AdminOptions {
   metrics: LazyMetrics
   clock: Clock
   log: Log
-  /** A probe waits for readiness: asks again for the credentials that are missing. */
-  askAgain: () => void
+  /** A probe waits for readiness: asks the workspace again for what is missing. */
+  askAgain: (question: ReadinessQuestion) => void
   shutdown: () => void
 }
 
@@ -52,12 +52,13 @@ export class Admin {
       log,
       answers: {
         isListening: () => proxy.phase !== 'starting',
-        readiness: (name) => {
-          options.askAgain()
+        readiness: (question) => {
+          options.askAgain(question)
+          const { target } = question
           const found =
-            name === undefined
-              ? readiness(proxy, options.journal)
-              : targetReadiness(name, proxy, options.journal)
+            target === undefined
+              ? readiness(proxy, options.journal, question)
+              : targetReadiness(target, proxy, options.journal, question)
           return found && { ...found, reasons: found.reasons.map(redact) }
         },
         status: () => this.#status({ history: this.#history.samples }),

@@ -1,6 +1,8 @@
 /**
  * Which targets can take new clients, and whether the process can. One target that fails does not
- * make the process unready: the clients of the others must still be sent here.
+ * make the process unready: the clients of the others must still be sent here. A load balancer asks
+ * whether clients may come; a script that waits asks for more, `confirmed`: that the credential is
+ * there and the database is not stopped, so that the next client is served.
  */
 
 import type { Journal, TargetNotes } from './journal.js'
@@ -12,11 +14,21 @@ export interface Readiness {
   readonly reasons: readonly string[]
 }
 
+export interface ReadinessQuestion {
+  /** A target's name; undefined for the process. */
+  readonly target?: string | undefined
+  readonly confirmed?: boolean
+}
+
 /** Of the process: it listens, does not stop, and at least one target is usable. */
-export function readiness(proxy: ObservedProxy, journal: Journal): Readiness {
+export function readiness(
+  proxy: ObservedProxy,
+  journal: Journal,
+  { confirmed = false }: ReadinessQuestion = {},
+): Readiness {
   const reason = phaseReason(proxy)
   if (reason !== undefined) return { ready: false, reasons: [reason] }
-  const missing = proxy.targets.map((target) => missingFor(target, proxy, journal))
+  const missing = proxy.targets.map((target) => missingFor(target, proxy, journal, confirmed))
   const ready = missing.some((why) => why === undefined)
   return { ready, reasons: ready ? [] : missing.flatMap((why) => why ?? []) }
 }
@@ -26,10 +38,11 @@ export function targetReadiness(
   name: string,
   proxy: ObservedProxy,
   journal: Journal,
+  { confirmed = false }: ReadinessQuestion = {},
 ): Readiness | undefined {
   const target = proxy.targets.find(({ settings }) => settings.name === name)
   if (target === undefined) return undefined
-  const why = phaseReason(proxy) ?? missingFor(target, proxy, journal)
+  const why = phaseReason(proxy) ?? missingFor(target, proxy, journal, confirmed)
   return { ready: why === undefined, reasons: why === undefined ? [] : [why] }
 }
 
@@ -40,6 +53,22 @@ export function targetReadiness(
 export function missingCredential(target: ObservedTarget, notes: TargetNotes): string | undefined {
   if (hasCredential(target)) return undefined
   return (notes.refreshFailure ?? notes.trouble)?.message
+}
+
+/** Why the next client might not be served; undefined when all that is known says that it will. */
+export function unconfirmed(target: ObservedTarget): string | undefined {
+  if (!hasCredential(target)) return 'the workspace has not answered yet'
+  const { database, settings } = target
+  switch (database?.state) {
+    case 'stopped':
+      return settings.autoStart ? undefined : 'the database is stopped'
+    case 'disabled':
+      return 'the endpoint is disabled'
+    case 'deleting':
+      return 'the database is being deleted'
+    default:
+      return undefined
+  }
 }
 
 /** A token or password, and the role to use it with. */
@@ -63,11 +92,13 @@ function missingFor(
   target: ObservedTarget,
   { unreadyWhenFull }: ObservedProxy,
   journal: Journal,
+  confirmed: boolean,
 ): string | undefined {
   const { name, maxConnections } = target.settings
   if (unreadyWhenFull && target.sessions.isFull) {
     return `target "${name}" has all the ${maxConnections} sessions of max-connections`
   }
-  const missing = missingCredential(target, journal.notes(name))
+  const missing =
+    missingCredential(target, journal.notes(name)) ?? (confirmed ? unconfirmed(target) : undefined)
   return missing === undefined ? undefined : `target "${name}": ${missing}`
 }

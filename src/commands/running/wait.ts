@@ -1,4 +1,4 @@
-/** `wait`: returns once a running proxy is ready. */
+/** `wait`: returns once a running proxy is ready, which means that the next client is served. */
 
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -59,8 +59,8 @@ async function look(invocation: Invocation): Promise<Look> {
 
 async function isReady(proxy: AskedProxy, target: string | undefined): Promise<Look> {
   const client = clientOf(proxy)
-  const query = target === undefined ? '' : `?target=${encodeURIComponent(target)}`
-  const answer: Answer | undefined = await client.tryAsk(`/readiness${query}`)
+  const ofTarget = target === undefined ? '' : `&target=${encodeURIComponent(target)}`
+  const answer: Answer | undefined = await client.tryAsk(`/readiness?confirmed${ofTarget}`)
   if (answer === undefined) return { ready: false, reasons: [], problem: client.silence() }
   const { reasons } = answer.body
   return {
