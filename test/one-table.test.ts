@@ -42,38 +42,26 @@ test('a reload does with every setting what its row says', async (t) => {
   for (const name of names) {
     const { before, after } = await changed(t, name)
     const running = before.targets.map((settings) => ({ settings }))
-    const { kept, leaving, needRestart } = planReload(running, before, after)
+    const { leaving, needRestart } = planReload(running, before, after)
     const isRestart = needRestart.some((words) => words.split(/, | or /).includes(name))
-    const counts = [kept.length, leaving.length, isRestart]
-    switch (named(name).reload) {
+    const did = [leaving.map(({ settings }) => settings.name), isRestart]
+    const { reload, perTarget } = named(name)
+    switch (reload) {
       case 'target':
+        // A setting of one target concerns that target alone.
+        if (perTarget) assert.deepEqual(did, [['projects/p'], false], name)
+        else assert.ok(leaving.length > 0 && !isRestart, name)
+        break
       case 'all targets':
-        assert.deepEqual(counts, [0, 2, false], name)
+        assert.deepEqual(did, [['a', 'projects/p'], false], name)
         break
       case 'at once':
-        assert.deepEqual(counts, [2, 0, false], name)
+        assert.deepEqual(did, [[], false], name)
         break
       case 'restart':
-        assert.deepEqual(counts, [2, 0, true], name)
+        assert.deepEqual(did, [[], true], name)
         break
     }
-  }
-})
-
-test('a setting of one target concerns that target alone', async (t) => {
-  for (const name of names.filter((each) => named(each).perTarget)) {
-    const { beside, option } = await sample(t, name)
-    const of = (b: object): ProxySettings =>
-      settingsFromOptions({ ...beside, targets: [{ target: 'a', port: 5 }, b] } as ProxyOptions, {})
-    const before = of({ target: 'b', port: 6 })
-    const after = of({ target: 'b', port: 6, ...option })
-    const running = before.targets.map((settings) => ({ settings }))
-    const { kept, leaving } = planReload(running, before, after)
-    assert.deepEqual(
-      [kept, leaving].map((targets) => targets.map(({ settings }) => settings.name)),
-      [['a'], ['b']],
-      name,
-    )
   }
 })
 
@@ -100,9 +88,15 @@ test('no other file lists the settings that are passed on as they are', () => {
 /** The settings of two targets, without and with a value that is not the default. */
 async function changed(t: TestContext, name: SettingName) {
   const { beside, option } = await sample(t, name)
-  const of = (options: object): ProxySettings =>
-    settingsFromOptions({ targets: ['a', 'b'], ...beside, ...options } as ProxyOptions, {})
-  return { before: of({}), after: of(option) }
+  const of = (forAll: object, own: object): ProxySettings => {
+    const targets = [
+      { target: 'a', port: 5 },
+      { target: 'projects/p', port: 6, ...own },
+    ]
+    return settingsFromOptions({ targets, ...beside, ...forAll } as ProxyOptions, {})
+  }
+  const before = of({}, {})
+  return { before, after: named(name).perTarget ? of({}, option) : of(option, {}) }
 }
 
 async function sample(t: TestContext, name: SettingName) {
@@ -111,7 +105,7 @@ async function sample(t: TestContext, name: SettingName) {
   writeFileSync(pem, `${cert}${key}`, { mode: 0o600 })
   const candidates = kind.isPath
     ? [pem]
-    : [...(kind.choices ?? []), '7', '7m', '127.0.0.9', 'https://a.example.com']
+    : [...(kind.choices ?? []), '7', '7m', '127.0.0.9', 'https://a.example.com', 'projects/p']
   const text = candidates.find((each) => {
     try {
       return !isSameSetting(kind.parse(each), byDefault && kind.parse(byDefault))
@@ -128,7 +122,7 @@ async function sample(t: TestContext, name: SettingName) {
 
 function valueIn(settings: ProxySettings, name: SettingName): unknown {
   const key = keyOf(name)
-  const values = new Map(Object.entries({ ...settings.targets[0], ...settings }))
+  const values = new Map(Object.entries({ ...settings.targets[1], ...settings }))
   assert.ok(values.has(key), `${key} is nowhere in the settings`)
   return values.get(key)
 }

@@ -62,7 +62,7 @@ export const SECTIONS = {
       default: 'off',
       help: "off: a port for each target; on: the first target's port serves all, chosen by the user name; required: each client must choose",
       dotenv: FREE,
-      reload: 'at once',
+      reload: 'target',
     }),
     'unix-socket': perTarget({
       kind: text('folder', true),
