@@ -18,7 +18,7 @@ const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
 let reportCrash = (error: unknown): void => void process.stderr.write(describeFailure(error))
 
-const surroundings: Surroundings = {
+const surroundings: Omit<Surroundings, 'prompt'> = {
   env: process.env,
   machine: {
     cwd: process.cwd(),

@@ -6,7 +6,7 @@ import { beforeEach, test } from 'node:test'
 
 import type { StepResult } from '../src/commands/doctor/report.js'
 import { servicePrincipal, userWithoutRole } from '../src/emulator/inventory.js'
-import { cli, cliHere } from './support/cli.js'
+import { cli, cliHere, startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { proxyBefore } from './support/proxy.js'
 
@@ -54,12 +54,70 @@ test('where all is well every step is ok, and the exit code is 0', async () => {
   assert.ok(!text.includes(emulator.env.DATABRICKS_TOKEN!), 'a token is never shown')
 })
 
-test('a person reads one line a step', async () => {
-  const { stdout, code } = await cli(['doctor', ENDPOINT, '--port', `${PORT}`], { ...emulator.env })
+test('a person reads a short line a step, and the verdict last', async () => {
+  const env = { ...emulator.env, LAKEBASE_PROXY_DATABASE: 'databricks_postgres' }
+  const { stdout, code } = await cli(['doctor', ENDPOINT, '--port', `${PORT}`], env)
   assert.equal(code, 0)
   const lines = stdout.trimEnd().split('\n')
-  assert.equal(lines.length, 12)
-  for (const line of lines) assert.match(line, /^ok {7}[A-Za-z -]+ {2}.*\(\d+ ms\)$/)
+  const steps = lines.filter((line) => /^ok {7}[A-Za-z -]+ {2}.*\(\d+ ms\)$/.test(line))
+  assert.equal(steps.length, 12, stdout)
+  for (const line of lines.slice(0, -1)) assert.ok(line.length <= 100, line)
+  assert.match(lines[0]!, /settings +\d set; --verbose shows which and where/)
+  assert.equal(
+    lines.at(-1),
+    `All good. Connect with: lakebase-proxy exec ${ENDPOINT} --port ${PORT} -- psql`,
+  )
+})
+
+test('--verbose shows every setting and where it was set', async () => {
+  const { stdout } = await cliHere(['doctor', 'demo-instance', '--verbose', '--port', `${PORT}`], {
+    env: { ...emulator.env },
+  })
+  assert.match(stdout.replace(/\s+/g, ' '), new RegExp(`port=${PORT} \\(--port\\)`))
+  assert.match(stdout, /host from DATABRICKS_HOST/)
+})
+
+test('a failure is one step, those that need it are one line, and the verdict says it again', async () => {
+  const { stdout, code } = await cliHere(['doctor', 'demo-instance'], {
+    env: { ...emulator.env, DATABRICKS_TOKEN: 'dapi-wrong' },
+  })
+  assert.equal(code, 1)
+  assert.match(stdout, /\nfailed {3}identity +.*\n(?: +[^→\n]*\n)? +→ /)
+  assert.match(stdout, /\nskipped {2}target, credential: not signed in\n/)
+  assert.match(stdout, /\n\n1 problem: identity: .*does not accept the sign-in.*\n$/)
+  for (const line of stdout.split('\n')) assert.ok(line.length <= 100, line)
+})
+
+test('a workspace that does not answer is asked once, and the rest is skipped', async () => {
+  const env = { ...emulator.env, DATABRICKS_HOST: 'http://127.0.0.1:1' }
+  const { code, steps, failed } = await doctor('demo-instance', env)
+  assert.equal(code, 1)
+  assert.deepEqual(
+    failed.map(({ step }) => step),
+    ['workspace'],
+  )
+  const skipped = steps.filter(({ outcome }) => outcome === 'skipped').map(({ step }) => step)
+  assert.deepEqual(skipped.slice(0, 3), ['identity', 'target', 'credential'])
+  // Once: a second try would be answered.
+  control.failApi('me', { status: 503, errorCode: 'BUSY', message: 'busy' }, 1)
+  const busy = await doctor('demo-instance')
+  assert.equal(busy.failed[0]?.step, 'identity')
+})
+
+test('without a target the sign-in is checked and the rest is skipped', async () => {
+  const { stdout, code } = await cliHere(['doctor'], { env: { ...emulator.env } })
+  assert.equal(code, 0)
+  assert.match(stdout, /\nok {7}identity +signed in as ada@example\.com by pat/)
+  assert.match(stdout, /\nskipped {2}target, .*: no target is named\n/)
+  assert.match(stdout, /\n\nAll good: the sign-in works\. .*lakebase-proxy doctor TARGET\n$/)
+})
+
+test('wrong settings are a failed step, and exit code 2', async () => {
+  const env = { ...emulator.env, LAKEBASE_PROXY_PORT: 'x' }
+  const { stdout, code } = await cliHere(['doctor', 'demo-instance'], { env })
+  assert.equal(code, 2)
+  assert.match(stdout, /^failed {3}settings +LAKEBASE_PROXY_PORT: port must be /)
+  assert.match(stdout, /\n1 problem: settings: .*\n$/)
 })
 
 test('the life of a token is told in a unit that fits', async (t) => {
@@ -209,7 +267,7 @@ test('where the roles are not ours to see, a refused login is joined by a warnin
   )
   assert.deepEqual(
     warnings.map(({ step, fix }) => [step, fix]),
-    [['roles', 'Ask somebody who sees them whether there is a role "nora@example.com".']],
+    [['roles', 'Ask an administrator whether there is a role "nora@example.com".']],
   )
 })
 
@@ -247,6 +305,21 @@ test('a local port that another program holds is a failure that names a free one
   assert.equal(failed.length, 1)
   assert.match(failed[0]!.text, new RegExp(`port ${PORT} on 127.0.0.1 is in use`))
   assert.match(failed[0]!.fix ?? '', /--port \d+ is free/)
+})
+
+test('a local port that a proxy of this user holds is a warning, wherever its admin port is', async (t) => {
+  const args = ['demo-instance', '--port', `${PORT}`, '--no-admin']
+  const proxy = startCli(t, args, { env: { ...emulator.env } })
+  await proxy.saw(/"listening"/)
+  const { code, warnings } = await doctor('demo-instance')
+  assert.equal(code, 0)
+  assert.match(warnings[0]?.text ?? '', /held by a lakebase-proxy that runs: demo-instance \(pid/)
+  const { stdout } = await cliHere(['doctor', 'demo-instance', '--port', `${PORT}`], {
+    env: { ...emulator.env },
+  })
+  assert.match(stdout, new RegExp(`\n\nAll good. Connect with: psql -h localhost -p ${PORT} .*\n$`))
+  proxy.kill('SIGTERM')
+  await proxy.done
 })
 
 test('a local port that a running lakebase-proxy holds is a warning', async (t) => {

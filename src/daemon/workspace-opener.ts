@@ -14,6 +14,8 @@ export interface WorkspaceOpenerOptions {
   homeDir: string
   clock: Clock
   log: Log
+  /** A person waits for the answer: nothing is tried again. */
+  oneTry?: boolean
 }
 
 export type OpenWorkspace = (
@@ -38,6 +40,7 @@ export function workspaceOpener(options: WorkspaceOpenerOptions): OpenWorkspace 
       version: packageVersion(),
       databricksHost,
       profile,
+      ...(options.oneTry ? { retries: 0 } : {}),
       budgetMs: Math.min(MAX_BUDGET_MS, BUDGET_SHARE * connectTimeoutMs),
       attemptMs: Math.min(MAX_ATTEMPT_MS, ATTEMPT_SHARE * connectTimeoutMs),
     })

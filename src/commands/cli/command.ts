@@ -2,7 +2,7 @@
 
 import type { Config, ConfigInputs } from '../../config/resolve/config.js'
 import type { Machine } from '../../config/resolve/settings.js'
-import type { SettingName } from '../../config/schema/table.js'
+import { SETTINGS, type SettingName } from '../../config/schema/table.js'
 
 export interface Command {
   readonly name: string
@@ -68,8 +68,18 @@ export interface Surroundings {
   readonly stdin: NodeJS.ReadableStream & Terminal
   readonly stdout: NodeJS.WritableStream & Terminal
   readonly stderr: NodeJS.WritableStream & Terminal
+  /** Standard error for a prompt, which moves the cursor: texts of others go through plainText first. */
+  readonly prompt: NodeJS.WritableStream & Terminal
   /** While anybody listens, these signals do not end the process. Returns how to stop listening. */
   onSignal(listener: (signal: StopSignal) => void): () => void
   /** Told of an error that nobody caught, before the process ends with it; else stderr is. */
   onCrash(report: (error: unknown) => void): void
+}
+
+/** The settings as flags again. */
+export function asArguments(flags: ReadonlyMap<SettingName, string>): string[] {
+  return [...flags].flatMap(([name, text]) => {
+    if (SETTINGS[name].kind.placeholder !== '') return [`--${name}`, text]
+    return text === 'true' ? [`--${name}`] : [`--no-${name}`]
+  })
 }

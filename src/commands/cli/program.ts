@@ -14,9 +14,10 @@ import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
 /** Resolves to the exit code. Errors: those of the commands, and kind `config` for wrong usage. */
 export async function runProgram(
   argv: readonly string[],
-  { stdout, stderr, ...others }: Surroundings,
+  { stdout, stderr, ...others }: Omit<Surroundings, 'prompt'>,
 ): Promise<number> {
-  const surroundings = { ...others, stdout: forPeople(stdout), stderr: forPeople(stderr) }
+  const people = { stdout: forPeople(stdout), stderr: forPeople(stderr) }
+  const surroundings = { ...others, ...people, prompt: stderr }
   const dashes = argv.indexOf('--')
   const words = dashes === -1 ? argv : argv.slice(0, dashes)
   const program = dashes === -1 ? [] : argv.slice(dashes + 1)

@@ -1,8 +1,8 @@
 /** Entries of the registry: the proxy as a service of the user. */
 
-import { SETTING_NAMES, SETTINGS, type SettingName } from '../../config/schema/table.js'
+import { SETTING_NAMES } from '../../config/schema/table.js'
 import type { ServiceMachine } from '../service/service.js'
-import type { Command, Surroundings } from './command.js'
+import { asArguments, type Command, type Surroundings } from './command.js'
 
 export const SERVICE_COMMANDS: readonly Command[] = [
   {
@@ -64,12 +64,4 @@ async function serviceMachine(surroundings: Surroundings): Promise<ServiceMachin
     workingDirectory: machine.cwd,
     command,
   }
-}
-
-/** Settings as the flags they were given as. */
-function asArguments(flags: ReadonlyMap<SettingName, string>): string[] {
-  return [...flags].flatMap(([name, text]) => {
-    if (SETTINGS[name].kind.placeholder !== '') return [`--${name}`, text]
-    return text === 'true' ? [`--${name}`] : [`--no-${name}`]
-  })
 }

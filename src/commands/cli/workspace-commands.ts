@@ -6,11 +6,19 @@ import type { Command } from './command.js'
 export const WORKSPACE_COMMANDS: readonly Command[] = [
   {
     name: 'doctor',
-    summary: 'try every step from the settings to a query, and say how to mend what fails',
+    summary: 'try every step from the settings to a query, and say how to fix what fails',
     operands: ['[TARGET]'],
     settings: SETTING_NAMES,
-    options: [{ flags: '--json', help: 'print the steps as JSON' }],
-    examples: ['doctor my-instance', 'doctor --profile dev projects/shop', 'doctor --json'],
+    options: [
+      { flags: '--json', help: 'print the steps as JSON' },
+      { flags: '--verbose', help: 'show every setting and where it was set' },
+    ],
+    examples: [
+      'doctor',
+      'doctor my-instance',
+      'doctor --profile dev projects/shop',
+      'doctor --json',
+    ],
     async run(invocation) {
       const { doctor } = await import('../doctor/doctor.js')
       return doctor(invocation)

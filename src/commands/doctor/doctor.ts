@@ -1,6 +1,7 @@
 /**
  * `doctor`: every step from the settings to `select version()`, each told as soon as it is known,
- * with the fix where it failed. Goes on where it can.
+ * with the fix where it failed. Steps that need one that failed are skipped. Without a TARGET it
+ * checks the sign-in.
  */
 
 import type { Config } from '../../config/resolve/config.js'
@@ -15,51 +16,160 @@ import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-works
 import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
 import { refusalByState } from '../../endpoints/availability.js'
 import { hostIn, hostOf } from '../../endpoints/endpoints.js'
-import type { Invocation } from '../cli/command.js'
+import { connectionLines, quoted } from '../../observe/connection-lines.js'
+import { asArguments, type Invocation } from '../cli/command.js'
 import { oneTarget } from '../cli/one-target.js'
+import type { RunningFile } from '../running/announcement.js'
+import { runningProxies } from '../running/running-proxies.js'
 import { noticeLog } from '../workspace/with-workspace.js'
+import { Layout, verdict } from './layout.js'
 import { checkLocalPort } from './local-port.js'
 import { checkServer, type DoctorLogin, resolveAddresses } from './network.js'
-import { DoctorReport, stepLine } from './report.js'
+import { DoctorReport } from './report.js'
 
 const LIMIT_MS = 120_000
 const CLOCK_TOLERANCE_MS = 60_000
 
-/** Exit code 0 when no step failed. Errors: kind `config`, when there are no settings to start from. */
+/** Exit code 0 when no step failed, 2 when the settings are wrong, else 1. */
 export async function doctor(invocation: Invocation): Promise<number> {
-  const { stdout } = invocation.surroundings
+  const { stdout, onSignal } = invocation.surroundings
   const json = invocation.options.has('json')
-  const report = new DoctorReport((result) => {
-    if (!json) stdout.write(stepLine(result, stdout.isTTY === true))
-  })
+  const layout = new Layout({ stdout, verbose: invocation.options.has('verbose') })
+  const report = new DoctorReport(json ? { begins() {}, ended() {} } : layout)
   const limit = new LinkedAbort()
   limit.abortAfter(systemClock, LIMIT_MS, () => new ProxyError('dial', 'timeout expired'))
-  const stopListening = invocation.surroundings.onSignal(() => {
+  const stopListening = onSignal(() => {
     limit.abort(new ProxyError('stopping', 'interrupted'))
   })
-  let workspace: ConnectedWorkspace | undefined
+  let next: string | undefined
   try {
-    const { config, target } = await oneTarget(invocation)
-    await report.step('settings', async () => ({ value: true, text: settingsText(config) }))
-    let known: Known = {}
-    if (target.target.kind === 'static') {
-      report.skip('workspace', 'a static URL asks none')
-      const { user: likely, password } = target.target
-      const user = likelyRoleOf(target, likely)
-      known = { credential: { user, password, method: 'password' } }
-    } else {
-      workspace = await openWorkspace(report, config, target, invocation)
-      known = await checkWorkspace(report, workspace, target, limit.signal)
-    }
-    await checkConnection(report, target, config.settings.resolver, known, limit.signal)
-    await checkLocalPort(report, target, config.settings.admin)
+    next = await examine(invocation, report, limit.signal)
   } finally {
     stopListening()
     limit.release()
+  }
+  stdout.write(
+    json ? `${shownJson(report.results)}\n` : `\n${verdict(report.failed, next ?? '')}\n`,
+  )
+  if (report.failed.length === 0) return 0
+  return next === undefined ? 2 : 1
+}
+
+/** What to type when all is well; undefined when the settings are wrong. */
+async function examine(
+  invocation: Invocation,
+  report: DoctorReport,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const asked = await settingsStep(invocation, report)
+  if (asked === undefined) {
+    report.skip([...WORKSPACE_STEPS, ...SERVER_STEPS, 'local port'], 'the settings are wrong')
+    return undefined
+  }
+  const running = await runningProxies(invocation.surroundings)
+  const { config, target } = asked
+  if (target?.target.kind === 'static') {
+    report.skip(WORKSPACE_STEPS, 'a static URL asks no workspace')
+    const { user: likely, password } = target.target
+    const user = likelyRoleOf(target, likely)
+    const known: Known = { credential: { user, password, method: 'password' } }
+    await checkConnection(report, target, config.settings.resolver, known, signal)
+    await checkLocalPort(report, target, { running, admin: config.settings.admin })
+    return connectLine(target, invocation, running)
+  }
+  const isAsked = target === undefined && canAsk(invocation)
+  const profile = isAsked ? await askProfile(config, invocation) : undefined
+  const named = target ?? { ...config.signIn, profile: profile ?? config.signIn.profile }
+  const workspace = await openWorkspace(report, config, named, invocation)
+  try {
+    const identity = await checkSignIn(report, workspace, signal)
+    const picked =
+      target ??
+      (isAsked && identity !== undefined && workspace !== undefined
+        ? await pick(invocation, workspace, profile, signal)
+        : undefined)
+    if (picked === undefined) {
+      report.skip(['target', 'credential', ...SERVER_STEPS, 'local port'], 'no target is named')
+      return 'All good: the sign-in works. Check a database with: lakebase-proxy doctor TARGET'
+    }
+    const known = await checkWorkspace(report, workspace, identity, picked, signal)
+    await checkConnection(report, picked, config.settings.resolver, known, signal)
+    await checkLocalPort(report, picked, { running, admin: config.settings.admin })
+    return connectLine(picked, invocation, running)
+  } finally {
     await workspace?.close()
   }
-  if (json) stdout.write(`${shownJson(report.results)}\n`)
-  return report.failed ? 1 : 0
+}
+
+const WORKSPACE_STEPS = ['sign-in', 'workspace', 'identity', 'target', 'credential']
+const SERVER_STEPS = ['DNS', 'TCP', 'TLS', 'login', 'query']
+
+interface Asked {
+  readonly config: Config
+  /** Undefined where none is named. */
+  readonly target: TargetSettings | undefined
+}
+
+async function settingsStep(
+  invocation: Invocation,
+  report: DoctorReport,
+): Promise<Asked | undefined> {
+  return report.step('settings', async () => {
+    const asked = await askedTarget(invocation)
+    const { given } = asked.config
+    const text = given.length === 0 ? 'all are defaults' : `${given.length} set`
+    const detail = given.map(({ setting, value, where }) => `${setting}=${value} (${where})`)
+    const hint = given.length === 0 ? '' : '; --verbose shows which and where'
+    return { value: asked, text: `${text}${hint}`, detail: detail.join(', ') || undefined }
+  })
+}
+
+async function askedTarget(invocation: Invocation): Promise<Asked> {
+  if (invocation.operands.length > 0) return oneTarget(invocation)
+  const config = await invocation.loadConfig({ targets: [], targetOptional: true })
+  if (config.settings.targets.length === 0) return { config, target: undefined }
+  return oneTarget(invocation)
+}
+
+function canAsk({ surroundings: { stdin, stderr }, options }: Invocation): boolean {
+  return stdin.isTTY === true && stderr.isTTY === true && !options.has('json')
+}
+
+async function askProfile(
+  { databricksEnv, signIn }: Config,
+  { surroundings }: Invocation,
+): Promise<string | undefined> {
+  const { pickProfile } = await import('../workspace/pick-target.js')
+  return pickProfile({ databricksEnv, ...signIn }, surroundings)
+}
+
+/** Where the sign-in works and no target is named. */
+async function pick(
+  invocation: Invocation,
+  workspace: ConnectedWorkspace,
+  profile: string | undefined,
+  signal: AbortSignal,
+): Promise<TargetSettings | undefined> {
+  const { databases } = await workspace.listDatabases(signal)
+  if (databases.length === 0) return undefined
+  const { pickDatabase, withProfile } = await import('../workspace/pick-target.js')
+  const name = await pickDatabase(databases, workspace.host, invocation.surroundings)
+  const config = await invocation.loadConfig({ targets: [withProfile(name, profile)] })
+  return config.settings.targets[0]
+}
+
+function connectLine(
+  { name, target, listen }: TargetSettings,
+  { flags }: Invocation,
+  running: readonly RunningFile[],
+): string {
+  const served = running.flatMap(({ targets }) => targets)
+  const ours = served.find((each) => each.name === name && each.address.port === listen.port)
+  if (ours !== undefined) return `All good. Connect with: ${connectionLines(ours.address).psql}`
+  // A URL has a password, which is not repeated.
+  const word = target.kind === 'static' ? 'TARGET' : quoted(name)
+  const given = asArguments(flags).map(quoted).join(' ')
+  return `All good. Connect with: lakebase-proxy exec ${word}${given && ` ${given}`} -- psql`
 }
 
 /** What the workspace's side of things has found out. */
@@ -71,49 +181,57 @@ interface Known {
   readonly refusal?: ProxyError | undefined
 }
 
-function settingsText({ given }: Config): string {
-  if (given.length === 0) return 'all are defaults'
-  return given.map(({ setting, value, where }) => `${setting}=${value} (${where})`).join(', ')
-}
-
 async function openWorkspace(
   report: DoctorReport,
   { databricksEnv: env, programEnv }: Config,
-  target: TargetSettings,
+  named: Pick<TargetSettings, 'databricksHost' | 'profile'>,
   { surroundings }: Invocation,
 ): Promise<ConnectedWorkspace | undefined> {
   const { homeDir } = surroundings.machine
   const log = noticeLog(surroundings.stderr)
-  const open = workspaceOpener({ env, programEnv, homeDir, clock: systemClock, log })
+  const options = { env, programEnv, homeDir, clock: systemClock, log }
+  const open = workspaceOpener({ ...options, oneTry: true })
   return report.step('sign-in', async () => {
-    const workspace = await open(target)
+    const workspace = await open(named)
     const { host, profile, settings } = workspace.describeSignIn()
-    const from = settings.map(({ name, source }) => `${name} from ${source}`).join(', ')
-    const which = profile === undefined ? '' : `, profile ${profile}`
-    return { value: workspace, text: `${host}${which}: ${from}` }
+    const detail = settings.map(({ name, source }) => `${name} from ${source}`).join(', ')
+    const which = profile === undefined ? 'no profile' : `profile ${profile}`
+    return { value: workspace, text: `${host} (${which})`, detail }
+  })
+}
+
+/** Resolves to the identity. */
+async function checkSignIn(
+  report: DoctorReport,
+  workspace: ConnectedWorkspace | undefined,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (workspace === undefined) {
+    report.skip(['workspace', 'identity'], 'no sign-in')
+    return undefined
+  }
+  const answers = await report.step('workspace', () => reach(workspace, signal))
+  if (answers === undefined) {
+    report.skip('identity', 'the workspace does not answer')
+    return undefined
+  }
+  return report.step('identity', async () => {
+    const value = await workspace.identity(signal)
+    const { type } = workspace.describeSignIn()
+    return { value, text: `signed in as ${value}${type === undefined ? '' : ` by ${type}`}` }
   })
 }
 
 async function checkWorkspace(
   report: DoctorReport,
   workspace: ConnectedWorkspace | undefined,
+  identity: string | undefined,
   target: TargetSettings,
   signal: AbortSignal,
 ): Promise<Known> {
-  if (workspace === undefined) {
-    const steps = ['workspace', 'identity', 'target', 'credential']
-    for (const step of steps) report.skip(step, 'nothing says how to sign in')
+  if (workspace === undefined || identity === undefined) {
+    report.skip(['target', 'credential'], 'not signed in')
     return {}
-  }
-  await report.step('workspace', () => reach(workspace, signal))
-  const identity = await report.step('identity', async () => {
-    const value = await workspace.identity(signal)
-    const { type } = workspace.describeSignIn()
-    return { value, text: `signed in as ${value}${type === undefined ? '' : ` by ${type}`}` }
-  })
-  if (identity === undefined) {
-    for (const step of ['target', 'credential']) report.skip(step, 'not signed in')
-    return { workspace }
   }
   const database = await report.step('target', () => findTarget(workspace, target, signal))
   const refusal = database && refusalByState(database, target)
@@ -139,7 +257,7 @@ async function reach(workspace: ConnectedWorkspace, signal: AbortSignal) {
   const issuer = certificate === undefined ? 'no TLS' : `certificate by ${certificate.issuer}`
   const off = Math.abs(clockDifferenceMs ?? 0)
   const clock = `clocks differ by ${Math.round(off / 1000)} s`
-  const text = `${workspace.host} answers, ${issuer}, ${clock}`
+  const text = `answers, ${issuer}, ${clock}`
   if (off <= CLOCK_TOLERANCE_MS) return { value: true, text }
   const fix =
     "Set this machine's clock (timedatectl set-ntp true). Token lives are counted right all the same, certificates may not be."
@@ -154,10 +272,11 @@ async function findTarget(
   const value = await workspace.findDatabase(target.target, signal)
   const refusal = refusalByState(value, target)
   // It is found, and what follows can still be tried; but nobody will get in.
-  const text = `${value.kind} ${value.name}, ${value.apiState}`
+  const text = `${value.name}, ${value.apiState}`
+  const detail = value.kind
   if (refusal === undefined) {
     hostOf(target, value) // or it says why there is none
-    return { value, text }
+    return { value, text, detail }
   }
   const fix = refusal.hint
   return { value, text: `${text}: ${refusal.message}`, outcome: 'failed' as const, fix }
@@ -171,14 +290,13 @@ async function checkConnection(
   signal: AbortSignal,
 ): Promise<void> {
   const isNamed = target.target.kind === 'static' || target.target.kind === 'host'
-  const steps = ['DNS', 'TCP', 'TLS', 'login', 'query']
   if (database === undefined && !isNamed) {
-    for (const step of steps) report.skip(step, 'there is no target to connect to')
+    report.skip(SERVER_STEPS, 'there is no target to connect to')
     return
   }
   const host = hostIn(target, database)
   if (host === undefined) {
-    for (const step of steps) report.skip(step, 'it has no host')
+    report.skip(SERVER_STEPS, 'it has no host')
     return
   }
   const addresses = await resolveAddresses(report, target, host, { servers, signal })

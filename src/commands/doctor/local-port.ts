@@ -1,30 +1,34 @@
 /** The last step of `doctor`: is the port free that clients are to connect to, or who holds it? */
 
-import http from 'node:http'
 import net from 'node:net'
 
 import type { ProxySettings, TargetSettings } from '../../config/resolve/settings.js'
 import { ProxyError } from '../../core/errors.js'
 import { nextFreePort, portHolder } from '../../listener/port-holder.js'
+import { AdminClient, adminAddress } from '../running/admin-client.js'
+import type { RunningFile } from '../running/announcement.js'
 import type { DoctorReport } from './report.js'
+
+export interface OwnProxies {
+  readonly running: readonly RunningFile[]
+  /** Where a proxy of another user or of a program would be asked. */
+  readonly admin: ProxySettings['admin']
+}
 
 export async function checkLocalPort(
   report: DoctorReport,
   { listen: { addresses, port } }: TargetSettings,
-  admin: ProxySettings['admin'],
+  own: OwnProxies,
 ): Promise<void> {
   if (port === 0) return report.skip('local port', 'a free one is taken')
   await report.step('local port', async () => {
     const taken = await firstTaken(addresses, port)
     if (taken === undefined) return { value: true, text: `${port} is free` }
-    if (await isOurs(admin)) {
-      const text = `${port} is held by a lakebase-proxy that runs`
-      return {
-        value: true,
-        outcome: 'warning' as const,
-        text,
-        fix: 'Nothing to do, if it is the one you mean: lakebase-proxy status',
-      }
+    const ours = await ourHolder(port, own)
+    if (ours !== undefined) {
+      const text = `${port} is held by a lakebase-proxy that runs: ${ours}`
+      const fix = 'Nothing to do, if it is the one you mean: lakebase-proxy status'
+      return { value: true, outcome: 'warning' as const, text, fix }
     }
     const [holder, free] = await Promise.all([portHolder(port), nextFreePort(port)])
     const by = holder === undefined ? '' : ` by ${holder}`
@@ -32,6 +36,23 @@ export async function checkLocalPort(
       free === undefined ? 'Choose another with --port.' : `Choose another: --port ${free} is free.`
     throw new ProxyError('config', `port ${port} on ${taken} is in use${by}`, { hint })
   })
+}
+
+/** What it serves there. */
+async function ourHolder(
+  port: number,
+  { running, admin }: OwnProxies,
+): Promise<string | undefined> {
+  for (const { targets, process } of running) {
+    const found = targets.find(({ address }) => address.port === port)
+    if (found !== undefined) return `${found.name} (pid ${process.pid})`
+  }
+  if (admin === undefined || ('port' in admin && admin.port === 0)) return undefined
+  const answer = await new AdminClient(adminAddress(admin)).tryAsk('/status').catch(() => undefined)
+  const targets: unknown = answer?.body.targets
+  if (!Array.isArray(targets)) return undefined
+  const found: unknown = targets.find((each) => each?.port === port)
+  return found === undefined ? undefined : String((found as { name: unknown }).name)
 }
 
 async function firstTaken(addresses: readonly string[], port: number): Promise<string | undefined> {
@@ -44,28 +65,5 @@ function isTaken(host: string, port: number): Promise<boolean> {
     const server = net.createServer()
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'))
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(false)))
-  })
-}
-
-const ADMIN_PATIENCE_MS = 1_000
-
-/** Only a lakebase-proxy answers so at the admin port. */
-function isOurs(admin: ProxySettings['admin']): Promise<boolean> {
-  if (admin === undefined) return Promise.resolve(false)
-  const where =
-    'socket' in admin ? { socketPath: admin.socket } : { host: admin.address, port: admin.port }
-  const headers = { host: 'localhost' }
-  return new Promise((resolve) => {
-    const request = http.get({ ...where, path: '/metrics', headers, timeout: ADMIN_PATIENCE_MS })
-    request.on('timeout', () => request.destroy(new Error('no answer')))
-    request.on('error', () => resolve(false))
-    request.on('response', (response) => {
-      let text = ''
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk
-      })
-      response.on('end', () => resolve(text.includes('lakebase_proxy_')))
-      response.on('error', () => resolve(false))
-    })
   })
 }

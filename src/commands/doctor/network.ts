@@ -55,7 +55,8 @@ export async function resolveAddresses(
         hint: 'Check the network or a VPN; or name a DNS server that knows it with --resolver IP, or its address with --hostaddr IP.',
       })
     }
-    return { value: good.value.addresses, text }
+    const { addresses } = good.value
+    return { value: addresses, text: addresses.join(', '), detail: text }
   })
   return found ?? []
 }
@@ -79,7 +80,7 @@ export async function checkServer(report: DoctorReport, check: ServerCheck): Pro
   const { target, host, addresses, credential, signal } = check
   const port = target.upstreamPort
   if (addresses.length === 0) {
-    for (const step of ['TCP', 'TLS', 'login', 'query']) report.skip(step, 'there is no address')
+    report.skip(['TCP', 'TLS', 'login', 'query'], 'there is no address')
     return
   }
   const endpoint = { host, port, addresses, database: check.database }
@@ -93,20 +94,20 @@ export async function checkServer(report: DoctorReport, check: ServerCheck): Pro
   }
   const [address] = reachable
   if (address === undefined) {
-    for (const step of ['TLS', 'login', 'query']) report.skip(step, 'no address answers')
+    report.skip(['TLS', 'login', 'query'], 'no address answers')
     return
   }
   const dialled = await report.step('TLS', async () => {
     const tls = new UpstreamTls(target)
     const options = { tls, clock: systemClock, dialled: () => {} }
     const { socket } = await dial({ ...endpoint, addresses: [address] }, options, signal)
-    return { value: socket, text: tlsText(socket, host) }
+    return { value: socket, ...tlsText(socket, host) }
   })
   if (dialled === undefined || credential === undefined || check.refusal !== undefined) {
     dialled?.destroy()
     const why =
       check.refusal?.message ?? (dialled === undefined ? 'no TLS connection' : 'no credential')
-    for (const step of ['login', 'query']) report.skip(step, why)
+    report.skip(['login', 'query'], why)
     return
   }
   await checkLogin(report, dialled, credential, check)
@@ -137,7 +138,7 @@ async function checkLogin(
     return { value: true, text: `role ${user}, database ${database}` }
   })
   if (rolesAreHidden) {
-    const fix = `Ask somebody who sees them whether there is a role "${user}".`
+    const fix = `Ask an administrator whether there is a role "${user}".`
     report.warn('roles', 'the workspace does not let us see which roles there are', fix)
   }
   if (ready === undefined) return report.skip('query', 'not logged in')
@@ -207,8 +208,11 @@ function within(ms: number, signal: AbortSignal): Deadline {
   }
 }
 
-function tlsText(socket: TLSSocket, host: string): string {
+function tlsText(socket: TLSSocket, host: string): { text: string; detail: string } {
   const { issuer, valid_to: validTo } = socket.getPeerCertificate()
   const by = issuer?.CN ?? issuer?.O ?? 'an unnamed authority'
-  return `${socket.getProtocol()}, certificate for ${host} by ${by}, valid to ${validTo}`
+  return {
+    text: `${socket.getProtocol()}, certificate by ${by}`,
+    detail: `for ${host}, valid to ${validTo}`,
+  }
 }

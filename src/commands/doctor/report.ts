@@ -1,4 +1,4 @@
-/** What `doctor` says: one line a step, with its time and what to do; or the same as JSON. */
+/** What `doctor` found out, step by step, for people (layout.ts) and as JSON. */
 
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
@@ -11,6 +11,8 @@ export interface StepResult {
   readonly step: string
   readonly outcome: Outcome
   readonly text: string
+  /** More of it, which a person reads after a failure and with `--verbose`. */
+  readonly detail?: string | undefined
   /** What to type next; for warnings and failures. */
   readonly fix?: string | undefined
   readonly ms: number
@@ -20,68 +22,77 @@ export interface StepResult {
 export interface Finding<T> {
   readonly value: T
   readonly text: string
+  readonly detail?: string | undefined
   readonly outcome?: Exclude<Outcome, 'skipped'>
   readonly fix?: string | undefined
 }
 
+export interface Audience {
+  /** Before a step, which may take seconds. */
+  begins(step: string): void
+  /** One step, or several that are skipped for the same reason. */
+  ended(results: readonly StepResult[]): void
+}
+
 export class DoctorReport {
   readonly results: StepResult[] = []
-  readonly #tell: (result: StepResult) => void
+  readonly #audience: Audience
 
-  constructor(tell: (result: StepResult) => void) {
-    this.#tell = tell
+  constructor(audience: Audience) {
+    this.#audience = audience
   }
 
   /** The step's value, or undefined when it failed: then the steps that need it are skipped. */
   async step<T>(step: string, look: () => Promise<Finding<T>>): Promise<T | undefined> {
+    this.#audience.begins(step)
     const startedAt = systemClock.monotonic()
+    const elapsed = (): number => Math.round(systemClock.monotonic() - startedAt)
     try {
-      const { value, text, outcome = 'ok', fix } = await look()
-      this.#add({ step, outcome, text, fix, ms: Math.round(systemClock.monotonic() - startedAt) })
+      const { value, outcome = 'ok', ...told } = await look()
+      this.#add([{ step, outcome, ...told, ms: elapsed() }])
       return value
     } catch (error) {
-      const known = error instanceof ProxyError
-      const detail = known && error.detail !== undefined ? ` (${error.detail})` : ''
-      const text = known ? `${error.message}${detail}` : `internal error: ${String(error)}`
-      const fix = known ? error.hint : 'This is a bug: please report it.'
-      this.#add({
-        step,
-        outcome: 'failed',
-        text,
-        fix,
-        ms: Math.round(systemClock.monotonic() - startedAt),
-      })
+      this.#add([{ ...failure(step, error), ms: elapsed() }])
       return undefined
     }
   }
 
+  /** A failure that was met outside a step. */
+  fail(step: string, error: unknown): void {
+    this.#add([{ ...failure(step, error), ms: 0 }])
+  }
+
   warn(step: string, text: string, fix: string): void {
-    this.#add({ step, outcome: 'warning', text, fix, ms: 0 })
+    this.#add([{ step, outcome: 'warning', text, fix, ms: 0 }])
   }
 
-  skip(step: string, text: string): void {
-    this.#add({ step, outcome: 'skipped', text, ms: 0 })
+  skip(steps: string | readonly string[], text: string): void {
+    this.#add([steps].flat().map((step) => ({ step, outcome: 'skipped', text, ms: 0 })))
   }
 
-  get failed(): boolean {
-    return this.results.some(({ outcome }) => outcome === 'failed')
+  get failed(): readonly StepResult[] {
+    return this.results.filter(({ outcome }) => outcome === 'failed')
   }
 
   /** A step's text may quote the server and the workspace. */
-  #add({ step, outcome, text, fix, ms }: StepResult): void {
+  #add(results: readonly StepResult[]): void {
     const shown = (words: string): string => redact(oneLine(words))
-    const result = { step, outcome, text: shown(text), fix: fix && shown(fix), ms }
-    this.results.push(result)
-    this.#tell(result)
+    const clean = results.map(({ text, detail, fix, ...rest }) => ({
+      ...rest,
+      text: shown(text),
+      detail: detail && shown(detail),
+      fix: fix && shown(fix),
+    }))
+    this.results.push(...clean)
+    this.#audience.ended(clean)
   }
 }
 
-const COLOUR: Record<Outcome, number> = { ok: 32, warning: 33, skipped: 90, failed: 31 }
-
-export function stepLine({ step, outcome, text, fix, ms }: StepResult, coloured: boolean): string {
-  const word = outcome.padEnd(7)
-  const shown = coloured ? `\x1b[${COLOUR[outcome]}m${word}\x1b[0m` : word
-  const time = outcome === 'skipped' ? '' : ` (${ms} ms)`
-  const fixed = fix === undefined ? '' : ` → ${fix}`
-  return `${shown}  ${step.padEnd(12)}  ${text}${time}${fixed}\n`
+function failure(step: string, error: unknown): Omit<StepResult, 'ms'> {
+  if (error instanceof ProxyError) {
+    const { message: text, detail, hint: fix } = error
+    return { step, outcome: 'failed', text, detail, fix }
+  }
+  const fix = 'This is a bug: please report it.'
+  return { step, outcome: 'failed', text: `internal error: ${String(error)}`, fix }
 }

@@ -1,80 +1,115 @@
-/** With no TARGET on a terminal: the databases of the workspace, and a question. */
+/**
+ * With no TARGET on a terminal: the databases of the workspace, to choose one with the arrow keys or
+ * by typing a part of its name. With several profiles and none chosen, the profile is asked first.
+ */
 
-import { createInterface } from 'node:readline/promises'
-import type { Unpicked } from '../../config/resolve/config.js'
+import type { Environments, Unpicked } from '../../config/resolve/config.js'
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { silentLog } from '../../core/log.js'
+import { plainText } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
-import type { DatabaseList } from '../../databricks/lakebase/instances.js'
 import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
+import { profilesToChooseFrom } from '../../databricks/sign-in/profile.js'
 import type { Surroundings } from '../cli/command.js'
 
-/** Resolves to a TARGET. Errors: kind `config` when there is nothing to pick, or nobody picks. */
-export async function pickTarget(
-  { databricksEnv, programEnv, databricksHost, profile }: Unpicked,
-  { stdin, stderr, machine }: Pick<Surroundings, 'stdin' | 'stderr' | 'machine'>,
-): Promise<string> {
-  const openWorkspace = workspaceOpener({
-    env: databricksEnv,
-    programEnv,
-    homeDir: machine.homeDir,
-    clock: systemClock,
-    log: silentLog,
+export type PromptPlace = Pick<Surroundings, 'stdin' | 'prompt' | 'machine'>
+
+/** Resolves to a TARGET. Errors: kind `config` when there is nothing to pick, or nothing is picked. */
+export async function pickTarget(known: Unpicked, place: PromptPlace): Promise<string> {
+  const { databricksEnv, programEnv, databricksHost } = known
+  const profile = await pickProfile(known, place)
+  const { homeDir } = place.machine
+  const open = workspaceOpener({
+    ...{ env: databricksEnv, programEnv, homeDir },
+    ...{ clock: systemClock, log: silentLog, oneTry: true },
   })
-  const workspace = await openWorkspace({ databricksHost, profile })
-  let list: DatabaseList
+  const workspace = await open({ databricksHost, profile: profile ?? known.profile })
   try {
-    list = await workspace.listDatabases(new AbortController().signal)
+    const { databases } = await workspace.listDatabases(new AbortController().signal)
+    const name = await pickDatabase(databases, workspace.host, place)
+    return withProfile(name, profile)
   } finally {
     await workspace.close()
   }
-  const { databases } = list
-  if (databases.length === 0) {
-    throw new ProxyError('config', `there is no database in ${workspace.host}`, {
+}
+
+/** A TARGET that keeps the profile that was picked. */
+export function withProfile(name: string, profile: string | undefined): string {
+  return profile === undefined ? name : `${name}?profile=${encodeURIComponent(profile)}`
+}
+
+/** Undefined where it is known already, or there is no choice. */
+export async function pickProfile(
+  known: Pick<Environments, 'databricksEnv'> & Pick<Unpicked, 'databricksHost' | 'profile'>,
+  place: PromptPlace,
+): Promise<string | undefined> {
+  const { databricksEnv: env, databricksHost, profile } = known
+  const isKnown = [databricksHost, profile, env.DATABRICKS_HOST, env.DATABRICKS_CONFIG_PROFILE]
+  if (isKnown.some(Boolean)) return undefined
+  const file = env.DATABRICKS_CONFIG_FILE
+  const choices = await profilesToChooseFrom({ file, homeDir: place.machine.homeDir })
+  if (choices.length === 0) return undefined
+  const options = choices.map(({ name, host }) => ({ value: name, label: `${name} (${host})` }))
+  return ask('Which profile?', options, 'no profile was picked', place)
+}
+
+/** Resolves to its name. A single database is picked without a question. */
+export async function pickDatabase(
+  databases: readonly LakebaseDatabase[],
+  host: string,
+  place: PromptPlace,
+): Promise<string> {
+  const [first, ...others] = databases
+  if (first === undefined) {
+    throw new ProxyError('config', `there is no database in ${host}`, {
       hint: 'Create one in the workspace, or name another with --profile or --databricks-host.',
     })
   }
-  if (databases.length === 1) {
-    stderr.write(`Using ${databases[0]!.name}, the only database of ${workspace.host}.\n`)
-    return databases[0]!.name
+  if (others.length === 0) {
+    place.prompt.write(`Using ${plainText(first.name)}, the only database of ${host}.\n`)
+    return first.name
   }
-  const terminal = createInterface({ input: stdin, output: stderr })
+  const options = databases.map(({ name, kind, state }) => ({
+    value: name,
+    label: `${name} (${MARKS[state] ?? kind})`,
+  }))
+  return ask(`Which database of ${host}?`, options, 'no target was picked', place)
+}
+
+/** Of those that take no connections as they are. */
+const MARKS: Readonly<Partial<Record<LakebaseDatabase['state'], string>>> = {
+  stopped: 'stopped',
+  disabled: 'disabled',
+  deleting: 'being deleted',
+  starting: 'starting',
+}
+
+const MAX_SHOWN = 12
+
+async function ask(
+  message: string,
+  options: readonly { readonly value: string; readonly label: string }[],
+  cancelled: string,
+  { stdin, prompt }: PromptPlace,
+): Promise<string> {
+  const { autocomplete } = await import('@clack/prompts')
   const gone = new AbortController()
-  terminal.once('close', () => gone.abort())
+  const end = (): void => gone.abort()
+  stdin.once('end', end)
   try {
-    stderr.write(menu(workspace.host, databases))
-    for (;;) {
-      const answer = await terminal.question('Which one? ', { signal: gone.signal })
-      const picked = pickFrom(databases, answer.trim())
-      if (picked !== undefined) return picked.name
-      stderr.write(`Type a number from 1 to ${databases.length}, or a name.\n`)
-    }
-  } catch (cause) {
-    if (!gone.signal.aborted) throw cause
-    throw new ProxyError('config', 'no target was picked', { cause })
+    const picked = await autocomplete<string>({
+      message: plainText(message),
+      options: options.map(({ value, label }) => ({ value, label: plainText(label) })),
+      placeholder: 'type to search',
+      maxItems: MAX_SHOWN,
+      input: stdin as NodeJS.ReadStream,
+      output: prompt as NodeJS.WriteStream,
+      signal: gone.signal,
+    })
+    if (typeof picked === 'string') return picked
+    throw new ProxyError('config', cancelled)
   } finally {
-    terminal.close()
+    stdin.off('end', end)
   }
-}
-
-function menu(host: string, databases: readonly LakebaseDatabase[]): string {
-  const width = String(databases.length).length
-  const lines = databases.map(
-    ({ name, kind, state }, index) =>
-      `  ${String(index + 1).padStart(width)}  ${name}  (${kind}, ${state})`,
-  )
-  return `Databases of ${host}:\n${lines.join('\n')}\n`
-}
-
-/** By number, by name, or by the only name that begins so. */
-function pickFrom(
-  databases: readonly LakebaseDatabase[],
-  answer: string,
-): LakebaseDatabase | undefined {
-  if (answer === '') return undefined
-  if (/^\d+$/.test(answer)) return databases[Number(answer) - 1]
-  const exact = databases.find(({ name }) => name === answer)
-  const begins = databases.filter(({ name }) => name.startsWith(answer))
-  return exact ?? (begins.length === 1 ? begins[0] : undefined)
 }

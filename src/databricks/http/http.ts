@@ -48,6 +48,8 @@ export interface HttpOptions {
   readonly budgetMs?: number
   /** One try of it. */
   readonly attemptMs?: number
+  /** How often what is temporary is tried again; left out: as long as the budget lasts. */
+  readonly retries?: number
   /** The first pause between two tries; each further one is twice as long. */
   readonly backoffMs?: number
   /** In place of undici's own connections. Left open by `close()`. */
@@ -108,7 +110,7 @@ export class Http {
     limit.abortAfter(clock, budgetMs, () => failure ?? new TryAgain(silent(request.url, budgetMs)))
     try {
       return await pRetry(() => this.#try(request, limit.signal), {
-        retries: Number.POSITIVE_INFINITY,
+        retries: this.#options.retries ?? Number.POSITIVE_INFINITY,
         minTimeout: this.#options.backoffMs ?? BACKOFF_MS,
         maxTimeout: MAX_BACKOFF_MS,
         randomize: true,

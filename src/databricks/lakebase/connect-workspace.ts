@@ -25,7 +25,7 @@ import { type DatabaseRole, listRoles } from './roles.js'
 import type { DatabaseCredential, LakebaseDatabase, MintOptions, Workspace } from './workspace.js'
 
 export interface OpenWorkspaceOptions
-  extends Pick<HttpOptions, 'budgetMs' | 'attemptMs' | 'backoffMs' | 'dispatcher'> {
+  extends Pick<HttpOptions, 'budgetMs' | 'attemptMs' | 'retries' | 'backoffMs' | 'dispatcher'> {
   /** Variables of the process and of `.env`, already merged. */
   readonly env: Readonly<Record<string, string | undefined>>
   /** For the CLIs: the process's own, without `.env`. */

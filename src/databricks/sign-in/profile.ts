@@ -86,6 +86,19 @@ export async function readProfile(request: ProfileRequest): Promise<Profile> {
   }
 }
 
+/** Where several profiles sign in to a workspace and none is the default, for a person to choose. */
+export async function profilesToChooseFrom(
+  from: Pick<ProfileRequest, 'file' | 'homeDir'>,
+): Promise<readonly { readonly name: string; readonly host: string }[]> {
+  const { choices, name } = await readProfile({ ...from, asked: undefined, enough: false })
+  if (name !== undefined || choices.length === 0) return []
+  const read = await readProfiles(expandHome(from.file || '~/.databrickscfg', from.homeDir))
+  return choices.map((each) => ({
+    name: each,
+    host: read?.profiles.get(each)?.get('host') ?? '',
+  }))
+}
+
 function noProfile(note: string): Profile {
   return { name: undefined, label: '', values: new Map(), note, choices: [], notices: [] }
 }
