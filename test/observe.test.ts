@@ -1,6 +1,7 @@
 /** What the proxy remembers and tells of itself: samples, events, errors, lines to connect with. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import http from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
@@ -10,7 +11,8 @@ import { createLog } from '../src/core/log.js'
 import { connectionLines } from '../src/observe/connection-lines.js'
 import { Journal } from '../src/observe/journal.js'
 import { SESSION_CONNECTED, SESSION_ENDED, sessionLine } from '../src/observe/session-line.js'
-import type { SessionStatus } from '../src/observe/status.js'
+import { proxyStatus, type SessionStatus } from '../src/observe/status.js'
+import { Tally } from '../src/observe/tally.js'
 import type { SessionView } from '../src/session/session-view.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
@@ -18,6 +20,7 @@ import { ask } from './support/http.js'
 import { Scrape } from './support/prometheus.js'
 import { connectedClient, proxyBefore, run } from './support/proxy.js'
 import type { LogLine } from './support/recorded-log.js'
+import { connect } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -240,6 +243,70 @@ test('in the pretty log a session is one short line at its start and at its end'
     'session 5a8f50da closed: psql, role ada@example.com, login 74 ms, up 19 B, down 66.0 kB\n',
     'any other line {"target":"shop"}\n',
   ])
+})
+
+test('in the pretty log a failure is one sentence on one line, with what to do and no JSON', () => {
+  const lines: string[] = []
+  const stream = { write: (line: string) => lines.push(line) }
+  const log = createLog({ level: 'info', format: 'pretty', stream, inWords: sessionLine })
+  const facts = { session: '5a8f50da', target: 'shop', client: '127.0.0.1:5', user: 'me' }
+  const failed = {
+    phase: 'login',
+    kind: 'target',
+    sqlState: '3D000',
+    hint: 'Name one\nthat exists.',
+  }
+  log.warn({ ...facts, application_name: 'psql', ...failed }, 'database "x" does not exist')
+  log.warn({ target: 'shop', reason: 'no route', hint: 'Run doctor.' }, 'not ready yet')
+  log.warn({ target: 'shop', reason: 'no route', port: 5 }, 'with a fact that the words lack')
+  const words = lines.map((line) => stripVTControlCharacters(line).replace(/^.*?WARN:? /, ''))
+  assert.deepEqual(words, [
+    'session 5a8f50da failed in login: psql, user me: database "x" does not exist (3D000). Name one that exists.\n',
+    'shop: not ready yet: no route. Run doctor.\n',
+    'with a fact that the words lack {"target":"shop","reason":"no route","port":5}\n',
+  ])
+})
+
+test('a status of 500 sessions with the longest texts is what `status` can read, and shows no stranger', () => {
+  const clock = new FakeClock()
+  const tally = new Tally()
+  const text = '\u{1F600}'.repeat(128)
+  const session = (id: number, phase: string): SessionView =>
+    ({
+      ...{ id: `${id}`, target: 'a', client: '127.0.0.1:1', phase, openedAt: 0 },
+      ...{ user: text, database: text, applicationName: text },
+      ...{ role: text, bytesUp: 0, bytesDown: 0, phaseMs: new Map() },
+    }) as unknown as SessionView
+  for (let i = 0; i < 600; i++) tally.opened(session(i, 'pipe'))
+  for (const phase of ['client-handshake', 'client-auth']) tally.opened(session(900, phase))
+  const proxy = { phase: 'running', targets: [], unreadyWhenFull: false } as const
+  const journal = new Journal(clock)
+  const status = proxyStatus({ proxy, tally, journal, startedAt: 0, now: 0 })
+  assert.deepEqual([status.sessions.length, status.sessionsOmitted], [500, 100])
+  assert.ok(status.sessions.every(({ id }) => id !== '900'))
+  assert.ok(Buffer.byteLength(JSON.stringify(status)) < 32 * 1024 * 1024)
+})
+
+test('the names of a session are cut, and it is listed once its client has proved its password', async (t) => {
+  const { daemon, port } = await proxyBefore(t, emulator, {
+    ...{ localAuth: 'password', localPassword: 'secret' },
+  })
+  const long = 'x'.repeat(1_000)
+  const knocking = await connect(port)
+  t.after(() => knocking.destroy())
+  const body = Buffer.from(`\0\x03\0\0user\0${long}\0\0`, 'latin1')
+  const length = Buffer.alloc(4)
+  length.writeInt32BE(body.length + 4)
+  knocking.write(Buffer.concat([length, body]))
+  const [request] = (await once(knocking, 'data')) as [Buffer]
+  assert.equal(request[0], 'R'.charCodeAt(0))
+  assert.deepEqual(daemon.status().sessions, [])
+
+  await connectedClient(t, port, { user: long, application_name: long, password: 'secret' })
+  const [session] = daemon.status().sessions
+  for (const name of [session?.user, session?.applicationName]) {
+    assert.ok(name !== undefined && name.length > 60 && name.length < 140, `${name?.length}`)
+  }
 })
 
 test('a failure is logged once, with its hint, and its session ends with one line', async (t) => {

@@ -31,6 +31,22 @@ test('a target that is added is served, and the others are not touched', async (
   assert.equal(await hostBehind(t, added), hostOf('second-instance'))
 })
 
+test('a reload says which targets it has changed, added and removed', async (t) => {
+  const { daemon, settings, log } = await proxyBefore(t, emulator, {
+    targets: ['demo-instance', 'second-instance'],
+  })
+  await daemon.reload(
+    settings({
+      targets: [{ target: 'demo-instance', database: 'postgres' }, 'projects/demo'],
+    }),
+  )
+  const { level, facts } = await log.seen(({ message }) => message === 'settings taken over')
+  assert.equal(level, 'info')
+  assert.deepEqual(facts, {
+    ...{ changed: ['demo-instance'], added: ['projects/demo'], removed: ['second-instance'] },
+  })
+})
+
 test('a target that is gone takes no more clients, and its sessions go on to their end', async (t) => {
   const { daemon, settings } = await proxyBefore(t, emulator, {
     targets: ['demo-instance', 'second-instance'],
@@ -270,7 +286,7 @@ test('a setting that counts from the next start only is named in the log', async
   await daemon.reload(settings({ logLevel: 'debug', adminPort: 0 }))
   const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)
   assert.deepEqual(warnings, [
-    'admin-address, admin-port, admin-host or no-admin changed: it counts after a restart',
+    'admin-address, admin-port, admin-socket, admin-host or no-admin changed: it counts after a restart',
     'log-level changed: it counts after a restart',
   ])
 })

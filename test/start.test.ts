@@ -48,6 +48,19 @@ test('it listens, serves, drains on SIGTERM and ends with 0; stdout stays empty'
   }
 })
 
+test('the JSON log has levels as words and ISO times, and warns of unsafe-listen', async (t) => {
+  const args = ['demo-instance', '--address', '0.0.0.0', '--unsafe-listen', ...QUIET_PORTS]
+  const proxy = startCli(t, args, { env: emulator.env })
+  await proxy.saw(/"level":"warn"[^\n]*unsafe-listen is on: clients beyond this machine/)
+  const [ready] = await proxy.saw(/\{[^\n]*"msg":"ready"[^\n]*\}/)
+  const { level, time, identity, workspace } = JSON.parse(ready!)
+  assert.equal(level, 'info')
+  assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+  assert.equal(identity, 'ada@example.com')
+  assert.match(workspace, /^http:\/\/127\.0\.0\.1:/)
+  await proxy.saw(/"version":"\d+\.\d+\.\d+"/)
+})
+
 test('the log says which free port the status page got', async (t) => {
   const { proxy } = await started(t, ['demo-instance'])
   const [, port] = await proxy.saw(/"http:\/\/127\.0\.0\.1:(\d+)"[^\n]*"status page"/)

@@ -81,14 +81,14 @@ export function showSessions(open, omitted, line, now) {
   tickSessions(now)
 }
 
-/** A column without values is hidden; on a narrow screen all but four are. */
+/** A column that says nothing is hidden; on a narrow screen all but four are. */
 function chooseColumns() {
   const valuesOf = new Map(COLUMNS.map(({ name, key }) => [name, new Set(sessions.map(key))]))
   const differs = (/** @type {string} */ name) => (valuesOf.get(name)?.size ?? 0) > 1
+  const allAre = (/** @type {string} */ name, /** @type {string} */ value) =>
+    valuesOf.get(name)?.size === 1 && valuesOf.get(name)?.has(value)
   const isUnused = (/** @type {string} */ name) =>
-    name === 'Target'
-      ? !differs(name)
-      : valuesOf.get(name)?.size === 1 && valuesOf.get(name)?.has('')
+    allAre(name, '') || (name === 'Target' ? !differs(name) : allAre(name, 'connected'))
   const second = ['Last error', 'Phase', 'Target', 'Role', 'User'].find(differs) ?? 'Database'
   const major = [isUnused('Application') ? 'Client' : 'Application', second, 'Age', 'Down']
   for (const [index, { name }] of COLUMNS.entries()) {
