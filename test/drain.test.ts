@@ -537,7 +537,7 @@ test('a session that is ended in the moment of its login ends', async () => {
   const routes = new CancelRoutes()
   const serving: ServingTarget = {
     ...{ name: 't', clientAuth: undefined, idleTimeoutMs: 0 },
-    admission: { check() {}, enter() {}, leave() {} },
+    admission: { check() {}, enter() {}, enterAs() {}, leave() {} },
     cancels: new Canceller({
       ...{ target: 't', resolve: async () => endpoint, routes },
       dialOptions: { tls: {} as UpstreamTls, clock, dialled() {} },

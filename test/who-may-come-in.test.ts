@@ -159,7 +159,7 @@ test('thousands whose login failed and that do not hang up count as clients that
   const clock = new FakeClock()
   const target: ServingTarget = {
     ...{ name: 't', clientAuth: undefined, idleTimeoutMs: 0 },
-    admission: new TargetSessions({ maxConnections: 0 }),
+    admission: new TargetSessions({ maxConnections: 0, maxConnectionsPerUser: 0 }),
     connector: {
       connect: () => Promise.reject(new ProxyError('dial', 'the upstream is not there')),
     },

@@ -37,13 +37,13 @@ export async function withDeadline<T>(
 
 /**
  * Work that is under way at most once for each key. Whoever asks meanwhile joins it. Its result is
- * not kept: the next call after the end starts it again.
+ * not kept: the next call after the end starts it again. `Facts` go with the call that starts it.
  */
-export class SingleFlight<T, Key = void> {
-  readonly #work: (key: Key) => Promise<T>
+export class SingleFlight<T, Key = void, Facts extends unknown[] = []> {
+  readonly #work: (key: Key, ...facts: Facts) => Promise<T>
   readonly #underWay = new Map<Key, Promise<T>>()
 
-  constructor(work: (key: Key) => Promise<T>) {
+  constructor(work: (key: Key, ...facts: Facts) => Promise<T>) {
     this.#work = work
   }
 
@@ -52,10 +52,10 @@ export class SingleFlight<T, Key = void> {
   }
 
   /** Joins the work that is under way, or starts it. */
-  join(key: Key): Promise<T> {
+  join(key: Key, ...facts: Facts): Promise<T> {
     const found = this.#underWay.get(key)
     if (found !== undefined) return found
-    const started = this.#work(key).finally(() => this.#underWay.delete(key))
+    const started = this.#work(key, ...facts).finally(() => this.#underWay.delete(key))
     this.#underWay.set(key, started)
     return started
   }

@@ -6,6 +6,7 @@
 import { roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
+import { ProxyError } from '../core/errors.js'
 import type { Secret } from '../core/secret.js'
 import type { LookUp } from '../databricks/lakebase/look-up.js'
 import type {
@@ -24,7 +25,8 @@ export interface LoginCredential {
   /** The role to log in as; undefined: the one the client typed. */
   readonly user: string | undefined
   readonly password: Secret
-  readonly method: 'token' | 'password'
+  /** `given`: a database credential of the client's own, which is sent once and never again. */
+  readonly method: 'token' | 'password' | 'given'
   /** What the token was cut from, to be handed back to `renew`. */
   readonly origin?: DatabaseCredential
 }
@@ -41,7 +43,7 @@ export interface Credentials {
 
 export interface TokenCredentialsOptions {
   target: TargetSettings
-  workspace: Workspace
+  workspace: Pick<Workspace, 'mintCredential'>
   /** Shared by all targets of one workspace. */
   identity: LookUp<string>
   database: LookUp<LakebaseDatabase>
@@ -133,4 +135,41 @@ export class NativeCredentials implements Credentials {
   async renew(): Promise<undefined> {}
 
   close(): void {}
+}
+
+/** A database credential that a client brought along, for the login of that client alone. */
+export class PassedOnCredentials implements Credentials {
+  readonly state = 'fresh'
+  readonly expiresAt = undefined
+  readonly #credential: LoginCredential
+  readonly #onRefused: () => void
+
+  constructor(given: { user: string; password: Secret; onRefused: () => void }) {
+    const { user, password } = given
+    this.#credential = { user, password, method: 'given' }
+    this.#onRefused = given.onRefused
+  }
+
+  async get(): Promise<LoginCredential> {
+    return this.#credential
+  }
+
+  async renew(): Promise<undefined> {
+    this.#onRefused()
+  }
+
+  close(): void {}
+}
+
+/** For a target whose clients bring their own: there is nothing that all could log in with. */
+export const NO_SHARED_CREDENTIALS: Credentials = {
+  state: 'fresh',
+  expiresAt: undefined,
+  async get() {
+    throw new ProxyError('identity', 'each client logs in as itself')
+  },
+  async renew() {
+    return undefined
+  },
+  close() {},
 }

@@ -9,14 +9,16 @@ import type { TargetSettings } from '../config/resolve/settings.js'
 import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import { Turns } from '../core/turns.js'
+import { NO_SHARED_CREDENTIALS } from '../credentials/credentials.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import type { Listener } from '../listener/listener.js'
 import { type DrainOptions, shuttingDown, TargetSessions } from '../listener/target-sessions.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
+import type { People } from '../session/people.js'
 import type { ServingTarget } from '../session/route.js'
 import type { Canceller } from '../upstream/cancel.js'
-import { clientAuthOf, type Entrance, type PortOptions, portListener } from './port.js'
+import { clientAuthOf, type Entrance, type PortOptions, peopleOf, portListener } from './port.js'
 import type { RunningTarget } from './running-target.js'
 import type { SignedIn } from './workspaces.js'
 
@@ -58,11 +60,13 @@ export class BranchTargets {
   readonly spares = undefined
   readonly wakingSeconds = undefined
   /** Always empty: sessions are those of a branch. */
-  readonly sessions = new TargetSessions({ maxConnections: 0 })
+  readonly sessions = new TargetSessions({ maxConnections: 0, maxConnectionsPerUser: 0 })
   /** Until a client's branch is open. */
   readonly serving: ServingTarget
   readonly #options: BranchTargetsOptions
   readonly #ownListener: Listener
+  /** With `local-auth=databricks`: no branch is opened, nor looked for, for anyone else. */
+  readonly #people: People | undefined
   /** The one that was opened last is at the end. */
   readonly #open = new Map<string, OpenBranch>()
   readonly #retired = new Set<RunningTarget>()
@@ -79,9 +83,14 @@ export class BranchTargets {
     this.#options = options
     this.settings = target
     this.#ownListener = portListener(options, options.entrance)
+    this.#people = peopleOf(options, {
+      credentialsFor: () => NO_SHARED_CREDENTIALS, // they are of the branch that is opened
+      closing: this.#closing.signal,
+    })
     this.serving = {
       name: target.name,
       clientAuth: clientAuthOf(options),
+      people: this.#people,
       admission: this.sessions,
       connector: { connect: () => Promise.reject(new Error('no branch is open')) },
       cancels: { register: () => () => {} },
@@ -169,6 +178,7 @@ export class BranchTargets {
   async close(): Promise<void> {
     this.#refuse()
     this.#closing.abort(shuttingDown())
+    this.#people?.close()
     const all = [...this.opened, ...this.#retired]
     for (const { cancelIdle } of this.#open.values()) cancelIdle()
     this.#open.clear()

@@ -15,6 +15,7 @@ import type { LocalTls } from '../listener/local-tls.js'
 import type { ProxyPhase } from '../observe/observed-proxy.js'
 import type { ProxyStatus } from '../observe/status.js'
 import { PasswordAttempts } from '../session/password-attempts.js'
+import { exchangesAtOnce } from '../session/people.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { BranchTargets } from './branch-targets.js'
@@ -61,6 +62,7 @@ export class Daemon {
   readonly #cancelRoutes = new CancelRoutes()
   readonly #buffers = new ReadBuffers()
   readonly #attempts: PasswordAttempts
+  readonly #exchanges = exchangesAtOnce()
   readonly #closing = new AbortController()
   readonly #watch: Watch
   /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
@@ -336,6 +338,7 @@ export class Daemon {
       cancelRoutes: this.#cancelRoutes,
       buffers: this.#buffers,
       attempts: this.#attempts,
+      exchanges: this.#exchanges,
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,

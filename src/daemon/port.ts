@@ -5,15 +5,18 @@ import { BlockList } from 'node:net'
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
+import type { Turns } from '../core/turns.js'
 import { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
 import { ClientAuth } from '../session/client-auth.js'
 import type { PasswordAttempts } from '../session/password-attempts.js'
+import { People, type PeopleOptions } from '../session/people.js'
 import type { ReadBuffers } from '../session/read-buffers.js'
 import type { Route } from '../session/route.js'
 import type { SessionObserver } from '../session/session-view.js'
 import { type Canceller, type CancelRoutes, Cancels } from '../upstream/cancel.js'
 import type { StartupMessage } from '../wire/frontend.js'
+import type { SignedIn } from './workspaces.js'
 
 /** To which target a client goes that comes in here. */
 export interface Entrance {
@@ -29,6 +32,8 @@ export interface PortOptions {
   /** Of all targets: a session that a reload has left behind is cancelled at its successor's port. */
   cancelRoutes: CancelRoutes
   attempts: PasswordAttempts
+  /** Of all targets: for asking who the clients of gateways are. */
+  exchanges: Turns
   buffers: ReadBuffers
   clock: Clock
   log: Log
@@ -62,6 +67,24 @@ export function clientAuthOf(options: PortOptions): ClientAuth | undefined {
   const { localPassword: password } = settings
   if (target.localAuth !== 'password' || password === undefined) return undefined
   return new ClientAuth({ password, attempts, clock, log })
+}
+
+/** With `local-auth=databricks`: who its clients are. Undefined: they are not told apart. */
+export function peopleOf(
+  options: PortOptions & { readonly signedIn: SignedIn | undefined },
+  how: Pick<PeopleOptions, 'credentialsFor' | 'closing'>,
+): People | undefined {
+  const { target, signedIn, settings, attempts, exchanges: turns, clock } = options
+  if (target.login.as !== 'person' || signedIn === undefined) return undefined
+  const { signInAs } = signedIn
+  return new People({
+    ...how,
+    signInAs,
+    attempts,
+    turns,
+    clock,
+    timeoutMs: settings.connectTimeoutMs,
+  })
 }
 
 function loadBalancers(networks: TargetSettings['proxyProtocolFrom']): BlockList | undefined {

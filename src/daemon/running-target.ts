@@ -1,11 +1,12 @@
 /** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
 
-import { roleOf } from '../config/resolve/login.js'
+import { type Login, roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import {
   type Credentials,
   NativeCredentials,
+  NO_SHARED_CREDENTIALS,
   TokenCredentials,
 } from '../credentials/credentials.js'
 import { LookUp } from '../databricks/lakebase/look-up.js'
@@ -16,13 +17,14 @@ import { Starter } from '../endpoints/starter.js'
 import type { Listener } from '../listener/listener.js'
 import { type DrainOptions, TargetSessions } from '../listener/target-sessions.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
+import type { People, PersonalLogin } from '../session/people.js'
 import type { ServingTarget } from '../session/route.js'
 import { Canceller } from '../upstream/cancel.js'
 import { Connector } from '../upstream/connect.js'
 import { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { TERMINATE, toWireText } from '../wire/frontend.js'
-import { clientAuthOf, type Entrance, type PortOptions, portListener } from './port.js'
+import { clientAuthOf, type Entrance, type PortOptions, peopleOf, portListener } from './port.js'
 import type { SignedIn } from './workspaces.js'
 
 export interface RunningTargetOptions extends PortOptions {
@@ -56,6 +58,8 @@ export class RunningTarget {
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #signedIn: SignedIn | undefined
+  /** With `local-auth=databricks`. */
+  readonly #people: People | undefined
   readonly #sharedListener: () => Listener | undefined
   readonly #closing = new AbortController()
 
@@ -70,6 +74,7 @@ export class RunningTarget {
       new LookUp(() => signedIn.workspace.findDatabase(target.target, closing), options.found)
     this.#database = database
     this.credentials = buildCredentials(options, database, closing)
+    this.#people = buildPeople(options, database, closing)
     const endpoints = new Endpoints({ target, resolver, database, clock })
     this.#endpoints = endpoints
     const tls = new UpstreamTls(target, { clock, log })
@@ -97,11 +102,13 @@ export class RunningTarget {
       resolve: (signal) => endpoints.resolve(signal),
       routes: options.cancelRoutes,
     })
-    const { maxConnections, idleTimeoutMs } = target
-    this.sessions = new TargetSessions({ maxConnections, lastLeft: options.lastLeft })
+    const { maxConnections, maxConnectionsPerUser, idleTimeoutMs } = target
+    const limits = { maxConnections, maxConnectionsPerUser }
+    this.sessions = new TargetSessions({ ...limits, lastLeft: options.lastLeft })
     const serving: ServingTarget = {
       name: target.name,
       clientAuth: clientAuthOf(options),
+      people: this.#people,
       admission: this.sessions,
       connector,
       cancels: this.canceller,
@@ -148,6 +155,7 @@ export class RunningTarget {
   async prime(): Promise<void> {
     this.#tls.load()
     const { signal } = this.#closing
+    if (this.#people !== undefined) return void (await this.#endpoints.resolve(signal))
     // With user=client no session needs it; but it is the role that is most likely to be meant.
     const likely = this.settings.login.as === 'client' ? this.#identity?.get(signal) : undefined
     likely?.catch(() => {})
@@ -180,6 +188,7 @@ export class RunningTarget {
     this.ownListener.stopListening()
     this.spares?.close()
     this.credentials.close()
+    this.#people?.close()
     await this.ownListener.lastGone()
     await this.sessions.lastGone()
     await this.close()
@@ -190,6 +199,7 @@ export class RunningTarget {
     await Promise.all([this.ownListener.close(), this.sessions.close()])
     this.#closing.abort()
     this.credentials.close()
+    this.#people?.close()
   }
 }
 
@@ -201,6 +211,8 @@ function buildCredentials(
   if (target.target.kind === 'static') {
     return new NativeCredentials(roleOf(target.login, undefined), target.target.password)
   }
+  // Each client brings its own: with the proxy's, none can log in.
+  if (target.login.as === 'person') return NO_SHARED_CREDENTIALS
   const { workspace, identity } = signedIn!
   const observer = credentialObserver
   return new TokenCredentials({
@@ -212,6 +224,23 @@ function buildCredentials(
     closing,
     observer,
   })
+}
+
+function buildPeople(
+  options: RunningTargetOptions,
+  database: LookUp<LakebaseDatabase> | undefined,
+  closing: AbortSignal,
+): People | undefined {
+  const { target, clock } = options
+  const credentialsFor = ({ workspace, name, group }: PersonalLogin): Credentials => {
+    const login: Login = group === undefined ? { as: 'identity' } : { as: 'group', name: group }
+    return new TokenCredentials({
+      target: { ...target, login },
+      identity: new LookUp(async () => name),
+      ...{ workspace, database: database!, clock, closing },
+    })
+  }
+  return peopleOf(options, { credentialsFor, closing })
 }
 
 function buildStarter(

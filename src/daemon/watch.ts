@@ -9,6 +9,7 @@ import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { Admin } from '../observe/admin.js'
+import { AuditLog } from '../observe/audit-log.js'
 import { CredentialLog } from '../observe/credential-log.js'
 import { Journal } from '../observe/journal.js'
 import { LazyMetrics } from '../observe/lazy-metrics.js'
@@ -54,7 +55,8 @@ export class Watch {
     this.#journal = new Journal(clock)
     const sources = { proxy, tally: this.#tally, journal: this.#journal }
     this.#metrics = hasAdminPort ? new LazyMetrics(sources, clock) : undefined
-    const observers = [new SessionLog(log, { quiet }), this.#tally, this.#journal, this.#metrics]
+    const logs = [new SessionLog(log, { quiet }), new AuditLog(log)]
+    const observers = [...logs, this.#tally, this.#journal, this.#metrics]
     this.sessionObserver = tellAll(observers.filter((observer) => observer !== undefined))
   }
 

@@ -10,6 +10,8 @@ import type {
   DatabaseCredential,
   LakebaseDatabase,
   MintOptions,
+  PersonalSignIn,
+  PersonalWorkspace,
   Workspace,
   WorkspaceBranches,
 } from '../databricks/lakebase/workspace.js'
@@ -17,6 +19,8 @@ import type { WorkspacePlace } from '../observe/observed-proxy.js'
 
 export interface ClosableWorkspace extends Workspace {
   describeSignIn?(): { readonly host: string; readonly profile: string | undefined }
+  /** For `local-auth=databricks`. */
+  signInAs?(signIn: PersonalSignIn): PersonalWorkspace
   close(): Promise<void>
 }
 
@@ -24,6 +28,8 @@ export interface ClosableWorkspace extends Workspace {
 export interface SignedIn {
   readonly workspace: Workspace
   readonly identity: LookUp<string>
+  /** The same workspace for a client of a gateway. */
+  readonly signInAs: (signIn: PersonalSignIn) => Promise<PersonalWorkspace>
   /** Known once it is opened. */
   readonly place: WorkspacePlace | undefined
 }
@@ -64,6 +70,11 @@ export class Workspaces {
     )
     const signedIn = {
       ...{ workspace, identity, opening },
+      signInAs: async (signIn: PersonalSignIn) => {
+        const opened = await opening
+        if (opened.signInAs === undefined) throw new Error('this workspace knows one identity only')
+        return opened.signInAs(signIn)
+      },
       get place() {
         return place
       },

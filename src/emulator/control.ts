@@ -23,6 +23,7 @@ import {
   type InstanceState,
   type Inventory,
 } from './inventory.js'
+import { newIdentityRole } from './postgres.js'
 import type { Postgres } from './postgres-server.js'
 import type { IssuedToken, TokenOffice } from './tokens.js'
 import type { RecordedCall, WorkspaceApi } from './workspace-api.js'
@@ -69,6 +70,24 @@ export class EmulatorControl {
   /** The next `times` calls of `api` (undefined: of any) meet this. */
   failApi(api: ApiName | undefined, fault: ApiFault, times = Number.POSITIVE_INFINITY): void {
     this.#parts.apiFaults.add(api, fault, times)
+  }
+
+  /** They can sign in from now on, and have their roles in the databases of the first cluster. */
+  async addIdentities(identities: readonly Identity[]): Promise<void> {
+    const { inventory, postgres } = this.#parts
+    const { identityPassword } = postgres
+    const roles = identities.filter(({ hasRole }) => hasRole)
+    await postgres.query(
+      roles.map(({ userName }) => newIdentityRole(userName, identityPassword)).join(';'),
+    )
+    inventory.identities.push(...identities)
+  }
+
+  /** Its secrets are worth nothing from now on; its role stays. */
+  removeIdentity(userName: string): void {
+    const { identities } = this.#parts.inventory
+    const at = identities.findIndex((each) => each.userName === userName)
+    if (at !== -1) identities.splice(at, 1)
   }
 
   instance(name: string): Instance {
@@ -129,6 +148,11 @@ export class EmulatorControl {
   /** Number of the latest database credential: how many were minted. */
   get mintedCount(): number {
     return this.#parts.tokens.count('database')
+  }
+
+  /** An OAuth access token of the workspace, as a person's tool has one. */
+  mintWorkspaceToken(identity: Identity, lifeMs = 3600_000): IssuedToken {
+    return this.#parts.tokens.mint({ use: 'workspace', identity, lifeMs })
   }
 
   revokeTokens(use: IssuedToken['use']): void {

@@ -91,7 +91,7 @@ export interface Project {
 
 export interface Inventory {
   readonly workspaceId: string
-  readonly identities: readonly Identity[]
+  readonly identities: Identity[]
   readonly instances: Instance[]
   readonly projects: Project[]
 }

@@ -118,17 +118,15 @@ async function createRoles(
   options: PostgresOptions,
   identityPassword: string | undefined,
 ): Promise<void> {
-  const rights = 'createdb createrole replication bypassrls in role databricks_superuser'
-  const secret = identityPassword === undefined ? '' : ` password ${literal(identityPassword)}`
   const native = new Set(options.nativeRoles.map((role) => role.name))
   const statements = [
     `create role databricks_superuser in role pg_read_all_data, pg_write_all_data, pg_monitor, pg_signal_backend`,
     ...options.roles
       .filter((role) => !native.has(role))
-      .map((role) => `create role ${identifier(role)} login ${rights}${secret}`),
+      .map((role) => newIdentityRole(role, identityPassword)),
     ...options.nativeRoles.map(
       (role) =>
-        `create role ${identifier(role.name)} login password ${literal(role.password)} ${rights}`,
+        `create role ${identifier(role.name)} login password ${literal(role.password)} ${RIGHTS}`,
     ),
   ]
   await query(statements.join(';'), 'postgres')
@@ -136,6 +134,14 @@ async function createRoles(
     // Cannot run in a transaction with others. The owner may create tables in its schema "public".
     await query(`create database ${identifier(database)} owner databricks_superuser`, 'postgres')
   }
+}
+
+const RIGHTS = 'createdb createrole replication bypassrls in role databricks_superuser'
+
+/** The statement that makes the role of an identity. */
+export function newIdentityRole(name: string, password: string | undefined): string {
+  const secret = password === undefined ? '' : ` password ${literal(password)}`
+  return `create role ${identifier(name)} login ${RIGHTS}${secret}`
 }
 
 function identifier(name: string): string {

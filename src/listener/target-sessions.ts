@@ -9,6 +9,8 @@ import type { Admission, AdmittedSession } from '../session/route.js'
 export interface TargetSessionsOptions {
   /** 0: no limit. Cancels and clients in their handshake do not count. */
   maxConnections: number
+  /** Of one person; 0: no limit. */
+  maxConnectionsPerUser: number
   /** Called when the last session has left. */
   lastLeft?: (() => void) | undefined
 }
@@ -26,6 +28,8 @@ export interface DrainOptions {
 export class TargetSessions implements Admission {
   readonly #options: TargetSessionsOptions
   readonly #admitted = new Set<AdmittedSession>()
+  /** Whose the sessions are, where that counts. */
+  readonly #personOf = new Map<AdmittedSession, string>()
   #stopping = false
 
   constructor(options: TargetSessionsOptions) {
@@ -57,7 +61,22 @@ export class TargetSessions implements Admission {
     this.#admitted.add(session)
   }
 
+  enterAs(session: AdmittedSession, person: string): void {
+    const { maxConnectionsPerUser: most } = this.#options
+    if (most === 0) return
+    let open = 0
+    for (const other of this.#personOf.values()) if (other === person) open++
+    if (open >= most) {
+      throw new ProxyError('limit', 'too many connections of this user', {
+        detail: `max-connections-per-user of this lakebase-proxy is ${most}.`,
+        hint: 'Close connections that are not used, or ask for a higher --max-connections-per-user.',
+      })
+    }
+    this.#personOf.set(session, person)
+  }
+
   leave(session: AdmittedSession): void {
+    this.#personOf.delete(session)
     if (this.#admitted.delete(session) && this.#admitted.size === 0) this.#options.lastLeft?.()
   }
 

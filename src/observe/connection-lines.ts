@@ -21,7 +21,8 @@ export function localAddress(
 ): LocalAddress {
   const { user: choice, ...shown } = target.shownAs
   const role = likelyRoleOf(target, known.identity)
-  const isClients = target.login.as === 'client'
+  // Each client names the role: `token` is whoever the password belongs to.
+  const isClients = target.login.as === 'client' || target.login.as === 'person'
   const chosen = isClients ? `${role ?? 'ROLE'}~${choice}` : choice
   return {
     ...shown,

@@ -75,7 +75,8 @@ export class Journal implements SessionObserver {
   failed(session: SessionView, error: unknown): void {
     const failure = describe(error, this.#clock.now(), session.target, session)
     this.#keep(failure)
-    if (isTrouble(failure.kind)) this.notes(session.target).trouble = failure
+    if (isTrouble(failure.kind) && !isAboutOneClient(failure, session))
+      this.notes(session.target).trouble = failure
   }
 
   cancelled(): void {}
@@ -157,6 +158,12 @@ export class TargetNotes implements CredentialObserver {
     this.asked = true
     this.trouble = undefined
   }
+}
+
+/** It was refused for who it is: the others may be let in. */
+function isAboutOneClient({ kind }: Failure, { phase, method }: SessionView): boolean {
+  if (kind !== 'identity') return false
+  return method !== undefined || phase === 'client-handshake' || phase === 'client-auth'
 }
 
 /** Whether the target has failed, rather than this one client. */

@@ -71,8 +71,10 @@ export function unconfirmed(target: ObservedTarget): string | undefined {
   }
 }
 
-/** A token or password, and the role to use it with. */
-export function hasCredential({ settings, identity, credentials }: ObservedTarget): boolean {
+/** A token or password, and the role to use it with. A gateway's clients bring their own. */
+export function hasCredential(target: ObservedTarget): boolean {
+  const { settings, identity, credentials } = target
+  if (settings.login.as === 'person') return target.database !== undefined
   if (credentials.state === 'expired') return false
   return settings.login.as !== 'identity' || identity !== undefined
 }

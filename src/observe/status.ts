@@ -4,6 +4,7 @@
  */
 
 import { roleOf } from '../config/resolve/login.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
 import type { CredentialState } from '../credentials/credential-cache.js'
 import type { SessionView } from '../session/session-view.js'
 import { type ConnectionLines, connectionLines, localAddress } from './connection-lines.js'
@@ -45,7 +46,7 @@ export interface TargetStatus extends TargetStanding {
   readonly userMatters: boolean
   readonly database: string
   readonly readOnly: boolean
-  readonly localAuth: 'trust' | 'password'
+  readonly localAuth: TargetSettings['localAuth']
   /** The workspace's own word for the state of the instance or endpoint. */
   readonly apiState: string | undefined
   readonly credential: CredentialStatus

@@ -20,7 +20,6 @@ import {
   authenticationSaslContinue,
   authenticationSaslFinal,
 } from '../wire/backend.js'
-import { readExactly, StreamEnded } from '../wire/byte-reader.js'
 import {
   SCRAM_SHA_256,
   ScramServer,
@@ -29,6 +28,7 @@ import {
   scramVerifier,
 } from '../wire/scram.js'
 import type { PasswordAttempts } from './password-attempts.js'
+import { malformed, readPasswordMessage } from './password-message.js'
 
 export interface ClientAuthOptions {
   readonly password: LocalPassword
@@ -81,10 +81,12 @@ export class ClientAuth {
   ): Promise<void> {
     const scram = new ScramServer(await this.#verifier())
     client.write(authenticationSasl(SCRAM_SHA_256))
-    const { mechanism, response } = saslInitialResponse(await passwordMessage(client, signal))
+    const { mechanism, response } = saslInitialResponse(
+      await readPasswordMessage(client, MAX_SASL_BYTES, signal),
+    )
     if (mechanism !== SCRAM_SHA_256) throw malformed('client selected an invalid SASL mechanism')
     client.write(authenticationSaslContinue(serverFirst(scram, response)))
-    const clientFinal = (await passwordMessage(client, signal)).toString()
+    const clientFinal = (await readPasswordMessage(client, MAX_SASL_BYTES, signal)).toString()
     const serverFinal = await this.#attempts.check(address, () => scram.final(clientFinal), signal)
     if (serverFinal === undefined) {
       throw new ProxyError('password', 'password authentication failed', {
@@ -113,29 +115,7 @@ function serverFirst(scram: ScramServer, clientFirst: string): string {
   throw malformed('malformed SCRAM message')
 }
 
-// Longer than any password that is typed. The manual's own limit is 65535 (PG_MAX_AUTH_TOKEN_LENGTH).
-const MAX_PASSWORD_BYTES = 4096
-
-async function passwordMessage(client: Duplex, signal: AbortSignal): Promise<Buffer> {
-  const head = await readMessagePart(client, 5, signal)
-  const byteCount = head.readInt32BE(1) - 4
-  if (head[0] !== 0x70 || byteCount < 0 || byteCount > MAX_PASSWORD_BYTES) {
-    throw malformed('expected password response')
-  }
-  return byteCount === 0 ? Buffer.alloc(0) : readMessagePart(client, byteCount, signal)
-}
-
-async function readMessagePart(
-  client: Duplex,
-  byteCount: number,
-  signal: AbortSignal,
-): Promise<Buffer> {
-  try {
-    return await readExactly(client, byteCount, signal)
-  } catch (error) {
-    throw error instanceof StreamEnded ? malformed('client left during authentication') : error
-  }
-}
+const MAX_SASL_BYTES = 4096
 
 function saslInitialResponse(body: Buffer): { mechanism: string; response: string } {
   const end = body.indexOf(0)
@@ -144,8 +124,4 @@ function saslInitialResponse(body: Buffer): { mechanism: string; response: strin
     throw malformed('malformed SASL initial response')
   }
   return { mechanism: body.toString('latin1', 0, end), response: body.toString('utf8', end + 5) }
-}
-
-function malformed(message: string): ProxyError {
-  return new ProxyError('protocol', message)
 }

@@ -33,12 +33,41 @@ export class PasswordAttempts {
     isRight: () => T | undefined,
     signal: AbortSignal,
   ): Promise<T | undefined> {
-    const key = keyOf(address)
-    const waitMs = this.#take(key)
+    const waitMs = this.take(address)
     if (waitMs > 0) await pause(this.#clock, waitMs, signal)
     const proved = isRight()
-    if (proved !== undefined) this.#giveBack(key)
+    if (proved !== undefined) this.giveBack(address)
     return proved
+  }
+
+  /** Takes one attempt: how long to wait until it may be used. Errors: kind `limit`. */
+  take(address: string | undefined): number {
+    const key = keyOf(address)
+    const { restoredAt, waitMs } = this.#next(key)
+    this.#remember(key, restoredAt)
+    return waitMs
+  }
+
+  /** It was used, and was not wrong. */
+  giveBack(address: string | undefined): void {
+    const key = keyOf(address)
+    const restoredAt = (this.#restoredAt.get(key) ?? 0) - INTERVAL_MS
+    if (restoredAt > this.#clock.monotonic()) this.#remember(key, restoredAt)
+    else this.#restoredAt.delete(key)
+  }
+
+  /** Waits until the address has an attempt at hand, and takes none. Errors: kind `limit`. */
+  async turn(address: string | undefined, signal: AbortSignal): Promise<void> {
+    const { waitMs } = this.#next(keyOf(address))
+    if (waitMs > 0) await pause(this.#clock, waitMs, signal)
+  }
+
+  /** One that was checked elsewhere was wrong. */
+  wasWrong(address: string | undefined): void {
+    const key = keyOf(address)
+    const now = this.#clock.monotonic()
+    const furthest = now + BURST * INTERVAL_MS + LONGEST_WAIT_MS
+    this.#remember(key, Math.min(furthest, this.#restored(key) + INTERVAL_MS))
   }
 
   /** How many addresses it remembers. */
@@ -46,19 +75,16 @@ export class PasswordAttempts {
     return this.#restoredAt.size
   }
 
-  #take(key: string): number {
+  #restored(key: string): number {
     const now = this.#clock.monotonic()
-    const restoredAt = Math.max(this.#restoredAt.get(key) ?? now, now) + INTERVAL_MS
-    const waitMs = restoredAt - now - BURST * INTERVAL_MS
-    if (waitMs > LONGEST_WAIT_MS) throw tooMany()
-    this.#remember(key, restoredAt)
-    return waitMs
+    return Math.max(this.#restoredAt.get(key) ?? now, now)
   }
 
-  #giveBack(key: string): void {
-    const restoredAt = (this.#restoredAt.get(key) ?? 0) - INTERVAL_MS
-    if (restoredAt > this.#clock.monotonic()) this.#remember(key, restoredAt)
-    else this.#restoredAt.delete(key)
+  #next(key: string): { restoredAt: number; waitMs: number } {
+    const restoredAt = this.#restored(key) + INTERVAL_MS
+    const waitMs = restoredAt - this.#clock.monotonic() - BURST * INTERVAL_MS
+    if (waitMs > LONGEST_WAIT_MS) throw tooMany()
+    return { restoredAt, waitMs }
   }
 
   #remember(key: string, restoredAt: number): void {
@@ -97,6 +123,6 @@ function network64(address: string): string {
 
 function tooMany(): ProxyError {
   return new ProxyError('limit', 'too many wrong passwords from this address', {
-    hint: 'Wait a few seconds, and connect with the right local password.',
+    hint: 'Wait a few seconds, and connect with the right password.',
   })
 }

@@ -9,6 +9,7 @@ import type { Canceller } from '../upstream/cancel.js'
 import type { Connector } from '../upstream/connect.js'
 import type { StartupMessage } from '../wire/frontend.js'
 import type { ClientAuth } from './client-auth.js'
+import type { People } from './people.js'
 
 /** Synchronous: nothing is asked of anyone. */
 export type Router = (startup: StartupMessage) => Route
@@ -29,6 +30,8 @@ export interface ServingTarget {
   readonly name: string
   /** Undefined: `local-auth=trust`. */
   readonly clientAuth: ClientAuth | undefined
+  /** With `local-auth=databricks`: each client is one of them. */
+  readonly people?: Pick<People, 'identify'> | undefined
   readonly admission: Admission
   readonly connector: Pick<Connector, 'connect'>
   readonly cancels: Pick<Canceller, 'register'>
@@ -41,7 +44,9 @@ export interface Admission {
   check(): void
   /** Takes a place, or throws the reason why there is none. */
   enter(session: AdmittedSession): void
-  /** Gives the place back, if the session has one. */
+  /** Takes one of the places that a person has, or throws the reason why there is none. */
+  enterAs(session: AdmittedSession, person: string): void
+  /** Gives the places back that the session has. */
   leave(session: AdmittedSession): void
 }
 

@@ -2,6 +2,7 @@
 
 import type { ProxyError } from '../core/errors.js'
 import type { ConnectPhase } from '../upstream/attempt.js'
+import type { LoginMethod } from './person.js'
 import type { PipeOutcome } from './pipe.js'
 
 export type SessionPhase = 'client-handshake' | 'client-auth' | ConnectPhase | 'pipe' | 'cancel'
@@ -31,6 +32,8 @@ export interface SessionView {
   readonly database: string | undefined
   /** The role of the login; undefined until then, as are the three below. */
   readonly role: string | undefined
+  /** What the client showed with `local-auth=databricks`; undefined until it was looked at. */
+  readonly method: LoginMethod | undefined
   /** The process id of BackendKeyData, as in pg_stat_activity; a pooler may make it up. */
   readonly backendPid: number | undefined
   /** `address:port` of the server. */

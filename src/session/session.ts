@@ -8,22 +8,33 @@ import type { BlockList, Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
-import { ProxyError } from '../core/errors.js'
-import { isLoopback } from '../core/loopback.js'
+import type { ProxyError } from '../core/errors.js'
 import { plainText } from '../core/plain-text.js'
 import type { ConnectProgress } from '../upstream/attempt.js'
 import type { Cancels } from '../upstream/cancel.js'
 import type { Connected } from '../upstream/open.js'
 import { negotiateProtocolVersion } from '../wire/backend.js'
-import { type CancelRequest, fromWireText, type StartupMessage } from '../wire/frontend.js'
-import type { ClientAuth } from './client-auth.js'
+import type { CancelRequest, StartupMessage } from '../wire/frontend.js'
+import {
+  clientName,
+  handshakeTimeout,
+  hostAndPort,
+  isFromHere,
+  isReplication,
+  MAX_NAME_LENGTH,
+  textOf,
+  tlsRequired,
+  tlsRequiredForSecrets,
+} from './client-facts.js'
 import { clientHandshake } from './client-handshake.js'
 import { ClientLeaving, ClientLeft } from './client-leaving.js'
+import { askCleartextPassword } from './password-message.js'
+import { type Claim, type LoginMethod, type Person, typedUser } from './person.js'
 import { onceClosed, Pipe } from './pipe.js'
 import { readProxyHeader } from './proxy-header.js'
 import type { ReadBuffers } from './read-buffers.js'
 import { replyWithError } from './refusal-reply.js'
-import type { AdmittedSession, Router, ServingTarget } from './route.js'
+import type { AdmittedSession, Route, Router, ServingTarget } from './route.js'
 import type { SessionObserver, SessionOutcome, SessionPhase, SessionView } from './session-view.js'
 
 /** What a session needs of the port that it came in by. */
@@ -65,6 +76,7 @@ export class Session implements SessionView, AdmittedSession {
   applicationName: string | undefined
   database: string | undefined
   role: string | undefined
+  method: LoginMethod | undefined
   backendPid: number | undefined
   upstream: string | undefined
   upstreamLocalPort: number | undefined
@@ -223,25 +235,32 @@ export class Session implements SessionView, AdmittedSession {
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
     if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
-    const { target: chosen, login, refusal, open } = router(startup)
+    const route = router(startup)
+    const { target: chosen, login, refusal, open } = route
     this.target = chosen.name
+    if (chosen.people !== undefined && !encrypted) throw tlsRequiredForSecrets()
     // Before a password is asked for: to pg_isready that would be a yes.
     if (refusal === undefined) chosen.admission.check()
     if (startup.protocolMinor > 0 || startup.protocolOptions.length > 0) {
       client.write(negotiateProtocolVersion(startup.protocolOptions))
     }
 
-    await this.#authenticate(chosen.clientAuth, handshake.signal)
+    const claim = await this.#authenticate(route, handshake.signal)
     handshake.release()
-    if (refusal !== undefined) throw refusal
-
     const leaving = new ClientLeaving(client, ending)
     try {
+      let person = claim && (await chosen.people?.identify(claim, leaving.signal))
+      if (refusal !== undefined) throw refusal
       if (open !== undefined) this.#enter('resolve')
       const target = open === undefined ? chosen : await open(leaving.signal)
+      // Credentials are for one target: those of the one that serves are used.
+      if (target !== chosen)
+        person = claim && (await target.people?.identify(claim, leaving.signal))
       // Not earlier: a client that has not proved its password takes no place.
       this.#takePlace(target)
-      const connected = await target.connector.connect(login, this.#progress(), leaving.signal)
+      const connected = await this.#connectAs(person, target, () =>
+        target.connector.connect(login, this.#progress(), leaving.signal, person?.credentials),
+      )
       const idleTimeoutMs = isReplication(startup) ? 0 : target.idleTimeoutMs
       return { connected, target, idleTimeoutMs }
     } finally {
@@ -256,6 +275,28 @@ export class Session implements SessionView, AdmittedSession {
     this.#deps.port.admitted(this)
   }
 
+  /** Only a name that is proved counts: one that the server checks counts when it has. */
+  async #connectAs(
+    person: Person | undefined,
+    { admission }: ServingTarget,
+    connect: () => Promise<Connected>,
+  ): Promise<Connected> {
+    if (person === undefined) return connect()
+    this.method = person.method
+    if (person.method !== 'database-credential') {
+      admission.enterAs(this, person.name)
+      return connect()
+    }
+    const connected = await connect()
+    try {
+      admission.enterAs(this, person.name)
+      return connected
+    } catch (error) {
+      connected.upstream.socket.destroy()
+      throw error
+    }
+  }
+
   #progress(): ConnectProgress {
     return {
       enter: (phase) => this.#enter(phase),
@@ -266,12 +307,17 @@ export class Session implements SessionView, AdmittedSession {
   }
 
   /** A client that has no password hangs up to ask its user for one: it has not failed, but left. */
-  async #authenticate(clientAuth: ClientAuth | undefined, signal: AbortSignal): Promise<void> {
-    if (clientAuth === undefined) return
+  async #authenticate({ target, login }: Route, signal: AbortSignal): Promise<Claim | undefined> {
+    const { clientAuth, people } = target
+    if (clientAuth === undefined && people === undefined) return undefined
     this.#enter('client-auth')
     const client = this.#client
+    const address = this.#remoteAddress
     try {
-      await clientAuth.authenticate(client, this.#remoteAddress, signal)
+      await clientAuth?.authenticate(client, address, signal)
+      if (people === undefined) return undefined
+      const user = typedUser(login)
+      return { user, password: await askCleartextPassword(client, signal), address }
     } catch (error) {
       if (signal.aborted) throw signal.reason
       throw client.readableEnded || client.destroyed ? new ClientLeft() : error
@@ -346,44 +392,4 @@ function endReason(outcome: SessionOutcome, endedFirst: Pipe['endedFirst']): str
   if (outcome === 'upstream shutdown') return 'the compute was suspended or restarted'
   const isServersEnd = outcome === 'closed' && endedFirst === 'upstream'
   return isServersEnd ? 'server closed the connection' : undefined
-}
-
-function handshakeTimeout(): ProxyError {
-  return new ProxyError('protocol', 'timeout expired before the client had said who it is', {
-    hint: 'Raise --handshake-timeout of lakebase-proxy, if this client is slow for a reason.',
-  })
-}
-
-/** Over loopback or a Unix socket: no other machine lies between. */
-function isFromHere({ localAddress }: Socket): boolean {
-  return localAddress === undefined || isLoopback(localAddress)
-}
-
-function tlsRequired(): ProxyError {
-  return new ProxyError('identity', 'connection requires TLS', {
-    hint: 'Connect with sslmode=require: this lakebase-proxy listens beyond this machine.',
-  })
-}
-
-/** PostgreSQL cuts names to 63 bytes. */
-const MAX_NAME_LENGTH = 128
-
-/** As it is logged and shown. */
-function textOf(startup: StartupMessage, name: string): string | undefined {
-  const value = startup.parameters.get(name)
-  return value === undefined ? undefined : plainText(fromWireText(value), MAX_NAME_LENGTH)
-}
-
-/** A walsender and its receiver have time-outs of their own, and may have nothing to say for long. */
-function isReplication(startup: StartupMessage): boolean {
-  const value = startup.parameters.get('replication')
-  return value !== undefined && !/^(false|off|no|0)?$/i.test(value)
-}
-
-function clientName(address: string | undefined, port: number | undefined): string {
-  return address === undefined ? 'unix socket' : hostAndPort(address, port)
-}
-
-function hostAndPort(address: string, port: number | undefined): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

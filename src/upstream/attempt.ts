@@ -6,6 +6,7 @@
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
+import type { Credentials } from '../credentials/credentials.js'
 import type { WireText } from '../wire/frontend.js'
 import type { Waking } from './waking.js'
 
@@ -27,6 +28,7 @@ export interface ConnectProgress {
 }
 
 export interface AttemptOptions {
+  credentials: Credentials
   progress: ConnectProgress
   clock: Clock
   /** The client's: it aborts when the client leaves. */
@@ -42,11 +44,15 @@ export class Attempt {
   /** One was minted after the first was refused: there is no third. */
   hasNewToken = false
   useDefaultDatabase = false
+  /** A credential that is sent only once may be on its way: there is no further try. */
+  mayHaveSentOnlyOne = false
   /** The instance was started for it: its front door may take a moment more. */
   hasStarted = false
   retries = 0
   /** Tries that an address has let run out of patience. */
   silences = 0
+  /** What this client logs in with, on every try: its own, where each has some. */
+  readonly credentials: Credentials
   /** The database that is only libpq's default: the client's user name. */
   readonly guess: WireText | undefined
   readonly #options: AttemptOptions
@@ -62,6 +68,7 @@ export class Attempt {
 
   constructor({ parameters }: ClientLogin, options: AttemptOptions) {
     this.#options = options
+    this.credentials = options.credentials
     const database = parameters.get('database')
     this.guess = database === parameters.get('user') ? database : undefined
     this.#limit = new LinkedAbort(options.signal)

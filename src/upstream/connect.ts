@@ -78,14 +78,19 @@ export class Connector {
     return this.#waking.seconds
   }
 
-  /** Errors: all kinds but `protocol`; each is for the client to read. */
+  /**
+   * `credentials`: the client's own; left out, the target's. Errors: all kinds but `protocol`; each
+   * is for the client to read.
+   */
   async connect(
     login: ClientLogin,
     progress: ConnectProgress,
     signal: AbortSignal,
+    credentials: Credentials = this.#options.credentials,
   ): Promise<Connected> {
     const attempt = new Attempt(login, {
       ...this.#options,
+      credentials,
       progress,
       signal,
       waking: this.#waking,
@@ -125,7 +130,7 @@ export class Connector {
           return { next: 'connected', connected: result.connected }
         case 'sasl required':
           // An unknown role may be asked for SASL as if it had a password.
-          spares?.refused()
+          spares?.refused(attempt.credentials)
           return this.#retryIfYoung(saslError(), context, attempt)
         case 'refused':
           return await this.#afterRefusal(result, context, attempt)
@@ -139,8 +144,8 @@ export class Connector {
     login: ClientLogin,
     attempt: Attempt,
   ): Promise<{ result: OpenResult; context: LoginContext }> {
-    const { endpoints, credentials, spares, clock, connectTimeoutMs } = this.#options
-    const { signal } = attempt
+    const { endpoints, spares, clock, connectTimeoutMs } = this.#options
+    const { signal, credentials } = attempt
     attempt.enter('resolve')
     const resolving = endpoints.resolve(signal)
     const [endpoint, credential] = await Promise.all([
@@ -152,7 +157,8 @@ export class Connector {
     ])
     const parameters = this.#parameters(login, credential, attempt)
     const context = { endpoint, credential, parameters }
-    const spare = spares?.take(context)
+    const isOwn = credential.method === 'given' // a spare connection would send it a second time
+    const spare = isOwn ? undefined : spares?.take(context, credentials)
     const stopWatching = clock.after(SILENCE_MS, () => void this.#lookForWaking(attempt))
     try {
       const result: OpenResult = spare
@@ -161,14 +167,17 @@ export class Connector {
             {
               ...this.#options,
               ...context,
-              enter: (phase) => attempt.enter(phase),
+              enter: (phase) => {
+                attempt.enter(phase)
+                if (phase === 'login' && isOwn) attempt.mayHaveSentOnlyOne = true
+              },
               // A server that moved leaves a black hole: it has to be given up on in time to ask
               // where it is now. Longer each time, so that a slow way gets through too.
               lastPatienceMs: (connectTimeoutMs / 2) * 2 ** attempt.silences,
             },
             signal,
           )
-      if (result.outcome === 'connected') spares?.seen(parameters)
+      if (result.outcome === 'connected' && !isOwn) spares?.seen(parameters, credentials)
       return { result, context }
     } finally {
       stopWatching()
@@ -198,18 +207,28 @@ export class Connector {
   }
 
   async #afterRefusal(refusal: Refusal, context: LoginContext, attempt: Attempt): Promise<Outcome> {
-    const { credentials, spares } = this.#options
+    const { spares } = this.#options
     const { credential, parameters } = context
-    const gaveUpSpares = concernsAll(refusal) && spares?.refused()
+    // A full server has room again when spare connections go, those of any person.
+    const whose = meaningOf(refusal) === 'full' ? undefined : attempt.credentials
+    const gaveUpSpares = concernsAll(refusal) && spares?.refused(whose)
     const user = fromWireText(parameters.get('user') ?? '')
     const error = refusalError(refusal, { user, method: credential.method })
+    if (credential.method === 'given' && refusal.stage !== 'before password') {
+      // It was sent once, and that is all.
+      if (meaningOf(refusal) === 'token refused') {
+        await attempt.credentials.renew(credential, attempt.signal)
+      }
+      return { next: 'failed', error }
+    }
     switch (meaningOf(refusal)) {
       case 'waking':
         attempt.wake()
         return { next: 'retry', after: 'pause', error }
       case 'token refused':
         if (!attempt.hasNewToken) {
-          attempt.hasNewToken = (await credentials.renew(credential, attempt.signal)) !== undefined
+          attempt.hasNewToken =
+            (await attempt.credentials.renew(credential, attempt.signal)) !== undefined
           if (attempt.hasNewToken) return { next: 'retry', after: 'correction' }
         }
         return this.#retryIfYoung(error, context, attempt)
@@ -279,8 +298,9 @@ export class Connector {
   #afterError(error: unknown, attempt: Attempt): Outcome {
     const { starter, spares } = this.#options
     const kind = error instanceof ProxyError ? error.kind : undefined
-    if (!attempt.clientLeft) spares?.refused()
-    if (error instanceof ProxyError && !attempt.signal.aborted) {
+    if (!attempt.clientLeft) spares?.refused(attempt.credentials)
+    const mayTryAgain = !attempt.signal.aborted && !attempt.mayHaveSentOnlyOne
+    if (error instanceof ProxyError && mayTryAgain) {
       if (kind === 'dial') {
         if (error.cause instanceof NoAnswer) attempt.silences++
         void this.#lookForWaking(attempt)

@@ -79,7 +79,7 @@ async function authenticate(
       await exchange.expect(AUTHENTICATION.ok, 'after the password')
       return true
     case AUTHENTICATION.sasl:
-      if (method === 'token') return false
+      if (method !== 'password') return false
       if (!data.toString('latin1').split('\0').includes(SCRAM_SHA_256)) throw unknownMethod(code)
       await authenticateByScram(exchange, new ScramClient(password.reveal()))
       return true

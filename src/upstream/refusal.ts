@@ -6,6 +6,7 @@
 
 import { type ErrorKind, ProxyError } from '../core/errors.js'
 import { plainText } from '../core/plain-text.js'
+import type { LoginCredential } from '../credentials/credentials.js'
 import type { ServerError } from '../wire/backend.js'
 import type { LoginStage } from './login.js'
 
@@ -83,7 +84,7 @@ export function concernsAll(refusal: Refusal): boolean {
 export interface RefusalContext {
   /** The role we logged in as. */
   readonly user: string
-  readonly method: 'token' | 'password'
+  readonly method: LoginCredential['method']
 }
 
 /** The server's own words, with what to do about them. */
@@ -95,9 +96,11 @@ export function refusalError(refusal: Refusal, context: RefusalContext): ProxyEr
     error.detail && plainText(error.detail),
     tokenRefused ? `The server's SQLSTATE was ${error.sqlState}.` : undefined,
   ].filter((part) => part !== undefined)
-  return new ProxyError(kindOf(meaning, error.sqlState), plainText(error.message), {
-    // To a client of this proxy, 28P01 is a wrong local password and nothing else.
-    sqlState: tokenRefused ? '28000' : error.sqlState,
+  const isClientsOwn = tokenRefused && context.method === 'given'
+  const kind = isClientsOwn ? 'password' : kindOf(meaning, error.sqlState)
+  return new ProxyError(kind, plainText(error.message), {
+    // To a client of this proxy, 28P01 is a wrong password of its own and nothing else.
+    sqlState: isClientsOwn ? '28P01' : tokenRefused ? '28000' : error.sqlState,
     detail: details.join(' ') || undefined,
     hint:
       hintFor(meaning, { ...context, user: plainText(context.user, 128) }) ??
@@ -124,8 +127,9 @@ function kindOf(meaning: RefusalMeaning, sqlState: string): ErrorKind {
 function hintFor(meaning: RefusalMeaning, { user, method }: RefusalContext): string | undefined {
   switch (meaning) {
     case 'token refused':
-      return method === 'password'
-        ? `Check the password of the role "${user}" in the URL.`
+      if (method === 'password') return `Check the password of the role "${user}" in the URL.`
+      return method === 'given'
+        ? `The password was passed on as a database credential of "${user}": it may have expired, or be of another role. A personal access token does not expire within the hour.`
         : `Most likely the role "${user}" does not exist there, or is not the signed-in identity's. ` +
             'An administrator creates it with databricks_create_role, or in the workspace. ' +
             '"lakebase-proxy doctor" shows who is signed in.'

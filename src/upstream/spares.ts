@@ -24,7 +24,6 @@ export interface SparesOptions {
   count: number
   ttlMs: number
   endpoints: Pick<Endpoints, 'resolve' | 'dialled'>
-  credentials: Pick<Credentials, 'get'>
   tls: UpstreamTls
   clock: Clock
   log: Log
@@ -35,8 +34,9 @@ export interface SparesOptions {
 const FIRST_REST_MS = 1_000
 const MAX_REST_MS = 60_000
 
-/** What the next spare connection says, and its bytes, to compare. */
+/** What the next spare connection says, its bytes, to compare, and whose it is. */
 interface Wanted {
+  readonly credentials: Credentials
   readonly parameters: ReadonlyMap<string, WireText>
   readonly packet: Buffer
 }
@@ -71,10 +71,16 @@ export class Spares {
     return this.#hits
   }
 
-  /** One that is just what a login now would give, if there is. Its owner is who called. */
-  take({ parameters, endpoint, credential }: OpenRequest): Connected | undefined {
+  /**
+   * One that is just what a login now would give, if there is: made with these very credentials, so
+   * that no person is given another's. Its owner is who called.
+   */
+  take(
+    { parameters, endpoint, credential }: OpenRequest,
+    credentials: Credentials,
+  ): Connected | undefined {
     if (this.#hasExpired) this.#forget() // no timer runs while a laptop sleeps
-    if (this.#wanted?.packet.equals(startupMessage(parameters)) !== true) return undefined
+    if (!this.#wants(startupMessage(parameters), credentials)) return undefined
     for (const spare of this.#held) {
       this.#held.delete(spare)
       const { endpoint: at, upstream } = spare.connected
@@ -93,12 +99,12 @@ export class Spares {
   }
 
   /** A client has been logged in with these: the next one may want the same. */
-  seen(parameters: ReadonlyMap<string, WireText>): void {
+  seen(parameters: ReadonlyMap<string, WireText>, credentials: Credentials): void {
     if (this.#closed || parameters.has('replication')) return
     const packet = startupMessage(parameters)
-    if (this.#wanted?.packet.equals(packet) !== true) {
+    if (!this.#wants(packet, credentials)) {
       this.#drop()
-      this.#wanted = { parameters, packet }
+      this.#wanted = { parameters, packet, credentials }
     }
     const { clock, ttlMs } = this.#options
     this.#lastUsedAt = clock.now()
@@ -108,9 +114,11 @@ export class Spares {
 
   /**
    * A login failed, by whichever refusal: what was logged in before counts no more, and for a while
-   * none is tried. True when there were any, and the server has room again.
+   * none is tried. `whose`: what was refused says nothing of spare connections of other credentials.
+   * True when there were any, and the server has room again.
    */
-  refused(): boolean {
+  refused(whose?: Credentials): boolean {
+    if (whose !== undefined && this.#wanted?.credentials !== whose) return false
     const hadAny = this.#held.size + this.#loginsUnderWay > 0
     this.#drop()
     this.#rest()
@@ -121,6 +129,11 @@ export class Spares {
   close(): void {
     this.#closed = true
     this.#forget()
+  }
+
+  #wants(packet: Buffer, credentials: Credentials): boolean {
+    if (this.#wanted?.credentials !== credentials) return false
+    return this.#wanted.packet.equals(packet)
   }
 
   #fill(): void {
@@ -134,14 +147,14 @@ export class Spares {
     }
   }
 
-  async #add({ parameters }: Wanted): Promise<void> {
+  async #add(wanted: Wanted): Promise<void> {
     const { clock, timeoutMs, log } = this.#options
     const { signal } = this.#dropped
     const limit = new LinkedAbort(signal)
     limit.abortAfter(clock, timeoutMs, () => new ProxyError('dial', 'timeout expired'))
     this.#loginsUnderWay++
     try {
-      const spare = await this.#logIn(parameters, limit.signal)
+      const spare = await this.#logIn(wanted, limit.signal)
       if (signal.aborted) {
         spare.end()
       } else {
@@ -161,8 +174,8 @@ export class Spares {
   }
 
   /** One try: only a client's login is retried. */
-  async #logIn(parameters: ReadonlyMap<string, WireText>, signal: AbortSignal): Promise<Spare> {
-    const { endpoints, credentials } = this.#options
+  async #logIn({ parameters, credentials }: Wanted, signal: AbortSignal): Promise<Spare> {
+    const { endpoints } = this.#options
     const [endpoint, credential] = await Promise.all([
       endpoints.resolve(signal),
       credentials.get(signal),

@@ -29,6 +29,10 @@ export function negotiateProtocolVersion(unknownOptions: readonly string[]): Buf
   return message('v', Buffer.concat([head, names]))
 }
 
+export function authenticationCleartextPassword(): Buffer {
+  return authentication(AUTHENTICATION.cleartextPassword, '')
+}
+
 export function authenticationSasl(mechanism: string): Buffer {
   return authentication(AUTHENTICATION.sasl, `${mechanism}\0\0`)
 }

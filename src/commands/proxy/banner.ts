@@ -9,6 +9,12 @@ export interface Started {
   readonly localCaFile: string | undefined
 }
 
+const PASSWORDS: Record<TargetStatus['localAuth'], string> = {
+  trust: 'none',
+  password: 'the one of local-auth',
+  databricks: "each client's own: a personal access token, or an OAuth secret",
+}
+
 /** Whole lines, for a terminal. */
 export function banner(proxy: Started): string {
   const lines = proxy.status().targets.flatMap(targetLines)
@@ -26,14 +32,15 @@ function targetLines(target: TargetStatus): string[] {
     `    database  ${target.database}`,
     `    as        ${asWhom(target)}`,
     ...workspaceLine(target, '    '),
-    `    password  ${target.localAuth === 'password' ? 'the one of local-auth' : 'none'}`,
+    `    password  ${PASSWORDS[target.localAuth]}`,
     `    paste     ${target.connect.psql}`,
   ]
   if (target.hint !== undefined) lines.splice(2, 0, `    hint      ${target.hint}`)
   return [...lines, '']
 }
 
-function asWhom({ role, roleOfClient }: TargetStatus): string {
+export function asWhom({ role, roleOfClient, localAuth }: TargetStatus): string {
+  if (localAuth === 'databricks') return 'the Databricks identity of each client'
   if (roleOfClient) return 'the user that each client names'
   return role ?? 'the identity signed in to the workspace'
 }

@@ -33,7 +33,7 @@ export async function exec(
   }
   const { config, target } = await oneTarget(invocation, pickTarget)
   const password =
-    target.localAuth === 'password' ? new Secret(randomBytes(24).toString('base64url')) : undefined
+    target.localAuth === 'trust' ? undefined : new Secret(randomBytes(24).toString('base64url'))
   const settings = privateSettings(config.settings, target, password)
   // The terminal belongs to the program: by default, only problems are logged there.
   const asked = config.given.some(({ setting }) => setting === 'log-level')

@@ -3,7 +3,7 @@
 import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 import type { Invocation } from '../cli/command.js'
-import { workspaceLine } from '../proxy/banner.js'
+import { asWhom, workspaceLine } from '../proxy/banner.js'
 import type { AdminClient } from './admin-client.js'
 import { type AskedProxy, askedProxies, clientOf, describe } from './asked-proxies.js'
 
@@ -65,7 +65,6 @@ function stateWord({ phase, ready }: Status): string {
 function targetLines(target: TargetStatus, now: number): string[] {
   const { totals, sessionsLimit, sessionsOpen } = target
   const limit = sessionsLimit > 0 ? ` of ${sessionsLimit}` : ''
-  const role = target.roleOfClient ? 'the user that each client names' : target.role
   const lines = [
     `${target.name}: ${target.state}`,
     ...(target.state === 'ready' ? [] : [`  ${target.words}`]),
@@ -73,7 +72,7 @@ function targetLines(target: TargetStatus, now: number): string[] {
     `  at        ${target.addresses.join(', ')}`,
     `  user      ${target.userMatters ? target.connect.fields.username : 'any'}`,
     `  database  ${target.database}`,
-    `  as        ${role ?? 'not known yet'}`,
+    `  as        ${asWhom(target)}`,
     ...workspaceLine(target, '  '),
     `  token     ${tokenWords(target, now)}`,
     `  sessions  ${sessionsOpen}${limit} open, ${totals.connected} so far, ${totals.failed} failed`,

@@ -120,6 +120,45 @@ export function checkCertificates(
   })
 }
 
+/** With `local-auth=databricks` clients give secrets of their own, and log in as themselves. */
+export function checkPersonal(
+  target: TargetSettings,
+  { localTls }: Pick<ProxySettings, 'localTls'>,
+  where: (name: 'local-auth' | 'unix-socket' | 'max-connections-per-user') => string,
+  problems: Problems,
+): void {
+  if (target.localAuth !== 'databricks') {
+    if (target.maxConnectionsPerUser === 0) return
+    problems.add(
+      where('max-connections-per-user'),
+      'max-connections-per-user needs local-auth=databricks, which tells users apart',
+      'Set max-connections, which counts all clients.',
+    )
+    return
+  }
+  if (localTls === 'off') {
+    problems.add(
+      where('local-auth'),
+      'local-auth=databricks needs local-tls, since clients send secrets of their own',
+      'Set local-tls=auto, or local-tls-cert and local-tls-key.',
+    )
+  }
+  if (target.target.kind === 'static') {
+    problems.add(
+      where('local-auth'),
+      `target "${target.name}" has one role and password for all, so local-auth=databricks is not possible`,
+      'Name a Lakebase instance or endpoint, or set local-auth=password.',
+    )
+  }
+  if (target.listen.unixSocket !== undefined) {
+    problems.add(
+      where('unix-socket'),
+      'local-auth=databricks needs TLS, which clients do not use on a Unix socket',
+      'Leave unix-socket out.',
+    )
+  }
+}
+
 /** An address that other machines can reach needs a password inside TLS, or unsafe-listen. */
 export function checkListening(
   target: TargetSettings,
@@ -129,10 +168,10 @@ export function checkListening(
 ): void {
   const open = target.listen.addresses.find((address) => !isLoopback(address))
   if (open === undefined || settings.unsafeListen) return
-  if (target.localAuth === 'password' && settings.localTls !== 'off') return
+  if (target.localAuth !== 'trust' && settings.localTls !== 'off') return
   problems.add(
     where,
     `address ${open} would let other machines in as you`,
-    'Set local-auth=password with local-tls=auto, or unsafe-listen.',
+    'Set local-auth=password (or databricks) with local-tls=auto, or unsafe-listen.',
   )
 }

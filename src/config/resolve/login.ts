@@ -12,16 +12,31 @@ export type Login =
   | { readonly as: 'identity' }
   /** The role that each client names. */
   | { readonly as: 'client' }
+  /** Each client is its own identity, or a group of it: `local-auth=databricks`. */
+  | { readonly as: 'person' }
   /** `group`: a token of the group's role, which logs in as no other. */
   | { readonly as: 'role' | 'group'; readonly name: string }
 
 export function loginOf(
   known: KnownTarget,
-  { user, group }: Values,
+  values: Values,
   lookup: Lookup,
   problems: Problems,
 ): Login {
   const { target } = known
+  const { user, group } = values
+  if (values['local-auth'] === 'databricks') {
+    for (const name of ['user', 'group'] as const) {
+      const written = lookup.find(name, known)
+      if (written === undefined) continue
+      problems.add(
+        written.where,
+        `with local-auth=databricks the role is the identity of each client, and not set by ${name}`,
+        'Leave it out. Clients name a group of theirs as ROLE~group.',
+      )
+    }
+    return { as: 'person' }
+  }
   if (group !== undefined && target.kind !== 'static') {
     const written = lookup.find('user', known)
     const contradicts = written !== undefined && user !== group
@@ -45,6 +60,7 @@ export function roleOf(login: Login, identity: string | undefined): string | und
     case 'identity':
       return identity
     case 'client':
+    case 'person':
       return undefined
     case 'role':
     case 'group':
@@ -61,6 +77,8 @@ export function likelyRoleOf<Identity extends string | undefined>(
     case 'role':
     case 'group':
       return login.name
+    case 'person':
+      return 'token' // whoever the password belongs to
     case 'identity':
     case 'client':
       return target.kind === 'static' ? target.user : identity

@@ -4,7 +4,7 @@
  */
 
 import { plainSettings } from '../schema/setting-keys.js'
-import type { Values } from '../schema/table.js'
+import type { SettingName, Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import type { Source, Written, WrittenTarget } from '../sources/sources.js'
 import { checkAdminSocket, checkTarget } from './checks.js'
@@ -12,6 +12,7 @@ import type { KnownTarget } from './known-target.js'
 import {
   checkListening,
   checkLocalPassword,
+  checkPersonal,
   readLocalPassword,
   readLocalTls,
 } from './local-access.js'
@@ -81,6 +82,9 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
     const { known, values } = halves[index]!
     const where = lookup.find('address', known)?.where ?? known.written.where
     if (target.reach !== 'name') checkListening(target, settings, where, problems)
+    const whereIs = (name: SettingName): string =>
+      lookup.find(name, known)?.where ?? known.written.where
+    checkPersonal(target, settings, whereIs, problems)
     checkTarget(target, known, values, { settings, machine, lookup, problems })
   }
   return deepFreeze(settings)

@@ -31,7 +31,13 @@ export function privateSettings(
   const listen: Listen = { addresses: ['127.0.0.1', '::1'], port: 0, unixSocket: undefined }
   // TLS on loopback protects from nothing, and libpq may want to verify it (~/.postgresql/root.crt).
   const localTls = 'off'
-  const alone = { ...target, listen, reach: 'own port' } as const
+  const alone = { ...target, ...asOneUser(target), listen, reach: 'own port' } as const
   const own = { ...alone, shownAs: shownAs(alone, localTls) }
   return { ...settings, targets: [own], admin: undefined, localTls, localPassword }
+}
+
+/** The program is one client, and has no credential of its own to show to a gateway. */
+function asOneUser({ login }: TargetSettings): Partial<TargetSettings> {
+  if (login.as !== 'person') return {}
+  return { login: { as: 'identity' }, localAuth: 'password', maxConnectionsPerUser: 0 }
 }

@@ -72,9 +72,9 @@ export const SECTIONS = {
       into: 'listen',
     }),
     'local-auth': perTarget({
-      kind: choice('how', 'trust', 'password'),
+      kind: choice('how', 'trust', 'password', 'databricks'),
       default: 'trust',
-      help: 'trust: clients show nothing; password: they show one (SCRAM-SHA-256)',
+      help: 'trust: clients show nothing; password: they show one (SCRAM-SHA-256); databricks: each is its own identity',
       dotenv: only('password'),
     }),
     'local-password-file': once({
@@ -127,7 +127,7 @@ export const SECTIONS = {
     'unsafe-listen': once({
       kind: switched,
       default: 'false',
-      help: 'listen beyond this machine without local-auth=password and local-tls',
+      help: 'listen beyond this machine without local-tls and a local-auth that asks for a password',
       dotenv: PROTECTION,
       reload: 'all targets',
     }),
@@ -268,6 +268,12 @@ export const SECTIONS = {
       kind: wholeNumber('count', 1_000_000),
       default: '0',
       help: 'clients at a time; above it they get 53300; 0: no limit',
+      dotenv: FREE,
+    }),
+    'max-connections-per-user': perTarget({
+      kind: wholeNumber('count', 1_000_000),
+      default: '0',
+      help: 'the same of one identity, with local-auth=databricks; 0: no limit',
       dotenv: FREE,
     }),
     'unready-when-full': once({

@@ -9,7 +9,7 @@ import { type ErrorKind, ProxyError, type ProxyErrorOptions } from '../../core/e
 import { plainText } from '../../core/plain-text.js'
 import { type Http, type HttpReply, redirectOf } from '../http/http.js'
 import type { TokenSource } from '../sign-in/auth.js'
-import type { WorkspaceToken } from '../sign-in/sign-in-method.js'
+import { SignInRefused, type WorkspaceToken } from '../sign-in/sign-in-method.js'
 
 export interface ApiRequest<T> {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE'
@@ -37,17 +37,29 @@ export class ApiError extends ProxyError {
   readonly status: number
   /** Databricks' word for it, as in `NOT_FOUND`. */
   readonly errorCode: string | undefined
+  /** It is the token that is not accepted, and not what was asked for. */
+  readonly refusesToken: boolean
 
   constructor(
     kind: ErrorKind,
     message: string,
-    reply: { readonly status: number; readonly errorCode: string | undefined },
+    reply: {
+      readonly status: number
+      readonly errorCode: string | undefined
+      readonly refusesToken?: boolean
+    },
     options: ProxyErrorOptions = {},
   ) {
     super(kind, message, options)
     this.status = reply.status
     this.errorCode = reply.errorCode
+    this.refusesToken = reply.refusesToken ?? false
   }
+}
+
+/** Is it whoever signs in that is refused? Asking for something else would be refused, too. */
+export function refusesSignIn(error: unknown): boolean {
+  return error instanceof SignInRefused || (error instanceof ApiError && error.refusesToken)
 }
 
 export interface WorkspaceClientOptions {
@@ -148,10 +160,11 @@ export class WorkspaceClient {
       new ApiError(kind, text, { status, errorCode }, { hint })
     // A personal access token that is wrong or over is answered with 403, not 401.
     if (status === 401 || (status === 403 && /invalid access token/i.test(why))) {
-      return fail(
+      return new ApiError(
         'identity',
         `${this.host} does not accept the sign-in: ${why}`,
-        this.#options.tokens.hint,
+        { status, errorCode, refusesToken: true },
+        { hint: this.#options.tokens.hint },
       )
     }
     switch (status) {

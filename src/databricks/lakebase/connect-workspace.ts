@@ -16,13 +16,20 @@ import {
   resolveDatabricksConfig,
 } from '../sign-in/databricks-config.js'
 import { commandRunner, type RunCommand } from '../sign-in/run-command.js'
+import type { SignInDeps } from '../sign-in/sign-in-method.js'
 import { LakebaseBranches } from './branches.js'
 import { WorkspaceClient } from './client.js'
 import { mintCredential } from './credentials.js'
 import { type DatabaseList, findDatabase, listDatabases } from './instances.js'
 import { setStopped } from './provisioned.js'
 import { type DatabaseRole, listRoles } from './roles.js'
-import type { DatabaseCredential, LakebaseDatabase, MintOptions, Workspace } from './workspace.js'
+import type {
+  DatabaseCredential,
+  LakebaseDatabase,
+  MintOptions,
+  PersonalSignIn,
+  Workspace,
+} from './workspace.js'
 
 export interface OpenWorkspaceOptions
   extends Pick<HttpOptions, 'budgetMs' | 'attemptMs' | 'retries' | 'backoffMs' | 'dispatcher'> {
@@ -74,17 +81,17 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
   for (const sentence of config.notices) log.info(sentence)
   const http = new Http({ ...options, userAgent: `lakebase-proxy/${options.version}` })
   try {
-    const run = options.run ?? commandRunner(options.programEnv)
-    const tokens = createTokenSource(config, {
+    const deps = {
       http,
       clock,
       log,
       env,
       homeDir: options.homeDir,
-      run,
+      run: options.run ?? commandRunner(options.programEnv),
       patienceMs: options.budgetMs ?? PATIENCE_MS,
-    })
-    return new ConnectedWorkspace({ config, http, tokens, clock, log })
+    }
+    const tokens = createTokenSource(config, deps)
+    return new ConnectedWorkspace({ config, tokens, deps, closeHttp: () => http.close() })
   } catch (error) {
     await http.close()
     throw error
@@ -93,11 +100,14 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
 
 interface Parts {
   readonly config: DatabricksConfig
-  readonly http: Http
   readonly tokens: TokenSource
-  readonly clock: Clock
-  readonly log: Log
+  readonly deps: SignInDeps
+  /** Left out where the connections are another's. */
+  readonly closeHttp?: () => Promise<void>
 }
+
+/** For messages: where its credential is set. */
+const GIVEN = 'the password that the client gave'
 
 export class ConnectedWorkspace implements Workspace {
   readonly host: string
@@ -105,10 +115,10 @@ export class ConnectedWorkspace implements Workspace {
   readonly #parts: Parts
 
   constructor(parts: Parts) {
-    const { config, http, tokens } = parts
+    const { config, tokens, deps } = parts
     this.host = config.host!
     this.client = new WorkspaceClient({
-      http,
+      http: deps.http,
       host: this.host,
       tokens,
       workspaceId: config.workspaceId,
@@ -129,7 +139,7 @@ export class ConnectedWorkspace implements Workspace {
   }
 
   findDatabase(target: Target, signal: AbortSignal): Promise<LakebaseDatabase> {
-    return findDatabase(target, { client: this.client, log: this.#parts.log, signal })
+    return findDatabase(target, { client: this.client, log: this.#parts.deps.log, signal })
   }
 
   listDatabases(signal: AbortSignal): Promise<DatabaseList> {
@@ -141,7 +151,7 @@ export class ConnectedWorkspace implements Workspace {
     options: MintOptions,
     signal: AbortSignal,
   ): Promise<DatabaseCredential> {
-    return mintCredential(this.client, this.#parts.clock, database, options, signal)
+    return mintCredential(this.client, this.#parts.deps.clock, database, options, signal)
   }
 
   async startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
@@ -163,7 +173,7 @@ export class ConnectedWorkspace implements Workspace {
   }
 
   async branches(): Promise<LakebaseBranches> {
-    return new LakebaseBranches(this.client, this.#parts.clock)
+    return new LakebaseBranches(this.client, this.#parts.deps.clock)
   }
 
   /** Undefined when the workspace does not let us ask. */
@@ -181,6 +191,13 @@ export class ConnectedWorkspace implements Workspace {
     }
   }
 
+  /** The same workspace for another identity, over the same connections. Nothing is asked yet. */
+  signInAs(signIn: PersonalSignIn): ConnectedWorkspace {
+    const { config: own, deps } = this.#parts
+    const config = own.signedInWith(settingsOf(signIn))
+    return new ConnectedWorkspace({ config, tokens: createTokenSource(config, deps), deps })
+  }
+
   /** Signs in, and asks for nothing else. */
   async signIn(signal: AbortSignal): Promise<SignInDescription> {
     await this.#parts.tokens.get(signal)
@@ -189,7 +206,7 @@ export class ConnectedWorkspace implements Workspace {
 
   /** One request without a token, for `doctor`. Any answer over a verified connection will do. */
   async reach(signal: AbortSignal): Promise<Reachability> {
-    const { http, clock } = this.#parts
+    const { http, clock } = this.#parts.deps
     const url = new URL('/oidc/.well-known/oauth-authorization-server', this.host)
     const reply = await http.send({ url, signal, followRedirects: false })
     const serverTime = Date.parse(reply.headers.get('date') ?? '')
@@ -202,6 +219,22 @@ export class ConnectedWorkspace implements Workspace {
   /** Ends what is under way. Safe to call twice. */
   async close(): Promise<void> {
     this.#parts.tokens.close()
-    await this.#parts.http.close()
+    await this.#parts.closeHttp?.()
+  }
+}
+
+function settingsOf(signIn: PersonalSignIn): readonly ResolvedSetting[] {
+  switch (signIn.type) {
+    case 'bearer':
+      return [
+        { name: 'auth_type', value: 'pat', source: GIVEN },
+        { name: 'token', value: signIn.token, source: GIVEN },
+      ]
+    case 'oauth-m2m':
+      return [
+        { name: 'auth_type', value: 'oauth-m2m', source: GIVEN },
+        { name: 'client_id', value: signIn.clientId, source: 'its user name' },
+        { name: 'client_secret', value: signIn.clientSecret, source: GIVEN },
+      ]
   }
 }

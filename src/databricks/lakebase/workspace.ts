@@ -80,6 +80,18 @@ export interface WorkspaceBranches {
   remove(name: string, purge: boolean, signal: AbortSignal): Promise<void>
 }
 
+/** What a client of a gateway signs in with. */
+export type PersonalSignIn =
+  /** A personal access token, or an OAuth access token. */
+  | { readonly type: 'bearer'; readonly token: Secret }
+  | { readonly type: 'oauth-m2m'; readonly clientId: string; readonly clientSecret: Secret }
+
+/** A workspace as another identity than the proxy's own. */
+export interface PersonalWorkspace extends Pick<Workspace, 'identity' | 'mintCredential'> {
+  /** Drops what it holds. Safe to call twice. */
+  close(): Promise<void>
+}
+
 /** Every call ends within its own budget, or when `signal` aborts. Errors are ProxyErrors. */
 export interface Workspace {
   /** The role name of the signed-in identity: an e-mail, or a service principal's application id. */

@@ -9,7 +9,7 @@
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import { parseWorkspaceAddress } from '../http/workspace-host.js'
-import { type Profile, readProfile } from './profile.js'
+import { noProfile, type Profile, readProfile } from './profile.js'
 
 /** One setting, known by its key in the file, read also from the environment. */
 export interface Attribute {
@@ -50,6 +50,8 @@ export const COMMON_ATTRIBUTES: readonly Attribute[] = [
   { name: 'username', env: ['DATABRICKS_USERNAME'], family: 'basic' },
   { name: 'password', env: ['DATABRICKS_PASSWORD'], family: 'basic', sensitive: true },
 ]
+
+const OF_THE_WORKSPACE = ['host', 'account_id', 'workspace_id', 'discovery_url']
 
 export class DatabricksConfig {
   /** `https://…` without a path, or undefined when none is set. */
@@ -99,6 +101,12 @@ export class DatabricksConfig {
   secret(name: string): Secret | undefined {
     const value = this.get(name)
     return value === undefined ? undefined : new Secret(value)
+  }
+
+  /** The same workspace, with this credential and none of the settings of our own sign-in. */
+  signedInWith(credential: readonly ResolvedSetting[]): DatabricksConfig {
+    const kept = this.settings.filter(({ name }) => OF_THE_WORKSPACE.includes(name))
+    return new DatabricksConfig([...kept, ...credential], noProfile(this.fileNote), [])
   }
 
   /** Where it was set, for a message; the name itself when it was not. */

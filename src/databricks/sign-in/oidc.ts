@@ -15,6 +15,7 @@ import {
   processDiscoveryResponse,
   processGenericTokenEndpointResponse,
   ResponseBodyError,
+  WWWAuthenticateChallengeError,
 } from 'oauth4webapi'
 
 import { ProxyError } from '../../core/errors.js'
@@ -26,6 +27,7 @@ import { hostMetadata } from './host-metadata.js'
 import {
   type ConfigWithHost,
   type SignInDeps,
+  SignInRefused,
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
@@ -171,15 +173,22 @@ function asSignInError(
 ): unknown {
   if (error instanceof ResponseBodyError) {
     const why = plainText(error.error_description ?? error.error)
-    return new ProxyError('identity', `${endpoint.host} refused ${request.what}: ${why}`, {
-      hint: request.hint,
-    })
+    const message = `${endpoint.host} refused ${request.what}: ${why}`
+    const isNo = meansNo(error.status) || error.error === 'invalid_client'
+    if (isNo) return new SignInRefused(message, request.hint)
+    return new ProxyError('identity', message, { hint: request.hint })
+  }
+  if (error instanceof WWWAuthenticateChallengeError) {
+    const message = `${endpoint.host} refused ${request.what}: HTTP status ${error.status}`
+    return new SignInRefused(message, request.hint)
   }
   if (error instanceof OperationProcessingError) {
-    const status =
-      error.cause instanceof Response
-        ? `HTTP status ${error.cause.status}`
-        : plainText(error.message)
+    const code = error.cause instanceof Response ? error.cause.status : undefined
+    const status = code === undefined ? plainText(error.message) : `HTTP status ${code}`
+    if (meansNo(code)) {
+      const message = `${endpoint.host} refused ${request.what}: ${status}`
+      return new SignInRefused(message, request.hint)
+    }
     return new ProxyError(
       'credential',
       `${endpoint.host} gave no token for ${request.what}: ${status}`,
@@ -187,4 +196,8 @@ function asSignInError(
     )
   }
   return error
+}
+
+function meansNo(status: number | undefined): boolean {
+  return status === 401 || status === 403
 }

@@ -99,7 +99,7 @@ export async function profilesToChooseFrom(
   }))
 }
 
-function noProfile(note: string): Profile {
+export function noProfile(note: string): Profile {
   return { name: undefined, label: '', values: new Map(), note, choices: [], notices: [] }
 }
 

@@ -1,6 +1,7 @@
 /** What one way of signing in to the workspace offers, and what it may ask for. */
 
 import type { Clock } from '../../core/clock.js'
+import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
 import { Secret } from '../../core/secret.js'
 import type { Http } from '../http/http.js'
@@ -53,6 +54,13 @@ export interface SignInMethod {
 }
 
 export type ConfigWithHost = DatabricksConfig & { readonly host: string }
+
+/** The authorization server does not accept the credential itself. */
+export class SignInRefused extends ProxyError {
+  constructor(message: string, hint: string | undefined) {
+    super('identity', message, { hint })
+  }
+}
 
 /** An ambient way that is not there at all: no program, no login. Not worth an error of its own. */
 export class NotConfigured extends Error {}

@@ -151,6 +151,7 @@ function userOf({ connect, userMatters }) {
 
 /** @param {TargetStatus} target */
 function roleOf({ role, roleOfClient, localAuth }) {
+  if (localAuth === 'databricks') return 'the Databricks identity of each client'
   const name = roleOfClient ? 'the user that the client names' : (role ?? 'not known yet')
   return localAuth === 'password' ? `${name}, after the local password` : name
 }

@@ -1,0 +1,284 @@
+/**
+ * The people of a gateway target: who a client is, by what it gave as user and password. The
+ * workspace is asked once for any number of clients of one person, a few people at a time; its "no"
+ * is remembered for 10 s, and only for that user and password together. A person is known by a hash
+ * with a key of this process, asked for again every 15 minutes of use, and forgotten after as long
+ * without a login: then nothing of theirs is left. One person's credentials are never another's.
+ */
+
+import { createHmac, randomBytes } from 'node:crypto'
+
+import type { Clock } from '../core/clock.js'
+import { pause, SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import { Turns } from '../core/turns.js'
+import { type Credentials, PassedOnCredentials } from '../credentials/credentials.js'
+import { ApiError, refusesSignIn } from '../databricks/lakebase/client.js'
+import type { PersonalSignIn, PersonalWorkspace } from '../databricks/lakebase/workspace.js'
+import { type Known, KnownPeople } from './known-people.js'
+import type { PasswordAttempts } from './password-attempts.js'
+import {
+  type Claim,
+  type ClaimKind,
+  firstName,
+  groupAskedFor,
+  kindOfClaim,
+  type Person,
+  secondName,
+} from './person.js'
+import {
+  anotherIdentity,
+  isNo,
+  nameless,
+  noGroup,
+  tooManyLogins,
+  tooSlow,
+  unreachable,
+  wrongPassword,
+} from './person-errors.js'
+
+/** For whom credentials are made. */
+export interface PersonalLogin {
+  readonly workspace: Pick<PersonalWorkspace, 'mintCredential'>
+  /** The identity's role. */
+  readonly name: string
+  /** The group whose role is asked for in its place. */
+  readonly group: string | undefined
+}
+
+export interface PeopleOptions {
+  readonly signInAs: (signIn: PersonalSignIn) => Promise<PersonalWorkspace>
+  readonly credentialsFor: (login: PersonalLogin) => Credentials
+  /** Of the process: another target is not another chance. */
+  readonly attempts: PasswordAttempts
+  /** Of the process: so many people are asked about at once. */
+  readonly turns: Turns
+  readonly clock: Clock
+  /** How long a client waits for the workspace. */
+  readonly timeoutMs: number
+  /** Ends what no client may end. */
+  readonly closing: AbortSignal
+}
+
+/** How many people are asked about at once, in the whole process. */
+export function exchangesAtOnce(): Turns {
+  return new Turns({ atOnce: 8, waiting: 4_000, full: tooManyLogins })
+}
+
+const REMEMBER_NO_MS = 10_000
+const MAX_REMEMBERED = 10_000
+/** Of one person. */
+const MAX_GROUPS = 20
+
+type Found = Known | 'database credential'
+
+type SignInClaim = Extract<ClaimKind, { is: 'sign-in' }>
+
+/** One question to the workspace. */
+interface Exchange {
+  readonly key: string
+  readonly claim: Claim
+  readonly kind: SignInClaim
+  readonly signal: AbortSignal
+}
+
+interface Remembered {
+  /** Monotonic. */
+  readonly until: number
+  readonly answer: ProxyError | 'database credential'
+}
+
+export class People {
+  readonly #options: PeopleOptions
+  readonly #hashKey = randomBytes(32)
+  readonly #known: KnownPeople
+  readonly #remembered = new Map<string, Remembered>()
+  readonly #exchanges: SingleFlight<Found, string, [Claim, SignInClaim]>
+
+  constructor(options: PeopleOptions) {
+    this.#options = options
+    this.#known = new KnownPeople(options.clock)
+    this.#exchanges = new SingleFlight((...what) => this.#exchange(...what))
+  }
+
+  /** How many people it holds something of. */
+  get size(): number {
+    return this.#known.size
+  }
+
+  /**
+   * Errors: kind `password` (28P01) when the workspace says no, kind `identity` (28000) when the user
+   * names another identity, kind `limit` after too many wrong answers, and kind `credential` (57P03)
+   * when the workspace cannot say.
+   */
+  async identify(claim: Claim, signal: AbortSignal): Promise<Person> {
+    const found = await this.#find(claim, signal)
+    if (found === 'database credential') return this.#passOn(claim, signal)
+    const asked = groupAskedFor(claim.user, found.name)
+    if (asked === 'another') throw anotherIdentity(found.name)
+    return {
+      name: found.name,
+      method: found.method,
+      credentials: this.#credentialsOf(found, asked.group),
+    }
+  }
+
+  /** Holds nothing from now on. Safe to call twice. */
+  close(): void {
+    this.#known.close()
+    this.#remembered.clear()
+  }
+
+  async #find(claim: Claim, signal: AbortSignal): Promise<Found> {
+    const key = this.#keyOf(claim)
+    const known = this.#known.current(key)
+    if (known !== undefined) return known
+    const remembered = this.#recall(key)
+    if (remembered === 'database credential') return remembered
+    if (remembered !== undefined) throw await this.#wrong(claim, remembered, signal)
+    const kind = kindOfClaim(claim)
+    if (kind.is === 'database-credential') return 'database credential'
+    if (kind.is === 'nothing') throw await this.#wrong(claim, wrongPassword(undefined), signal)
+    return waitFor(this.#exchanges.join(key, claim, kind), signal)
+  }
+
+  /** Wrong for sure, with no question to the workspace: it is slowed down all the same. */
+  async #wrong({ address }: Claim, error: ProxyError, signal: AbortSignal): Promise<ProxyError> {
+    const { attempts } = this.#options
+    await attempts.turn(address, signal)
+    attempts.wasWrong(address)
+    return error
+  }
+
+  /** A group is no other person: it is not part of the key. */
+  #keyOf({ user, password }: Claim): string {
+    const name = firstName(user)
+    const hash = createHmac('sha256', this.#hashKey).update(`${name.length}:${name}`)
+    return hash.update(password.reveal()).digest('base64')
+  }
+
+  /** One at a time for each user and password; none of its waiters can end it. */
+  #exchange(key: string, claim: Claim, kind: SignInClaim): Promise<Found> {
+    const { clock, timeoutMs, closing } = this.#options
+    const deadline = { clock, ms: timeoutMs, reason: () => tooSlow(timeoutMs), signals: [closing] }
+    return withDeadline(deadline, (signal) => this.#ask({ key, claim, kind, signal }))
+  }
+
+  /** A turn is not kept while an address waits because of its wrong answers. */
+  async #ask(exchange: Exchange): Promise<Found> {
+    const { turns, attempts, clock } = this.#options
+    const { claim, signal } = exchange
+    const { waitMs, found } = await turns.run(async () => {
+      const waitMs = attempts.take(claim.address)
+      return { waitMs, found: waitMs > 0 ? undefined : await this.#askNow(exchange) }
+    }, signal)
+    if (found !== undefined) return found
+    await pause(clock, waitMs, signal)
+    return turns.run(() => this.#askNow(exchange), signal)
+  }
+
+  async #askNow(exchange: Exchange): Promise<Found> {
+    const { attempts } = this.#options
+    const { key, claim, kind, signal } = exchange
+    try {
+      const found = await this.#signIn(exchange)
+      attempts.giveBack(claim.address)
+      return found
+    } catch (error) {
+      if (signal.aborted || !isNo(error)) {
+        attempts.giveBack(claim.address)
+        throw signal.aborted ? signal.reason : unreachable(error)
+      }
+      this.#known.forget(key)
+      if (kind.method === 'oauth' && error instanceof ApiError && error.status === 401) {
+        attempts.giveBack(claim.address)
+        return this.#remember(key, 'database credential')
+      }
+      throw this.#remember(key, wrongPassword(error))
+    }
+  }
+
+  async #signIn({ key, kind, signal }: Exchange): Promise<Known> {
+    const { signIn, method } = kind
+    const workspace = await this.#options.signInAs(signIn)
+    try {
+      const name = await workspace.identity(signal)
+      const confirmed = this.#known.confirm(key, name)
+      if (confirmed === undefined) return this.#known.add({ key, name, method, workspace })
+      await workspace.close() // the one that is held has live tokens
+      return confirmed
+    } catch (error) {
+      await workspace.close()
+      throw error
+    }
+  }
+
+  #credentialsOf(known: Known, group: string | undefined): Credentials {
+    if (group === '') throw noGroup()
+    const { credentials, name } = known
+    const held = credentials.get(group ?? '')
+    if (held !== undefined) return held
+    const made = this.#options.credentialsFor({
+      name,
+      group,
+      workspace: { mintCredential: (...what) => this.#mint(known, ...what) },
+    })
+    for (const [first, oldest] of credentials) {
+      if (credentials.size < MAX_GROUPS) break
+      credentials.delete(first)
+      oldest.close()
+    }
+    if (this.#known.holds(known)) credentials.set(group ?? '', made)
+    return made
+  }
+
+  /** A person whose sign-in was taken back is forgotten as soon as the workspace says so. */
+  async #mint(
+    known: Known,
+    ...what: Parameters<PersonalWorkspace['mintCredential']>
+  ): ReturnType<PersonalWorkspace['mintCredential']> {
+    const [, , signal] = what
+    try {
+      return await this.#options.turns.run(() => known.workspace.mintCredential(...what), signal)
+    } catch (error) {
+      if (!(error instanceof ProxyError) || !refusesSignIn(error)) throw error
+      if (this.#known.holds(known)) this.#known.forget(known.key)
+      throw wrongPassword(error)
+    }
+  }
+
+  /** As it is and once; whether it is right, the server says. */
+  async #passOn({ user, password, address }: Claim, signal: AbortSignal): Promise<Person> {
+    const { attempts } = this.#options
+    const name = firstName(user)
+    const role = secondName(user) ?? name
+    if (role === '') throw noGroup()
+    if (role === 'token') throw nameless()
+    await attempts.turn(address, signal)
+    const onRefused = (): void => attempts.wasWrong(address)
+    return {
+      name,
+      method: 'database-credential',
+      credentials: new PassedOnCredentials({ user: role, password, onRefused }),
+    }
+  }
+
+  #recall(key: string): Remembered['answer'] | undefined {
+    const found = this.#remembered.get(key)
+    if (found === undefined) return undefined
+    if (this.#options.clock.monotonic() < found.until) return found.answer
+    this.#remembered.delete(key)
+    return undefined
+  }
+
+  #remember<Answer extends Remembered['answer']>(key: string, answer: Answer): Answer {
+    const until = this.#options.clock.monotonic() + REMEMBER_NO_MS
+    this.#remembered.delete(key)
+    this.#remembered.set(key, { until, answer })
+    for (const oldest of this.#remembered.keys()) {
+      if (this.#remembered.size <= MAX_REMEMBERED) break
+      this.#remembered.delete(oldest)
+    }
+    return answer
+  }
+}

@@ -1,0 +1,537 @@
+/** `local-auth=databricks`: each client is its own Databricks identity, and never another's. */
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { type TestContext, test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
+
+import pg from 'pg'
+import postgres from 'postgres'
+
+import {
+  demoUser,
+  type Identity,
+  otherUser,
+  servicePrincipal,
+  userWithoutRole,
+} from '../src/emulator/inventory.js'
+import { emulatorForTests, needsPsql } from './support/emulator.js'
+import { FakeClock } from './support/fake-clock.js'
+import { proxyBefore, psql, type TestProxy, type TestProxyOptions } from './support/proxy.js'
+import { RawClient } from './support/raw-client.js'
+
+const emulator = await emulatorForTests()
+const { control } = emulator
+
+interface Gateway extends TestProxy {
+  readonly ca: string
+  /** With a clock of its own, its certificate is of another time. */
+  readonly verified: boolean
+}
+
+async function gateway(t: TestContext, options: TestProxyOptions = {}): Promise<Gateway> {
+  control.clearFaults()
+  const proxy = await proxyBefore(t, emulator, {
+    ...{ targets: ['projects/demo'], localAuth: 'databricks', localTls: 'auto', ...options },
+  })
+  const verified = options.clock === undefined
+  return { ...proxy, verified, ca: await readFile(proxy.daemon.localCaFile!, 'utf8') }
+}
+
+interface Login {
+  readonly user: string
+  readonly password: string
+  readonly database?: string
+}
+
+async function logIn(t: TestContext, proxy: Gateway, login: Login): Promise<pg.Client> {
+  const client = new pg.Client({
+    ...{ host: 'localhost', port: proxy.port, database: 'databricks_postgres', ...login },
+    ssl: { ca: proxy.ca, rejectUnauthorized: proxy.verified },
+  })
+  client.on('error', () => {})
+  await client.connect()
+  t.after(() => client.end().catch(() => {}))
+  return client
+}
+
+/** Whom the server takes the client for. */
+async function whoIs(t: TestContext, proxy: Gateway, login: Login): Promise<string> {
+  const client = await logIn(t, proxy, login)
+  const { rows } = await client.query('select current_user as me')
+  await client.end()
+  return rows[0].me
+}
+
+const refused = (t: TestContext, proxy: Gateway, login: Login): Promise<pg.DatabaseError> =>
+  logIn(t, proxy, login).then(
+    () => assert.fail(`${login.user} was let in`),
+    (error: pg.DatabaseError) => error,
+  )
+
+const ada = { user: demoUser.userName, password: demoUser.pat! }
+const grace = { user: otherUser.userName, password: otherUser.pat! }
+const application = { user: servicePrincipal.userName, password: servicePrincipal.clientSecret! }
+
+test('a personal access token is its owner, by name or as "token"', async (t) => {
+  const proxy = await gateway(t)
+  assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
+  assert.equal(await whoIs(t, proxy, grace), otherUser.userName)
+  assert.equal(await whoIs(t, proxy, { ...grace, user: 'token' }), otherUser.userName)
+  assert.equal(await whoIs(t, proxy, { ...ada, user: 'Ada@Example.com' }), demoUser.userName)
+})
+
+test('an OAuth access token of the workspace is its owner', async (t) => {
+  const proxy = await gateway(t)
+  const { text } = control.mintWorkspaceToken(otherUser)
+  assert.equal(await whoIs(t, proxy, { user: 'token', password: text }), otherUser.userName)
+  await audited(proxy, 'login', { method: 'oauth', role: otherUser.userName })
+})
+
+test('an application id and its OAuth secret are the service principal', async (t) => {
+  const proxy = await gateway(t)
+  assert.equal(await whoIs(t, proxy, application), servicePrincipal.userName)
+  await audited(proxy, 'login', { method: 'oauth-m2m', role: servicePrincipal.userName })
+  const { code } = await refused(t, proxy, { ...application, password: 'dose-of-another' })
+  assert.equal(code, '28P01')
+})
+
+test('a database credential that was minted elsewhere is passed on, once', async (t) => {
+  const proxy = await gateway(t, { warm: 2 })
+  const { text } = control.mintToken(otherUser)
+  const [minted, asked] = [control.mintedCount, control.callCount('me')]
+  const logins = control.logins.length
+  const login = { user: otherUser.userName, password: text }
+  assert.equal(await whoIs(t, proxy, login), otherUser.userName)
+  assert.equal(control.mintedCount, minted)
+  assert.equal(control.callCount('me'), asked, 'the workspace is not asked about it')
+  assert.equal(control.logins.length, logins + 1, 'it makes no spare connections')
+  await audited(proxy, 'login', { method: 'database-credential', role: otherUser.userName })
+})
+
+test('a database credential that the server refuses is 28P01, and is not tried again', async (t) => {
+  const proxy = await gateway(t)
+  const { text } = control.mintToken(otherUser, { lifeMs: -1_000 })
+  const [minted, accepted] = [control.mintedCount, control.acceptedCount]
+  const error = await refused(t, proxy, { user: otherUser.userName, password: text })
+  assert.equal(error.code, '28P01')
+  assert.equal(control.acceptedCount, accepted + 1)
+  assert.equal(control.mintedCount, minted, 'no token of another takes its place')
+  const status = proxy.daemon.status().targets[0]!
+  assert.equal(status.state, 'ready', 'one client is refused, and not the target')
+})
+
+test('a database credential may not be tried with another database either', async (t) => {
+  const proxy = await gateway(t)
+  const { text } = control.mintToken(otherUser)
+  const accepted = control.acceptedCount
+  const { userName: user } = otherUser
+  const { code } = await refused(t, proxy, { user, password: text, database: user })
+  assert.equal(code, '3D000')
+  assert.equal(control.acceptedCount, accepted + 1)
+})
+
+test('a token for APIs that the workspace answers with 401 is taken as a database credential', async (t) => {
+  const proxy = await gateway(t)
+  const { text } = control.mintWorkspaceToken(otherUser, -1_000)
+  const accepted = control.acceptedCount
+  const { code } = await refused(t, proxy, { user: otherUser.userName, password: text })
+  assert.equal(code, '28P01')
+  assert.equal(control.acceptedCount, accepted + 1, 'the server has the last word')
+})
+
+test('a group that the person belongs to is a role of theirs; another group is not', async (t) => {
+  const proxy = await gateway(t)
+  assert.equal(await whoIs(t, proxy, { ...ada, user: `${ada.user}~analysts` }), 'analysts')
+  assert.equal(await whoIs(t, proxy, { ...ada, user: 'token~analysts' }), 'analysts')
+  const outsider = await refused(t, proxy, { ...grace, user: `${grace.user}~analysts` })
+  assert.equal(outsider.code, '28000')
+  const nameless = await refused(t, proxy, { ...ada, user: `${ada.user}~` })
+  assert.equal(nameless.code, '28000')
+})
+
+test('a typed user that is another identity is refused with 28000', async (t) => {
+  const proxy = await gateway(t)
+  for (const user of [grace.user, `${grace.user}~analysts`, 'postgres', `${ada.user}x`, '~']) {
+    const { code } = await refused(t, proxy, { ...ada, user })
+    assert.equal(code, '28000', user)
+  }
+})
+
+test('a person without a role is told so, and no one else is any worse for it', async (t) => {
+  const proxy = await gateway(t)
+  const { userName: user, pat } = userWithoutRole
+  const { code, hint } = await refused(t, proxy, { user, password: pat! })
+  assert.equal(code, '28000')
+  assert.match(hint ?? '', /databricks_create_role/)
+  assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
+})
+
+test('one port for several targets: the role, a group of it, and the target behind the last ~', async (t) => {
+  const proxy = await gateway(t, {
+    targets: [
+      'projects/demo',
+      { target: 'demo-instance', name: 'shop' },
+      'projects/many/branches/*',
+    ],
+    route: 'on',
+  })
+  const at = async (user: string, password: string): Promise<[string, string]> => {
+    const me = await whoIs(t, proxy, { user, password })
+    return [me, control.logins.at(-1)!.host!]
+  }
+  const shop = control.instance('demo-instance').readWriteHost
+  assert.deepEqual(await at(`${ada.user}~shop`, ada.password), [demoUser.userName, shop])
+  assert.deepEqual(await at('shop', grace.password), [otherUser.userName, shop])
+  const demo = control.endpoint('projects/demo/branches/production/endpoints/primary').host
+  assert.deepEqual(await at(`token~analysts~projects/demo`, ada.password), ['analysts', demo])
+  const dev = control.endpoint('projects/many/branches/dev/endpoints/primary').host
+  assert.deepEqual(await at(`token~projects/many/branches/dev`, grace.password), [
+    otherUser.userName,
+    dev,
+  ])
+  const asked = control.callCount()
+  const stranger = { user: 'token~projects/many/branches/idle', password: 'dapi-stranger' }
+  assert.equal((await refused(t, proxy, stranger)).code, '28P01')
+  assert.equal(control.callCount(), asked + 1, 'no branch is looked for on their behalf')
+  const unknown = await refused(t, proxy, { ...ada, user: `${ada.user}~nowhere` })
+  assert.equal(unknown.code, '3D000')
+})
+
+test('without TLS, on loopback too, the client gets 28000 before any password is asked for', async (t) => {
+  const proxy = await gateway(t)
+  const client = await RawClient.connect(t, proxy.port)
+  client.startup({ user: ada.user })
+  const { type, body } = await client.next()
+  assert.equal(type, 'E')
+  assert.match(body.toString(), /C28000\0/)
+})
+
+test('the password is asked for in the clear, up to 16 KB', async (t) => {
+  const proxy = await gateway(t)
+  const ask = async (password: string): Promise<string> => {
+    const client = await rawTls(t, proxy)
+    client.startup({ user: 'token', database: 'databricks_postgres' })
+    const { type, body } = await client.next()
+    assert.equal(type, 'R')
+    assert.equal(body.readInt32BE(0), 3)
+    client.send('p', `${password}\0`)
+    return (await client.next()).body.toString()
+  }
+  assert.match(await ask('x'.repeat(16 * 1024)), /C28P01/)
+  assert.match(await ask('x'.repeat(16 * 1024 + 1)), /C08P01/)
+  assert.match(await ask(''), /C28P01/)
+  assert.match(await ask('a\0b'), /C08P01/)
+  assert.match(await ask('pässwörd'), /C28P01/)
+})
+
+test('a no is remembered for 10 s, for this user and password together', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await gateway(t, { clock })
+  const wrong = { ...ada, password: 'dapi-wrong' }
+  const asked = control.callCount('me')
+  for (let i = 0; i < 3; i++) assert.equal((await refused(t, proxy, wrong)).code, '28P01')
+  assert.equal(control.callCount('me'), asked + 1)
+  assert.equal((await refused(t, proxy, { ...wrong, user: 'token' })).code, '28P01')
+  assert.equal(control.callCount('me'), asked + 2, 'another user is another question')
+  assert.equal(await whoIs(t, proxy, ada), demoUser.userName, 'the right password is not held up')
+  await clock.advance(10_000)
+  assert.equal((await refused(t, proxy, wrong)).code, '28P01')
+  assert.equal(control.callCount('me'), asked + 4)
+})
+
+for (const [fault, words] of [
+  [{ status: 500 }, '500'],
+  [{ status: 404 }, '404'],
+  [{ status: 429, headers: { 'retry-after': '60' } }, '429'],
+  [{ how: 'garbage' }, 'a page in place of JSON'],
+] as const) {
+  test(`a workspace that answers ${words} is 57P03, and never remembered`, async (t) => {
+    const proxy = await gateway(t, { connectTimeout: '600ms' })
+    control.failApi('me', fault)
+    assert.equal((await refused(t, proxy, grace)).code, '57P03')
+    control.clearFaults()
+    assert.equal(await whoIs(t, proxy, grace), otherUser.userName)
+  })
+}
+
+test('a workspace that hangs is 57P03 after connect-timeout', async (t) => {
+  const proxy = await gateway(t, { connectTimeout: '400ms' })
+  control.failApi('me', { delayMs: 5_000 })
+  assert.equal((await refused(t, proxy, grace)).code, '57P03')
+})
+
+test('a person is asked about once, however many of their clients come, and again after 15 minutes', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await gateway(t, { clock })
+  const asked = control.callCount('me')
+  const all = await Promise.all(Array.from({ length: 12 }, () => whoIs(t, proxy, grace)))
+  assert.deepEqual(new Set(all), new Set([otherUser.userName]))
+  assert.equal(control.callCount('me'), asked + 1)
+  await clock.advance(14 * 60_000)
+  await whoIs(t, proxy, grace)
+  assert.equal(control.callCount('me'), asked + 1)
+  const minted = control.mintedCount
+  await clock.advance(60_000)
+  await whoIs(t, proxy, grace)
+  assert.equal(control.callCount('me'), asked + 2)
+  assert.equal(control.mintedCount, minted, 'the credential lives on')
+})
+
+test('at most 8 people are asked about at once', async (t) => {
+  const people = await newPeople(20)
+  const proxy = await gateway(t)
+  control.failApi('me', { delayMs: 500 }, 8)
+  const before = control.callCount('me')
+  const logins = people.map((person) => whoIs(t, proxy, loginOf(person)))
+  // All have connected, and so have given their password, before the first answer comes.
+  while (proxy.daemon.targets[0]!.sessions.admitted === 0) {
+    assert.ok(control.callCount('me') - before <= 8)
+    await new Promise(setImmediate)
+  }
+  assert.deepEqual(
+    await Promise.all(logins),
+    people.map(({ userName }) => userName),
+  )
+})
+
+test('twenty people who come at once from one address wait for no one’s wrong answers', async (t) => {
+  const people = await newPeople(20)
+  const clock = new FakeClock() // stands still: who had to wait would wait for ever
+  const proxy = await gateway(t, { clock })
+  const names = await Promise.all(people.map((person) => whoIs(t, proxy, loginOf(person))))
+  assert.deepEqual(
+    names,
+    people.map(({ userName }) => userName),
+  )
+})
+
+test('wrong answers are slowed down per client address', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await gateway(t, { clock })
+  for (let i = 0; i < 10; i++) {
+    const { code } = await refused(t, proxy, { ...ada, password: `dapi-${i}` })
+    assert.equal(code, '28P01')
+  }
+  const asked = control.callCount('me')
+  let left = 11
+  const guesses = Array.from({ length: left }, async (_, i) => {
+    const { code } = await refused(t, proxy, { ...ada, password: `dapi-more-${i}` })
+    left--
+    return code
+  })
+  // Ten wait for their turn by then, and one more would wait too long.
+  await proxy.log.seen(({ facts }) => facts.sqlState === '53300')
+  assert.equal(control.callCount('me'), asked, 'no further guess was asked about')
+  while (left > 0) await clock.advance(500)
+  const codes = await Promise.all(guesses)
+  assert.equal(codes.filter((code) => code === '53300').length, 1)
+})
+
+test('who was revoked is out at the next check, and what was theirs is gone', async (t) => {
+  const clock = new FakeClock()
+  const [person] = await newPeople(1)
+  const login = loginOf(person!)
+  const proxy = await gateway(t, { clock })
+  const open = await logIn(t, proxy, login)
+  control.removeIdentity(person!.userName)
+  await clock.advance(15 * 60_000)
+  assert.equal((await refused(t, proxy, login)).code, '28P01')
+  const { rows } = await open.query('select current_user as me')
+  assert.equal(rows[0].me, person!.userName, 'an open session goes on')
+})
+
+test('who was revoked is out at once when the workspace refuses to mint', async (t) => {
+  const [person] = await newPeople(1)
+  const login = loginOf(person!)
+  const proxy = await gateway(t)
+  assert.equal(await whoIs(t, proxy, login), person!.userName)
+  control.removeIdentity(person!.userName)
+  control.revokeTokens('database')
+  assert.equal((await refused(t, proxy, login)).code, '28P01')
+})
+
+test('a spare connection of a group’s role is given to the person who made it, and to no other', async (t) => {
+  const [one, other] = await newPeople(2, ['analysts'])
+  const proxy = await gateway(t, { warm: 1 })
+  const spares = proxy.daemon.targets[0]!.spares!
+  const login = { ...loginOf(one!), user: `${one!.userName}~analysts` }
+  await whoIs(t, proxy, login)
+  while (spares.held === 0) await new Promise(setImmediate)
+  await whoIs(t, proxy, { ...loginOf(other!), user: `${other!.userName}~analysts` })
+  assert.equal(spares.hits, 0)
+  await whoIs(t, proxy, login)
+  while (spares.held === 0) await new Promise(setImmediate)
+  await whoIs(t, proxy, login)
+  assert.equal(spares.hits, 1)
+})
+
+test('max-connections-per-user counts each person apart, and group logins with them', async (t) => {
+  const proxy = await gateway(t, { maxConnectionsPerUser: 2 })
+  const [first] = [await logIn(t, proxy, ada), await logIn(t, proxy, { ...ada, user: 'token' })]
+  const full = await refused(t, proxy, { ...ada, user: `${ada.user}~analysts` })
+  assert.equal(full.code, '53300')
+  assert.equal(await whoIs(t, proxy, grace), otherUser.userName)
+  const { text } = control.mintToken(demoUser)
+  assert.equal((await refused(t, proxy, { ...ada, password: text })).code, '53300')
+  await first!.end()
+  await proxy.log.seen(({ facts }) => facts.event === 'logout' && facts.user === ada.user)
+  assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
+})
+
+test('a name that is only typed takes none of its owner’s places', async (t) => {
+  const proxy = await gateway(t, { maxConnectionsPerUser: 1 })
+  const expired = control.mintToken(demoUser, { lifeMs: -1_000 }).text
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await refused(t, proxy, { ...ada, password: expired })).code, '28P01')
+  }
+  assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
+})
+
+test('login and logout are audited, with quiet too', async (t) => {
+  const proxy = await gateway(t, { quiet: true })
+  const client = await logIn(t, proxy, { ...ada, user: 'token~analysts' })
+  const { rows } = await client.query('select pg_backend_pid() as pid')
+  await client.end()
+  for (const event of ['login', 'logout'] as const) {
+    const facts = await audited(proxy, event, { role: 'analysts' })
+    const { session, client: from, backend_pid: pid, ...rest } = facts
+    assert.match(String(session), /^[0-9a-f]{8}$/)
+    assert.match(String(from), /^(127\.0\.0\.1|\[::1\]):\d+$/)
+    assert.equal(pid, rows[0].pid)
+    const target = 'projects/demo'
+    assert.deepEqual(rest, {
+      event,
+      user: 'token~analysts',
+      role: 'analysts',
+      method: 'pat',
+      target,
+    })
+  }
+})
+
+test('the proxy’s own identity mints no credential, and its clients never get it', async (t) => {
+  const minted = control.mintedCount
+  const proxy = await gateway(t)
+  await proxy.log.seen(({ message }) => message === 'ready')
+  assert.equal(control.mintedCount, minted)
+  assert.equal((await refused(t, proxy, { user: ada.user, password: 'wrong' })).code, '28P01')
+  assert.equal(control.mintedCount, minted)
+})
+
+test('psql, pg and postgres.js log in with a token saved as the password', {
+  skip: needsPsql,
+}, async (t) => {
+  const proxy = await gateway(t)
+  const { localCaFile } = proxy.daemon
+  const conninfo = `host=localhost port=${proxy.port} user=token dbname=databricks_postgres sslmode=verify-full sslrootcert=${localCaFile}`
+  const ran = await psql(conninfo, 'select current_user', { PGPASSWORD: grace.password })
+  assert.equal(ran.stdout, `${otherUser.userName}\n`, ran.stderr)
+  const byDefault = conninfo.replace(' dbname=databricks_postgres', '')
+  const guessed = await psql(byDefault, 'select current_database()', { PGPASSWORD: ada.password })
+  assert.equal(guessed.stdout, 'databricks_postgres\n', guessed.stderr)
+  const sql = postgres({
+    ...{ host: 'localhost', port: proxy.port, user: 'token', password: ada.password, max: 1 },
+    ...{ database: 'databricks_postgres', ssl: { ca: proxy.ca } },
+  })
+  assert.equal((await sql`select current_user as me`)[0]!.me, demoUser.userName)
+  await sql.end()
+})
+
+test('two hundred people at once, with warm, short tokens and refusals: each is who logged in', async (t) => {
+  const people = await newPeople(200)
+  const { behaviour } = control
+  const { tokenTtlMs } = behaviour
+  t.after(() => {
+    behaviour.tokenTtlMs = tokenTtlMs
+  })
+  const proxy = await gateway(t, { warm: 2 })
+  const other = people.find(({ pat }) => pat !== undefined)!
+  const visit = async (at: number): Promise<void> => {
+    const person = people[at % people.length]!
+    const login = loginOf(person)
+    if (at % 10 === 7) {
+      const { code } = await refused(t, proxy, { ...login, password: other.pat! })
+      assert.equal(code, '28000')
+    }
+    if (at % 40 === 8) {
+      const { code } = await refused(t, proxy, { ...login, password: 'dapi-of-no-one' })
+      assert.equal(code, '28P01')
+    }
+    const user = person.pat !== undefined && at % 3 === 0 ? 'token' : login.user
+    assert.equal(await whoIs(t, proxy, { ...login, user }), person.userName)
+    // The next client of the same person may be given a spare connection: this person's.
+    if (at % 5 === 0) assert.equal(await whoIs(t, proxy, login), person.userName)
+  }
+  const round = async (): Promise<void> => {
+    const turns = people.map((_, at) => at).values()
+    const worker = async (): Promise<void> => {
+      for (const at of turns) await visit(at)
+    }
+    await Promise.all(Array.from({ length: 20 }, worker))
+  }
+  behaviour.tokenTtlMs = 8_000
+  await round()
+  // Now each has a token that is refused once, and gets another one of the same person.
+  behaviour.tokenTtlMs = 3600_000
+  await Promise.all(people.slice(0, 50).map((_, at) => visit(at)))
+  control.revokeTokens('database')
+  await round()
+  const spares = proxy.daemon.targets[0]!.spares!
+  for (const person of people.slice(0, 4)) {
+    const { hits } = spares
+    await whoIs(t, proxy, loginOf(person))
+    while (spares.held === 0) await new Promise(setImmediate)
+    assert.equal(await whoIs(t, proxy, loginOf(person)), person.userName)
+    assert.equal(spares.hits, hits + 1)
+  }
+})
+
+function loginOf({ userName, pat, clientSecret }: Identity): Login {
+  return { user: userName, password: (pat ?? clientSecret)! }
+}
+
+async function newPeople(count: number, groups: readonly string[] = []): Promise<Identity[]> {
+  const people = Array.from({ length: count }, (_, at): Identity => {
+    const isApplication = at % 4 === 3
+    const id = randomUUID()
+    return {
+      userName: isApplication ? id : `person-${id}@example.com`,
+      displayName: `Person ${at}`,
+      kind: isApplication ? 'service_principal' : 'user',
+      ...(isApplication ? { clientSecret: `dose-${id}` } : { pat: `dapi-${id}` }),
+      groups,
+      hasRole: true,
+      projectRight: 'CAN_USE',
+    }
+  })
+  await control.addIdentities(people)
+  return people
+}
+
+async function audited(
+  { log }: TestProxy,
+  event: 'login' | 'logout',
+  wanted: Readonly<Record<string, unknown>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  const { facts } = await log.seen(
+    ({ level, facts }) =>
+      level === 'info' &&
+      facts.event === event &&
+      Object.entries(wanted).every(([name, value]) => facts[name] === value),
+  )
+  return facts
+}
+
+/** A client that has been given TLS, and shows every byte. */
+async function rawTls(t: TestContext, { port, ca }: Gateway): Promise<RawClient> {
+  const { socket } = await RawClient.connect(t, port)
+  socket.write(Buffer.from('0000000804d2162f', 'hex'))
+  await new Promise((resolve) => socket.once('readable', resolve))
+  assert.equal(socket.read(1).toString(), 'S')
+  const secured = connectTls({ socket, ca, servername: 'localhost' })
+  secured.on('error', () => {})
+  await new Promise((resolve) => secured.once('secureConnect', resolve))
+  return new RawClient(secured)
+}
