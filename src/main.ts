@@ -3,6 +3,7 @@
 
 import { closeSync } from 'node:fs'
 import { homedir, hostname } from 'node:os'
+import { isSea } from 'node:sea'
 import { setTimeout } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
@@ -28,7 +29,8 @@ const surroundings: Omit<Surroundings, 'prompt'> = {
     isTerminal: process.stderr.isTTY === true,
   },
   uid: process.getuid?.() ?? 0,
-  command: [process.execPath, fileURLToPath(import.meta.url)],
+  // A single executable is its own script.
+  command: isSea() ? [process.execPath] : [process.execPath, fileURLToPath(import.meta.url)],
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -81,15 +83,19 @@ async function run(): Promise<number> {
   }
 }
 
-// What a command waits for may hold nothing open, such as a timer between two questions.
-const alive = setInterval(() => {}, 2 ** 30)
-const exitCode = await run()
-clearInterval(alive)
-// What was asked for is written to its end, messages as long as somebody reads them; what else is
-// open must not keep the process.
-const toldEnough = setTimeout(MESSAGES_WAIT_MS)
-await Promise.all([
-  new Promise((resolve) => process.stdout.write('', resolve)),
-  Promise.race([new Promise((resolve) => process.stderr.write('', resolve)), toldEnough]),
-])
-process.exit(exitCode)
+async function main(): Promise<void> {
+  // What a command waits for may hold nothing open, such as a timer between two questions.
+  const alive = setInterval(() => {}, 2 ** 30)
+  const exitCode = await run()
+  clearInterval(alive)
+  // What was asked for is written to its end, messages as long as somebody reads them; what else is
+  // open must not keep the process.
+  const toldEnough = setTimeout(MESSAGES_WAIT_MS)
+  await Promise.all([
+    new Promise((resolve) => process.stdout.write('', resolve)),
+    Promise.race([new Promise((resolve) => process.stderr.write('', resolve)), toldEnough]),
+  ])
+  process.exit(exitCode)
+}
+
+main().catch(crash)
