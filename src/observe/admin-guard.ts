@@ -1,8 +1,8 @@
 /**
- * Which requests the admin port answers: those of this machine and of the network it was opened to,
- * and none of a page of another site in a browser. Such a page can send a request here (Origin and
- * Sec-Fetch-Site say so), or have its own name point here (DNS rebinding: the Host says so, and an
- * address cannot).
+ * Which requests the admin interface answers: those of this machine and of the network it was opened
+ * to, and none that a page of another site makes in a browser. Such a page can send a request here
+ * (Origin and Sec-Fetch-Site show it), or let its own name resolve to this machine (DNS rebinding:
+ * the Host shows it, and an IP address cannot be rebound).
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -41,8 +41,8 @@ export function refusalOf(
 }
 
 /**
- * Browsers tell it of every request, also of an image's, which has no Origin. A link on another
- * page may lead to the status page itself.
+ * Browsers send Sec-Fetch-Site with every request, also with those for images, which have no
+ * Origin. A link on another site may still open the status page itself.
  * https://www.w3.org/TR/fetch-metadata/
  */
 function isFromOtherSite({ headers, method, url }: IncomingMessage): boolean {
@@ -58,7 +58,7 @@ export function isFromLoopback({ socket }: IncomingMessage): boolean {
   return address === '::1' || address?.startsWith('127.') === true
 }
 
-/** Without a Host it was no browser: HTTP/1.0, as some load balancers' checks are. */
+/** A request without a Host comes from no browser: some load balancers check with HTTP/1.0. */
 function isOurName(host: string | undefined, adminHost: string | undefined): boolean {
   if (host === undefined) return true
   const name = /^(?:\[([^\]]+)\]|([^:]+))(?::\d+)?$/.exec(host.toLowerCase())

@@ -1,6 +1,6 @@
 /**
- * The status pages that are open: each is sent events for as long as it is there, and a page that
- * does not read misses some. While none is open, nothing is done.
+ * The status pages that are open: each gets events as long as it stays connected, and a page that
+ * does not read misses some. While no page is open, no state is computed.
  * https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 

@@ -10,7 +10,7 @@ export interface Sample {
   readonly sessions: number
   readonly bytesUpPerSecond: number
   readonly bytesDownPerSecond: number
-  /** How long each phase took of the sessions logged in since the last sample, in the mean. */
+  /** The mean time of each phase, over the sessions logged in since the last sample. */
   readonly connectMs: Readonly<Partial<Record<SessionPhase, number>>>
 }
 
@@ -38,7 +38,7 @@ export class History {
     return this.#samples
   }
 
-  /** Tells of every sample to come. */
+  /** Called with every new sample. */
   set onSample(tell: (sample: Sample) => void) {
     this.#onSample = tell
   }
@@ -57,7 +57,7 @@ export class History {
   #sample(): void {
     const at = this.#clock.now()
     const { up, down } = this.#tally.bytes
-    // Longer than planned after a laptop's sleep; never 0, never negative.
+    // Longer than planned after a laptop has slept; never 0 or negative.
     const seconds = Math.max(at - this.#at, 1) / 1000
     const { count, phaseMs } = this.#tally.takeConnects()
     const sample: Sample = {

@@ -1,6 +1,6 @@
 /**
- * What the sessions of each target add up to, open ones counted as they stand. Numbers only, and
- * cheap enough to be kept whether or not anybody looks.
+ * What the sessions of each target add up to, open ones counted as they stand. Only numbers,
+ * cheap enough to be kept also while the status page is closed.
  */
 
 import type { SessionObserver, SessionPhase, SessionView } from '../session/session-view.js'
@@ -17,7 +17,7 @@ export interface Totals {
 
 export interface Connects {
   count: number
-  /** All of them together. */
+  /** The sum over these connects. */
   readonly phaseMs: Map<SessionPhase, number>
 }
 
