@@ -1,7 +1,8 @@
 /** What the documentation tells people to type works, and prints what it says, letter for letter. */
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,10 +65,23 @@ test('every block of commands or code is run by a test, or says why not', (t) =>
   }
   const names = BLOCKS.flatMap(({ mark }) => (mark?.kind === 'run' ? [mark.words] : []))
   assert.deepEqual(names, [...new Set(names)], 'each name is used once')
+  const sources = sourcesUnder('test')
+  for (const name of names) {
+    assert.ok(
+      sources.some((text) => text.includes(`'${name}'`)),
+      `a test runs ${name}`,
+    )
+  }
   const unrun = code.filter(({ mark }) => mark?.kind === 'not run').length
   t.diagnostic(`${code.length - unrun} of ${code.length} blocks are run`)
   assert.ok(unrun <= 12, `${unrun} blocks are not run`)
 })
+
+function sourcesUnder(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+}
 
 test('what a transcript shows is what the commands print', { skip: needsPsql }, async (t) => {
   const transcripts = BLOCKS.filter(({ language }) => language === 'console')
@@ -218,6 +232,20 @@ test("the command of the Databricks app serves the app from the app's environmen
   const words = [...args.slice(0, -2), 'psql', '-XAtc', 'select current_user']
   const { stdout, stderr } = await startCli(t, words, { env: { ...workspace, ...app } }).done
   assert.equal(stdout, `${FILLED_IN.DATABRICKS_CLIENT_ID}\n`, stderr)
+})
+
+test('systemd accepts the unit for a server', async (t) => {
+  const folder = await temporaryFolder(t)
+  const file = join(folder, 'lakebase-proxy.service')
+  // The checker looks whether the program is there.
+  const unit = named('systemd').text.replace('/usr/local/bin/lakebase-proxy', process.execPath)
+  writeFileSync(file, unit)
+  const { status, error, stderr } = spawnSync('systemd-analyze', ['verify', file], {
+    encoding: 'utf8',
+  })
+  if (error !== undefined) return t.skip('systemd-analyze is not here: install the package systemd')
+  const about = stderr.split('\n').filter((line) => line.includes('lakebase-proxy.service'))
+  assert.deepEqual([status, about], [0, []])
 })
 
 /** In the repository, where `lakebase-proxy` is this package and the drivers are installed. */
