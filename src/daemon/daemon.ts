@@ -307,6 +307,7 @@ export class Daemon {
       // Asked before anything is waited for: a sign-in that fails is forgotten at once.
       const opened = this.#workspaces.opened()
       opened.catch(() => {})
+      if (shared.settings.runConnectionTest) await this.#testConnections(started)
       const leaving = plan.leaving.map(({ ownListener }) => ownListener)
       for (const { settings, ownListener } of started) {
         if (settings.reach !== 'name') await ownListener.start(leaving)
@@ -325,6 +326,23 @@ export class Daemon {
       running.ownListener.takeOver()
       void this.#watch.prime(running)
     }
+  }
+
+  /** Errors: of the first target that cannot be logged in to. */
+  async #testConnections(targets: readonly RoutedTarget[]): Promise<void> {
+    const tested = targets.map(async (target) => {
+      const { name } = target.settings
+      await target.tryLogin().catch((error: unknown) => {
+        if (!(error instanceof ProxyError)) throw error
+        const { message, hint, detail } = error
+        // Not `config`: it is the answer of a test, and not wrong usage.
+        const kind = error.kind === 'config' ? 'credential' : error.kind
+        const what = `target "${name}" failed the connection test: ${message}`
+        throw new ProxyError(kind, what, { cause: error, hint, detail })
+      })
+      this.#options.log.info({ target: name }, 'connection test passed')
+    })
+    await waitFor(Promise.all(tested), this.#closing.signal)
   }
 
   #buildTarget(

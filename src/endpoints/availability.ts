@@ -21,7 +21,7 @@ export function refusalByState(
       return new ProxyError('stopped', `${what} ${name} is stopped`, {
         detail,
         hint: target.autoStart
-          ? 'It is being started; try again in a minute.'
+          ? 'It starts when a client connects; the client waits for it.'
           : `Start it with: lakebase-proxy instances start ${database.name} (or let clients start it with --auto-start).`,
       })
     case 'disabled':

@@ -24,9 +24,12 @@ export function banner(proxy: Started): string {
 }
 
 function targetLines(target: TargetStatus): string[] {
+  // A target that does not exist is told here, and not only to its first client.
+  const isWrong = target.state === 'unavailable' || target.state === 'degraded'
+  const marked = isWrong ? 'WARNING   ' : 'state     '
   const lines = [
     `  ${target.name}`,
-    `    state     ${target.words}${target.apiState === undefined ? '' : ` (${target.apiState})`}`,
+    `    ${marked}${target.words}${target.apiState === undefined ? '' : ` (${target.apiState})`}`,
     `    at        ${target.addresses.join(', ')}`,
     `    user      ${target.userMatters ? target.connect.fields.username : 'any'}`,
     `    database  ${target.database}`,

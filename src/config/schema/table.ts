@@ -237,6 +237,13 @@ export const SECTIONS = {
     }),
   },
   'Limits and time-outs': {
+    'run-connection-test': once({
+      kind: switched,
+      default: 'false',
+      help: 'log in to every target before listening; exit with 1 and the reason when one fails',
+      dotenv: FREE,
+      reload: 'at once',
+    }),
     'connect-timeout': once({
       kind: duration(100),
       default: '10s',
