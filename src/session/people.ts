@@ -85,7 +85,8 @@ interface Exchange {
 interface Remembered {
   /** Monotonic. */
   readonly until: number
-  readonly answer: ProxyError | 'database credential'
+  /** An error would not do: its stack keeps what its functions were called with, and so a secret. */
+  readonly answer: 'database credential' | { readonly no: string }
 }
 
 export class People {
@@ -135,19 +136,23 @@ export class People {
     if (known !== undefined) return known
     const remembered = this.#recall(key)
     if (remembered === 'database credential') return remembered
-    if (remembered !== undefined) throw await this.#wrong(claim, remembered, signal)
+    if (remembered !== undefined) throw await this.#wrong(claim, remembered.no, signal)
     const kind = kindOfClaim(claim)
     if (kind.is === 'database-credential') return 'database credential'
-    if (kind.is === 'nothing') throw await this.#wrong(claim, wrongPassword(undefined), signal)
+    if (kind.is === 'nothing') throw await this.#wrong(claim, undefined, signal)
     return waitFor(this.#exchanges.join(key, claim, kind), signal)
   }
 
   /** Wrong for sure, with no question to the workspace: it is slowed down all the same. */
-  async #wrong({ address }: Claim, error: ProxyError, signal: AbortSignal): Promise<ProxyError> {
+  async #wrong(
+    { address }: Claim,
+    reason: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ProxyError> {
     const { attempts } = this.#options
     await attempts.turn(address, signal)
     attempts.wasWrong(address)
-    return error
+    return wrongPassword(reason)
   }
 
   /** A group is no other person: it is not part of the key. */
@@ -194,7 +199,7 @@ export class People {
         attempts.giveBack(claim.address)
         return this.#remember(key, 'database credential')
       }
-      throw this.#remember(key, wrongPassword(error))
+      throw wrongPassword(this.#remember(key, { no: error.message }).no)
     }
   }
 
@@ -243,7 +248,7 @@ export class People {
     } catch (error) {
       if (!(error instanceof ProxyError) || !refusesSignIn(error)) throw error
       if (this.#known.holds(known)) this.#known.forget(known.key)
-      throw wrongPassword(error)
+      throw wrongPassword(error.message)
     }
   }
 

@@ -10,10 +10,9 @@ export function isNo(error: unknown): error is ProxyError {
   return error instanceof ApiError && (error.status === 401 || error.status === 403)
 }
 
-export function wrongPassword(cause: ProxyError | undefined): ProxyError {
+export function wrongPassword(reason: string | undefined): ProxyError {
   return new ProxyError('password', 'password authentication failed', {
-    cause,
-    detail: cause?.message,
+    detail: reason,
     hint:
       'The password is a personal access token or an OAuth access token of the workspace (user: your own name, or "token"), ' +
       "or a service principal's OAuth secret (user: its application id).",
