@@ -22,7 +22,10 @@ interface TypeMeta {
 
 interface Manifest extends TypeMeta {
   metadata: { name: string }
-  spec?: { template?: { metadata?: { labels?: Record<string, string> }; spec: PodSpec } }
+  spec?: {
+    unhealthyPodEvictionPolicy?: string
+    template?: { metadata?: { labels?: Record<string, string> }; spec: PodSpec }
+  }
 }
 
 interface NetworkPolicy {
@@ -40,6 +43,7 @@ interface PodSpec {
   securityContext?: { seccompProfile?: { type: string }; fsGroup?: number }
   initContainers?: Container[]
   containers: Container[]
+  topologySpreadConstraints?: { topologyKey: string; matchLabelKeys?: string[] }[]
   volumes?: { name: string; secret?: { defaultMode: number } }[]
 }
 
@@ -50,9 +54,16 @@ interface Container {
   args?: string[]
   env?: { name: string; value: string }[]
   ports?: { name: string; containerPort: number }[]
+  startupProbe?: Probe
+  readinessProbe?: Probe
+  livenessProbe?: Probe
   volumeMounts?: { name: string; mountPath: string }[]
   securityContext?: object
   resources?: { requests?: object; limits?: { memory?: string } }
+}
+
+interface Probe {
+  timeoutSeconds?: number
 }
 
 /** As kubectl reads it: YAML 1.1, where 0440 is octal. */
@@ -160,7 +171,7 @@ for (const file of FILES) {
       assert.equal(pod.securityContext?.fsGroup, 1000)
       for (const { name, value } of container.env ?? []) {
         assert.equal(typeof value, 'string', `${name} must be a string`)
-        assert.doesNotMatch(name, /TOKEN|SECRET|PASSWORD$|PG_URL/)
+        assert.doesNotMatch(name, /TOKEN$|SECRET|PASSWORD$|PG_URL/)
         // A file that a setting names is one that is mounted.
         if (!value.startsWith('/')) continue
         const mounted = container.volumeMounts?.some(({ mountPath }) => value.startsWith(mountPath))
@@ -176,8 +187,10 @@ for (const file of FILES) {
       const port = Number(env.get('LAKEBASE_PROXY_ADMIN_PORT'))
       assert.equal(env.get('LAKEBASE_PROXY_ADMIN_ADDRESS'), '0.0.0.0')
       assert.ok(container.ports?.some(({ containerPort }) => containerPort === port))
-      const seconds = (name: string, byDefault: string) =>
-        Number.parseInt(env.get(`LAKEBASE_PROXY_${name}`) ?? byDefault, 10)
+      const seconds = (name: string, byDefault: string): number => {
+        const value = env.get(`LAKEBASE_PROXY_${name}`) ?? byDefault
+        return Number.parseInt(value, 10) * (value.endsWith('m') ? 60 : 1)
+      }
       const drain = seconds('DRAIN_DELAY', '0s') + seconds('DRAIN_TIMEOUT', '30s')
       // 30 s is what Kubernetes gives by default.
       assert.ok((pod.terminationGracePeriodSeconds ?? 30) > drain)
@@ -266,7 +279,12 @@ test('the proxy takes the settings of every manifest', async (context) => {
       })
       assert.deepEqual(notices, [])
       for (const name of Object.keys(env)) {
-        const known = new Set([...SETTING_NAMES.map(variableOf), 'DATABRICKS_CONFIG_FILE'])
+        const known = new Set([
+          ...SETTING_NAMES.map(variableOf),
+          ...['HOST', 'CONFIG_FILE', 'CLIENT_ID', 'AUTH_TYPE', 'OIDC_TOKEN_FILEPATH'].map(
+            (setting) => `DATABRICKS_${setting}`,
+          ),
+        ])
         assert.ok(known.has(name), `${name} in ${file} is no setting`)
       }
       assert.deepEqual(
@@ -275,6 +293,42 @@ test('the proxy takes the settings of every manifest', async (context) => {
       )
     }
   }
+})
+
+for (const file of FILES) {
+  test(`${file}: a probe is given up on, and a pod that is not ready holds up no eviction`, () => {
+    for (const { container } of containersOf(file)) {
+      for (const probe of [
+        container.startupProbe,
+        container.readinessProbe,
+        container.livenessProbe,
+      ]) {
+        if (probe !== undefined) assert.equal(probe.timeoutSeconds, 3)
+      }
+    }
+    for (const { kind, spec } of manifestsOf(file)) {
+      if (kind !== 'PodDisruptionBudget') continue
+      assert.equal(spec?.unhealthyPodEvictionPolicy, 'AlwaysAllow')
+    }
+  })
+
+  test(`${file}: replicas that many share are spread over zones and nodes, each version apart`, () => {
+    for (const { kind, metadata, spec } of manifestsOf(file)) {
+      if (kind !== 'Deployment' || !/gateway|pgbouncer/.test(metadata.name)) continue
+      const spread = spec?.template?.spec.topologySpreadConstraints ?? []
+      const keys = spread.map(({ topologyKey }) => topologyKey)
+      assert.deepEqual(keys, ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'])
+      for (const each of spread) assert.deepEqual(each.matchLabelKeys, ['pod-template-hash'])
+    }
+  })
+}
+
+test('twice the most replicas, as in a roll-out, stay within 1,678 connections', () => {
+  const [gateway] = containersOf('gateway.yaml')
+  const [autoscaler] = manifestsOf('gateway-autoscaling.yaml')
+  const each = gateway!.container.env?.find(({ name }) => name === 'LAKEBASE_PROXY_MAX_CONNECTIONS')
+  const most = (autoscaler!.spec as { maxReplicas: number }).maxReplicas
+  assert.ok(Number(each?.value) * most * 2 <= 1678)
 })
 
 test('a sidecar is one that Kubernetes stops after the application, on loopback', () => {
