@@ -9,7 +9,7 @@ import type { FrontFault, FrontPhase } from '../src/emulator/front-faults.js'
 import { RawClient, type ServerSaid, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
 import { type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
-import { connectedClient } from './support/proxy.js'
+import { connectedClient, proxyBefore } from './support/proxy.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -230,4 +230,17 @@ test('a client that was refused and does not hang up is let go when the proxy en
   await within(1_500, world.daemon.close())
   assert.equal([...listener.sessions].length, 0)
   client.socket.destroy()
+})
+
+test('a TARGET with the uid of an instance in a stranger’s domain: the token goes to the host that the workspace names', async (t) => {
+  const { DATABRICKS_HOST, DATABRICKS_TOKEN } = emulator.env
+  const headers = { authorization: `Bearer ${DATABRICKS_TOKEN}` }
+  const path = '/api/2.0/database/instances/demo-instance'
+  const reply = await fetch(`${DATABRICKS_HOST}${path}`, { headers })
+  const { uid } = (await reply.json()) as { uid: string }
+  // Only the name that the workspace gives is known to this emulator's DNS.
+  const targets = [`instance-${uid}.database.stranger.example`]
+  const { port } = await proxyBefore(t, emulator, { targets })
+  const client = await connectedClient(t, port)
+  assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
 })

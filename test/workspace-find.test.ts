@@ -312,6 +312,18 @@ test('a host name leads to its instance by uid, and to its endpoint by search', 
   await assert.rejects(find('ep-none.database.us-east-1.cloud.databricks.com'), { kind: 'target' })
 })
 
+test('a host name with the uid of an instance in a stranger’s domain stands for the host that the workspace names', async (t) => {
+  const server = await ScriptedWorkspace.start(t, routes(warehouse))
+  const workspace = await connectTo(t, server.host)
+  const find = (host: string) => workspace.findDatabase({ kind: 'host', host }, patience)
+  const found = await find(`instance-${UID}.database.stranger.example`)
+  assert.equal(found.directHost, `instance-${UID}.database.cloud.databricks.com`)
+  await assert.rejects(find(`instance-x${UID}.database.stranger.example`), {
+    kind: 'target',
+    message: `"warehouse" does not have the host instance-x${UID}.database.stranger.example`,
+  })
+})
+
 test('an instance found by uid without a name gets it from the list', async (t) => {
   const { name: _, ...nameless } = instance('x') as { name: string }
   const server = await ScriptedWorkspace.start(

@@ -154,6 +154,8 @@ export function hostIn(
   database: LakebaseDatabase | undefined,
 ): string | undefined {
   if (target.kind === 'static') return target.host
-  if (target.kind === 'host' && !readOnly) return database?.directHost ?? target.host
+  if (target.kind === 'host' && !readOnly) {
+    return database === undefined ? target.host : database.directHost
+  }
   return readOnly ? database?.readOnlyHost : database?.readWriteHost
 }

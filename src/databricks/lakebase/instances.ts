@@ -124,7 +124,7 @@ async function findByHost(host: string, options: FindOptions): Promise<LakebaseD
   const uid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(label)?.[0]
   if (uid !== undefined) {
     const instance = await passable(findInstanceByUid(client, uid, signal), options)
-    if (instance !== undefined) return instance
+    if (instance !== undefined) return atNamedHost(instance, host)
   }
   const walk = walkEndpoints(client, {
     wanted: ({ endpoint }) => hostsOf(endpoint).includes(host) || endpoint.uid === label,
@@ -141,12 +141,32 @@ async function findByHost(host: string, options: FindOptions): Promise<LakebaseD
   const { hosts } = found.endpoint.status ?? {}
   const isReadWrite = hosts?.read_write_pooled_host?.toLowerCase() === host
   const isReadOnly = hosts?.read_only_pooled_host?.toLowerCase() === host
-  if (!isReadWrite && !isReadOnly) return database
+  if (!isReadWrite && !isReadOnly) return atNamedHost(database, host)
   log.warn(
     { host, endpoint: database.name },
     `${host} is a pooled host, which takes no tokens; using the direct host of its endpoint`,
   )
   return { ...database, directHost: isReadWrite ? database.readWriteHost : database.readOnlyHost }
+}
+
+/**
+ * Which of its hosts the workspace calls by this name. A name with the right uid in another domain
+ * may be a stranger's: a token goes to a host that the workspace names, and to no other.
+ */
+function atNamedHost(database: LakebaseDatabase, host: string): LakebaseDatabase {
+  const known = [database.readWriteHost, database.readOnlyHost].filter((each) => each !== undefined)
+  const directHost =
+    known.find((each) => each.toLowerCase() === host) ??
+    known.find((each) => labelOf(each) === labelOf(host))
+  if (directHost !== undefined) return { ...database, directHost }
+  if (known.length === 0) return database
+  throw new ProxyError('target', `"${database.name}" does not have the host ${host}`, {
+    hint: `Its hosts are: ${known.join(', ')}.`,
+  })
+}
+
+function labelOf(host: string): string | undefined {
+  return host.toLowerCase().split('.')[0]
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i

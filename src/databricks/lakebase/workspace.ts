@@ -17,7 +17,7 @@ export interface LakebaseDatabase {
   /** Absent while the instance is created, and where there is none. Never a pooled host. */
   readonly readWriteHost: string | undefined
   readonly readOnlyHost: string | undefined
-  /** For a target that names a pooled host: the one to dial in its place. */
+  /** For a target that names a host: the one that the workspace says is meant, never a pooled one. */
   readonly directHost?: string | undefined
   readonly state: DatabaseState
   /** The API's own word for the state, as in its reply. */
