@@ -200,6 +200,7 @@ const ROWS: readonly Row[] = [
   { name: 'DATABRICKS_CLI_PATH', env: { ...H, DATABRICKS_CLI_PATH: 'DIR/databricks', PATH: '/nonexistent' }, databricks: 'current', type: 'databricks-cli', token: 'cli' },
   { name: 'the legacy CLI is no login', env: H, databricks: 'legacy', error: { kind: 'config', text: /no way to sign in.*legacy/s } },
   { name: 'no CLI and nothing set', env: H, error: { kind: 'config', text: /no program "databricks" on the PATH.*databricks auth login --host/s } },
+  { name: 'no CLI, a profile without a credential', args: { profile: 'dev' }, cfg: '[dev]\nhost = HOST\n[prod]\nhost = https://prod.example\n', error: { kind: 'config', text: /Install the Databricks CLI and log in with: databricks auth login --host \S+ --profile dev; .* Other profiles: prod\./s } },
   { name: 'a CLI that is not logged in says so in its own words', env: H, databricks: 'loggedOut', error: { kind: 'identity', text: /OAuth is not configured for this host.*databricks auth login --host HOST/s } },
   { name: 'a CLI that is not logged in, by profile', args: { profile: 'dev' }, cfg: '[dev]\nhost = HOST\n', databricks: 'loggedOut', error: { kind: 'identity', text: /databricks auth login --profile dev/ } },
   { name: 'a CLI that prints no token', env: H, databricks: 'garbage', error: { kind: 'identity', text: /printed no token/ } },

@@ -6,7 +6,7 @@ import type { Command } from './command.js'
 export const EMULATOR_COMMANDS: readonly Command[] = [
   {
     name: 'demo',
-    summary: 'try it: an emulated workspace, a real PostgreSQL, and the proxy before them',
+    summary: 'try it: an emulated workspace, a real PostgreSQL, and the proxy in front',
     options: [
       { flags: '--once', help: 'query across several token expiries, say what happened, and end' },
     ],

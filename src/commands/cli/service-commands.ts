@@ -15,7 +15,7 @@ export const SERVICE_COMMANDS: readonly Command[] = [
         summary: 'install and start a systemd user unit or a launchd agent with these settings',
         operands: ['[TARGET...]'],
         settings: SETTING_NAMES,
-        options: [{ flags: '--print', help: 'print it instead' }],
+        options: [{ flags: '--print', help: 'print the unit or agent, and install nothing' }],
         examples: [
           'service install my-instance --profile dev',
           'service install my-instance --print',

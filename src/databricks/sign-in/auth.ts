@@ -288,11 +288,17 @@ function profileHint({ profileChoices }: DatabricksConfig): string {
   return `Choose a profile: --profile ${first}${rest}.`
 }
 
+/** A profile is named in the command: otherwise the login would make another, after the host. */
 function nothingConfigured(config: DatabricksConfig, reasons: readonly string[]): ProxyError {
   const basic = config.get('username') === undefined ? [] : ['basic: ended by Databricks in 2024']
-  return new ProxyError('config', `no way to sign in to ${config.host} is configured`, {
+  const { host, profile, profileChoices } = config
+  const isInstalled = !reasons.some((reason) => reason.includes('no program "databricks"'))
+  const first = isInstalled ? 'Log in with' : 'Install the Databricks CLI and log in with'
+  const named = profile === undefined ? '' : ` --profile ${profile}`
+  const others = profileChoices.length === 0 ? '' : ` Other profiles: ${profileChoices.join(', ')}.`
+  return new ProxyError('config', `no way to sign in to ${host} is configured`, {
     detail: [...basic, ...reasons, config.fileNote].join('; '),
-    hint: `Log in with: databricks auth login --host ${config.host}; or set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET.`,
+    hint: `${first}: databricks auth login --host ${host}${named}; or set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET.${others}`,
   })
 }
 
