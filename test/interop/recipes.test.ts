@@ -115,7 +115,7 @@ test('dbt checks its connection, loads a seed, builds models and runs tests', {
   const cwd = projectOf({
     'profiles.yml': recipe('dbt'),
     'dbt_project.yml':
-      'name: shop\nversion: "1"\nprofile: shop\nmodels: {shop: {+schema: dbt_models}}\n',
+      'name: shop\nconfig-version: 2\nprofile: shop\nmodels:\n  shop:\n    +schema: dbt_models\n',
     'seeds/orders.csv': 'id,total\n1,10\n2,32\n',
     'models/totals.sql':
       '{{ config(materialized="table") }} select sum(total) as total from {{ ref("orders") }}',

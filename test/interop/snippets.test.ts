@@ -1,6 +1,6 @@
 /**
- * The snippets that Databricks' documentation shows and docs/clients.md quotes, word for word: each
- * against the emulator's front door, and what becomes of it with the proxy.
+ * Databricks' own snippets, as docs/clients.md shows them, against the emulator's front door; and
+ * what each becomes with the proxy.
  */
 
 import assert from 'node:assert/strict'
@@ -8,102 +8,79 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-import { branch, demoInventory, instance, project } from '../../src/emulator/inventory.js'
 import { MAIN } from '../support/cli.js'
 import { emulatorForTests } from '../support/emulator.js'
-import { installed, runTool, scratchFolder } from './installed.js'
+import { proxyForTests } from '../support/started-proxy.js'
+import { frontEnv, installed, runTool, scratchFolder } from './installed.js'
 import { recipe } from './recipe.js'
 
-/** The host of the snippets with a native role. */
-const NATIVE_HOST = 'ep-cool-name-1234.database.us-west-2.cloud.databricks.com'
-const NATIVE_URL = `postgresql://app:secret@${NATIVE_HOST}/databricks_postgres?sslmode=require`
-const IDENTITY = 'ada@example.com'
-
-const now = Date.now()
-const demo = demoInventory(now)
-const shop = project('shop', now, [branch('production', now, ['primary'])])
-const withNativeHost = {
-  ...shop,
-  branches: shop.branches.map((each) => ({
-    ...each,
-    endpoints: each.endpoints.map((endpoint) => ({ ...endpoint, host: NATIVE_HOST })),
-  })),
-}
-const emulator = await emulatorForTests({
-  inventory: {
-    ...demo,
-    instances: [...demo.instances, instance('my-instance', 'AVAILABLE', now)],
-    projects: [...demo.projects, withNativeHost],
-  },
-  nativeRoles: [{ name: 'app', password: 'secret', method: 'scram-sha-256' }],
-})
+const emulator = await emulatorForTests()
+const { port } = await proxyForTests(emulator)
+const direct = { ...emulator.env, ...frontEnv(emulator) }
+const throughProxy = { PGHOST: 'localhost', PGPORT: `${port}`, PGUSER: 'any', PGSSLMODE: 'disable' }
+const throughEnv = { ...throughProxy, PGDATABASE: 'databricks_postgres' }
 
 const python = installed('python', 'bin/python')
-const { skip } = python
+const skip = python.skip
+const run = (code: string, env: Record<string, string>, cwd = scratchFolder()) =>
+  runTool(python.path, ['-c', code], { env, cwd })
 
-/** libpq looks no name up, and dials the emulator in place of port 5432. */
-const libpq = { PGHOSTADDR: '127.0.0.1', PGPORT: `${emulator.frontPort}` }
+/** As the documentation has it, but for the names of the emulated workspace. */
+const snippet = (name: string): string => recipe(name).replaceAll('my-instance', 'demo-instance')
+const who = '\nprint(conn.execute("select current_user").fetchone()[0])\n'
+const endpoint = emulator.control.endpoint('projects/demo/branches/production/endpoints/primary')
 
-/** The same for other drivers: Lakebase's names are the emulator's. */
-const LOOK_UP = `
-import socket
-system = socket.getaddrinfo
-def look_up(host, port, *args, **options):
-    if isinstance(host, str) and host.endswith(".cloud.databricks.com"):
-        host, port = "127.0.0.1", ${emulator.frontPort}
-    return system(host, port, *args, **options)
-socket.getaddrinfo = look_up
+test('psycopg with generate_database_credential, and without', { skip }, async () => {
+  assert.equal(await run(snippet('before-psycopg') + who, direct), 'ada@example.com\n')
+  assert.equal(await run(snippet('with-psycopg') + who, throughEnv), 'ada@example.com\n')
+})
+
+test('an async engine of SQLAlchemy with a token for each connection, and without', {
+  skip,
+}, async () => {
+  // asyncpg knows no hostaddr, and the snippet fixes the port: the name leads to the front door.
+  const dns = `
+import os, socket
+asked = socket.getaddrinfo
+def answer(host, port, *rest, **more):
+    if ".database." in str(host):
+        return asked("127.0.0.1", int(os.environ["FRONT_PORT"]), *rest, **more)
+    return asked(host, port, *rest, **more)
+socket.getaddrinfo = answer
 `
-
-const ASK = '\nprint(conn.execute("select current_user").fetchone())\n'
-const ASK_ENGINE = `
+  const use = `
 import asyncio
 from sqlalchemy import text
-async def ask():
+async def use():
     async with engine.connect() as connection:
         print((await connection.execute(text("select current_user"))).scalar_one())
     await engine.dispose()
-asyncio.run(ask())
+asyncio.run(use())
 `
-
-function direct(code: string, env: Readonly<Record<string, string>> = {}, cwd = scratchFolder()) {
-  return runTool(python.path, ['-c', code], { env: { ...emulator.env, ...env }, cwd })
-}
-
-/** Under `lakebase-proxy exec`, as docs/clients.md says. */
-function withProxy(code: string, args: readonly string[], cwd = scratchFolder()) {
-  const words = [MAIN, 'exec', ...args, '--', python.path, '-c', code]
-  return runTool(process.execPath, words, { env: emulator.env, cwd })
-}
-
-test('psycopg with generate_database_credential, and with the proxy', { skip }, async () => {
-  assert.match(await direct(recipe('before-psycopg') + ASK, libpq), new RegExp(IDENTITY))
-  assert.match(await withProxy(recipe('with-psycopg') + ASK, ['my-instance']), new RegExp(IDENTITY))
+  const env = { ...emulator.env, FRONT_PORT: `${emulator.frontPort}` }
+  const before = dns + snippet('before-sqlalchemy-async') + use
+  assert.equal(await run(before, env), 'ada@example.com\n')
+  assert.equal(await run(snippet('with-sqlalchemy-async') + use, throughEnv), 'ada@example.com\n')
 })
 
-test('SQLAlchemy with an async engine, and with the proxy', { skip }, async () => {
-  const before = LOOK_UP + recipe('before-sqlalchemy-async') + ASK_ENGINE
-  assert.equal(await direct(before), `${IDENTITY}\n`)
-  const after = recipe('with-sqlalchemy-async') + ASK_ENGINE
-  assert.equal(await withProxy(after, ['my-instance']), `${IDENTITY}\n`)
-})
-
-test('a static URL from .env: the same program with the proxy, without an edit', {
-  skip,
-}, async () => {
+test('a static URL in .env, and the same program under exec', { skip }, async () => {
+  const url = `postgresql://app:app-password@${endpoint.host}:${emulator.frontPort}/databricks_postgres?sslmode=require`
   const cwd = scratchFolder()
-  writeFileSync(join(cwd, '.env'), `LAKEBASE_PG_URL=${NATIVE_URL}\n`, { mode: 0o600 })
-  writeFileSync(join(cwd, 'app.py'), `${recipe('before-static-url')}${ASK}print(conn.info.host)\n`)
-  const before = await runTool(python.path, ['app.py'], { env: { ...emulator.env, ...libpq }, cwd })
-  assert.match(before, /^\('app',\)\nep-cool-name/)
-  const words = [MAIN, 'exec', '--', python.path, 'app.py']
-  const after = await runTool(process.execPath, words, { env: emulator.env, cwd })
-  assert.equal(after, "('app',)\nlocalhost\n")
+  writeFileSync(join(cwd, '.env'), `LAKEBASE_PG_URL=${url}\n`, { mode: 0o600 })
+  const program = join(cwd, 'app.py')
+  writeFileSync(program, snippet('before-static-url') + who)
+  const ca = { PGHOSTADDR: '127.0.0.1', PGSSLROOTCERT: emulator.caFile }
+  assert.equal(await runTool(python.path, [program], { env: ca, cwd }), 'app\n')
+  const args = [MAIN, 'exec', '--', python.path, program]
+  const env = { ...emulator.env }
+  assert.equal(await runTool(process.execPath, args, { env, cwd }), 'app\n')
 })
 
-test('hostaddr beside host, and with the proxy', { skip }, async () => {
-  const before = recipe('before-hostaddr').replace('203.0.113.7', '127.0.0.1') + ASK
-  assert.equal(await direct(before, { PGPORT: libpq.PGPORT }), "('app',)\n")
-  const after = await withProxy(recipe('with-psycopg') + ASK, [NATIVE_URL])
-  assert.equal(after, "('app',)\n")
+test('hostaddr beside host', { skip }, async () => {
+  const code = snippet('before-hostaddr')
+    .replace(/host="[^"]*"/, `host="${endpoint.host}"`)
+    .replace(/hostaddr="[^"]*"/, 'hostaddr="127.0.0.1"')
+    .replace('password="secret"', 'password="app-password"')
+  const env = { PGPORT: `${emulator.frontPort}`, PGSSLROOTCERT: emulator.caFile }
+  assert.equal(await run(code + who, env), 'app\n')
 })
