@@ -22,6 +22,7 @@ const { cert, key } = await authority()
 const BESIDE: { readonly [Name in SettingName]?: Partial<ProxyOptions> } = {
   'local-auth': { localAuth: 'trust', localPassword: 'hunter2' },
   'local-password-file': { localAuth: 'trust' },
+  'max-connections-per-user': { localAuth: 'databricks', localTls: 'auto' },
   'proxy-protocol-from': { proxyProtocol: 'on' },
   sslmode: { unsafeSslmodeRequire: true },
 }
