@@ -207,24 +207,24 @@ test('after ten wrong passwords an address has two guesses a second, over any nu
   await Promise.all(all)
 })
 
-test('wrong passwords from one address do not delay another, and right ones use nothing up', {
-  skip: process.platform !== 'linux' && 'only Linux has all of 127.0.0.0/8',
-}, async (t) => {
+test('wrong passwords from one address do not delay another, and right ones use nothing up', async (t) => {
   const clock = new FakeClock()
-  const { port } = await guarded(t, { clock })
+  const { port } = await guarded(t, { clock, proxyProtocol: 'on' })
   for (let i = 0; i < 10; i++) {
-    const scram = await Scram.begin(t, port)
+    const scram = await Scram.begin(t, port, { header: 'PROXY TCP4 192.0.2.1 192.0.2.9 1 2\r\n' })
     scram.prove('open barley')
     assert.equal(await scram.refusal(), '28P01')
   }
   for (let i = 0; i < 20; i++) {
-    const scram = await Scram.begin(t, port, { localAddress: '127.0.0.2' })
+    const scram = await Scram.begin(t, port, { header: 'PROXY TCP4 192.0.2.2 192.0.2.9 1 2\r\n' })
     scram.prove(PASSWORD)
     assert.equal((await scram.client.next()).body.readInt32BE(0), 12)
     scram.client.socket.destroy()
   }
-  // The first address waits for its turn, with the right password too.
-  const scram = await Scram.begin(t, port)
+  // The first address waits for its turn, with the right password too, and as an IPv6 address.
+  const scram = await Scram.begin(t, port, {
+    header: 'PROXY TCP6 0:0:0:0:0:ffff:c000:201 ::9 1 2\r\n',
+  })
   scram.prove(PASSWORD)
   const answer = scram.client.next()
   await clock.advance(499)
@@ -232,6 +232,24 @@ test('wrong passwords from one address do not delay another, and right ones use 
   await clock.advance(1)
   assert.equal((await answer).body.readInt32BE(0), 12)
   scram.client.socket.destroy()
+})
+
+test('a user of this machine has no more guesses by way of the many addresses of loopback', {
+  skip: process.platform !== 'linux' && 'only Linux has all of 127.0.0.0/8',
+}, async (t) => {
+  const clock = new FakeClock()
+  const { port } = await guarded(t, { clock })
+  const answers: (string | undefined)[] = []
+  const guess = async (localAddress: string): Promise<void> => {
+    const scram = await Scram.begin(t, port, { localAddress })
+    scram.prove('open barley')
+    answers.push(await scram.refusal())
+  }
+  const all = Array.from({ length: 25 }, (_, i) => guess(`127.0.${i}.1`))
+  while (answers.length < 15) await settle()
+  assert.equal(answers.filter((code) => code === '53300').length, 5)
+  await clock.advance(5_000)
+  await Promise.all(all)
 })
 
 test('wrong passwords from more addresses than can be remembered cost no more memory', async () => {
@@ -255,6 +273,8 @@ test('wrong passwords from more addresses than can be remembered cost no more me
   await eleventh
   assert.equal(attempts.size, before)
   for (let i = 0; i < 10; i++) await wrong(i % 2 ? '::ffff:192.0.2.1' : '192.0.2.1')
+  // Two IPv4 addresses are two, also as a load balancer on an IPv6 socket writes them.
+  await wrong('::ffff:c000:202')
   const mapped = wrong('::ffff:192.0.2.1')
   await settle()
   await clock.advance(500)
@@ -429,9 +449,14 @@ class Scram {
   static async begin(
     t: TestContext,
     port: number,
-    { gs2 = 'n,,', localAddress }: { gs2?: string; localAddress?: string } = {},
+    {
+      gs2 = 'n,,',
+      localAddress,
+      header = '',
+    }: { gs2?: string; localAddress?: string; header?: string } = {},
   ): Promise<Scram> {
     const client = await RawClient.connect(t, port, localAddress)
+    client.socket.write(header)
     client.startup({ user: 'anybody' })
     await client.next()
     const firstBare = 'n=*,r=clientnonce'

@@ -8,6 +8,7 @@ import { isIPv6 } from 'node:net'
 import type { Clock } from '../core/clock.js'
 import { pause } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
+import { isLoopback } from '../core/loopback.js'
 
 const BURST = 10
 const INTERVAL_MS = 500
@@ -98,27 +99,35 @@ export class PasswordAttempts {
   }
 }
 
-/** One machine can have all addresses of an IPv6 /64. Unix sockets count as one address. */
+/**
+ * One user of this machine has all of 127.0.0.0/8 and ::1, and one machine all addresses of an IPv6
+ * /64. An IPv4 address is the same one when it is written as an IPv6 address. Unix sockets count as
+ * one address.
+ */
 function keyOf(address: string | undefined): string {
   if (address === undefined) return 'unix socket'
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
+  if (isLoopback(address)) return 'loopback'
   const bare = address.split('%', 1)[0]!
-  return isIPv6(bare) ? network64(bare) : address
+  if (!isIPv6(bare)) return address
+  // The URL parser writes every spelling of an IPv6 address in one way.
+  const spelt = new URL(`http://[${bare}]`).hostname.slice(1, -1)
+  const [, high, low] = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(spelt) ?? []
+  return high === undefined || low === undefined ? network64(spelt) : ipv4(high, low)
 }
 
-function network64(address: string): string {
-  const [head = '', tail] = address.split('::')
+function ipv4(high: string, low: string): string {
+  return [high, low]
+    .map((part) => Number.parseInt(part, 16))
+    .flatMap((part) => [part >> 8, part & 0xff])
+    .join('.')
+}
+
+function network64(spelt: string): string {
+  const [head = '', tail] = spelt.split('::')
   const groups = head === '' ? [] : head.split(':')
-  if (tail !== undefined) {
-    const behind = tail === '' ? [] : tail.split(':')
-    while (groups.length + behind.length < 8) groups.push('0')
-    groups.push(...behind)
-  }
-  return groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')
+  const behind = tail === undefined || tail === '' ? [] : tail.split(':')
+  while (groups.length + behind.length < 8) groups.push('0')
+  return groups.slice(0, 4).join(':')
 }
 
 function tooMany(): ProxyError {
