@@ -71,6 +71,25 @@ test('what else may answer there is not taken for a proxy', async (t) => {
   }
 })
 
+test('a program of another user there, which sends a byte now and then for ever, holds nothing up', async (t) => {
+  const dripping = http.createServer((_, response) => {
+    response.writeHead(200)
+    const drip = setInterval(() => response.write(' '), 50)
+    response.on('close', () => clearInterval(drip))
+  })
+  dripping.listen(0, '127.0.0.1')
+  await once(dripping, 'listening')
+  t.after(() => {
+    dripping.close()
+    dripping.closeAllConnections()
+  })
+  const { port } = dripping.address() as AddressInfo
+  const args = ['wait', '--timeout', '1ms', '--admin-port', `${port}`]
+  const { code, stderr } = await cliHere(args)
+  assert.equal(code, 1)
+  assert.match(stderr, /^lakebase-proxy: no lakebase-proxy answers at /)
+})
+
 test('an admin port that the settings cannot tell is wrong usage', async () => {
   for (const [args, message] of [
     [['--admin-port', '0'], /admin-port 0 is a free port, which only the proxy knows/],

@@ -10,6 +10,7 @@ export interface Answer {
   readonly body: Readonly<Record<string, unknown>>
 }
 
+// For the whole answer: another user's program at that port may send a byte now and then.
 const TIMEOUT_MS = 5_000
 // Above what /status can be: 500 sessions, whose texts the proxy cuts, and every target.
 const MAX_BYTES = 32 * 1024 * 1024
@@ -88,12 +89,12 @@ function request(
 ): Promise<{ status: number; text: string }> {
   // A name would be refused as Host, for it could be rebound; `localhost` never is.
   const headers = { host: 'localhost' }
-  const options = { method, agent: false, timeout: TIMEOUT_MS, headers }
+  const signal = AbortSignal.timeout(TIMEOUT_MS)
+  const options = { method, agent: false, signal, headers }
   return new Promise((resolve, reject) => {
     const asked = address.startsWith('http:')
       ? http.request(`${address}${path}`, options)
       : http.request({ socketPath: address, path, ...options })
-    asked.on('timeout', () => asked.destroy(new Error('timeout expired')))
     asked.on('error', reject)
     asked.on('response', (response) => {
       const chunks: Buffer[] = []
