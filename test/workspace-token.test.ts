@@ -1,12 +1,14 @@
 /** Workspace tokens: asked for once however many wait, refreshed ahead, kept while that fails. */
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { realpath, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 
 import { LinkedAbort } from '../src/core/deadline.js'
 import type { ConnectedWorkspace } from '../src/databricks/lakebase/connect-workspace.js'
-import type { CommandResult } from '../src/databricks/sign-in/run-command.js'
+import { type CommandResult, commandRunner } from '../src/databricks/sign-in/run-command.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { FakePrograms } from './support/fake-programs.js'
 import { recordedLog } from './support/recorded-log.js'
@@ -347,4 +349,18 @@ test('a CLI that hangs is named before the client gives up, and its late token i
   answers[1]!(said('{"access_token":"late","expiry":"2099-01-01T00:00:00Z"}'))
   assert.equal(await next, 'Bearer late')
   assert.equal(answers.length, 2)
+})
+
+// Node and cmd.exe look for a program in the working folder of the one to be started, then on the PATH.
+test('on Windows the CLI is not looked for in the working folder, which may be a cloned repository', async () => {
+  const homeDir = await realpath(tmpdir())
+  const place = { programEnv: process.env, homeDir }
+  const args = ['-p', 'process.cwd()']
+  const onWindows = commandRunner({ ...place, platform: 'win32' })
+  assert.equal((await onWindows('node', args, patience)).stdout.trim(), homeDir)
+  // A path is still one from the working folder.
+  const relative = path.relative(process.cwd(), process.execPath)
+  assert.equal((await onWindows(relative, args, patience)).stdout.trim(), homeDir)
+  const elsewhere = commandRunner({ ...place, platform: 'linux' })
+  assert.equal((await elsewhere('node', args, patience)).stdout.trim(), process.cwd())
 })

@@ -87,7 +87,7 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
       log,
       env,
       homeDir: options.homeDir,
-      run: options.run ?? commandRunner(options.programEnv),
+      run: options.run ?? commandRunner({ ...options, platform: process.platform }),
       patienceMs: options.budgetMs ?? PATIENCE_MS,
     }
     const tokens = createTokenSource(config, deps)

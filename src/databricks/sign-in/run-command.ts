@@ -5,7 +5,7 @@
  */
 
 import { execFile } from 'node:child_process'
-import { platform } from 'node:os'
+import path from 'node:path'
 
 export interface CommandResult {
   /** Undefined when the program was not found. */
@@ -27,23 +27,31 @@ const TIMEOUT_MS = 30_000
 const NOT_RECOGNIZED = 9009
 const MAX_OUTPUT_BYTES = 1024 * 1024
 
-/** `programEnv` is the process's own: a `.env` chooses nothing for the programs of the user. */
-export function commandRunner(
-  programEnv: Readonly<Record<string, string | undefined>>,
-): RunCommand {
+export interface CommandPlace {
+  /** The process's own: a `.env` chooses nothing for the programs of the user. */
+  readonly programEnv: Readonly<Record<string, string | undefined>>
+  readonly homeDir: string
+  readonly platform: NodeJS.Platform
+}
+
+export function commandRunner({ programEnv, homeDir, platform }: CommandPlace): RunCommand {
   // Settings of this proxy, one of which is a password, are not for other programs.
   const env = Object.fromEntries(
     Object.entries(programEnv).filter(([name]) => !name.startsWith('LAKEBASE_')),
   )
-  return (command, args, signal) =>
+  // Windows looks for a program in the working folder first: a cloned repository could bring one.
+  const cwd = platform === 'win32' ? homeDir : undefined
+  return (name, args, signal) =>
     new Promise((resolve, reject) => {
-      const shell = platform() === 'win32' && WINDOWS_BATCH_FILES.has(command)
+      const shell = platform === 'win32' && WINDOWS_BATCH_FILES.has(name)
+      const command = /[\\/]/.test(name) ? path.resolve(name) : name
       if (shell && args.some((arg) => !/^[\w.:/@=-]+$/.test(arg))) {
-        reject(new Error(`refusing to pass an argument with special characters to ${command}`))
+        reject(new Error(`refusing to pass an argument with special characters to ${name}`))
         return
       }
       const options = {
         env,
+        cwd,
         shell,
         signal,
         timeout: TIMEOUT_MS,
