@@ -241,6 +241,29 @@ test('url prints the port that the running proxy got', async (t) => {
   assert.match(other.stdout, /:5432\//)
 })
 
+test('url prints the user that chooses the target at the running proxy, and its database', async (t) => {
+  const user = await newUser(t)
+  const every = 'projects/demo/branches/*'
+  const { port } = await user.start('demo-instance?name=orders&database=shop', every, '--route=on')
+  const table: [string[], string][] = [
+    [['orders'], `orders@localhost:${port}/shop`],
+    [[`${every}`], `projects%2Fdemo%2Fbranches%2FBRANCH@localhost:${port}/databricks_postgres`],
+    [
+      ['projects/demo/branches/dev'],
+      `projects%2Fdemo%2Fbranches%2Fdev@localhost:${port}/databricks_postgres`,
+    ],
+    [['projects/demo/branches/dev', '--port', port], `branches%2Fdev@localhost:${port}/`],
+    [['orders', '--database', 'other'], `orders@localhost:${port}/other`],
+    [['projects/many/branches/dev'], 'any@localhost:5432/'],
+  ]
+  for (const [args, expected] of table) {
+    const { stdout, stderr } = await user.run('url', ...args)
+    assert.ok(stdout.includes(expected), `${args.join(' ')}: ${stdout}${stderr}`)
+  }
+  const { code, stderr } = await user.run('url')
+  assert.deepEqual([code, stderr.includes(`serve: orders, ${every}. Name one,`)], [2, true], stderr)
+})
+
 test('an admin interface at a Unix socket is asked there', async (t) => {
   const user = await newUser(t)
   const admin = join(user.runtime, 'admin.sock')

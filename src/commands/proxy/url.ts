@@ -59,21 +59,57 @@ async function whereToConnect(
   running: readonly RunningTarget[],
 ): Promise<Place> {
   const { operands, flags } = invocation
+  const [named] = operands
   try {
     const { target } = await oneTarget(invocation)
     const address = localAddress(target)
-    const served = running.filter(({ name }) => name === target.name)
+    const served = servedAs(running, target.name)
     const exact = served.find((each) => each.address.port === address.port)
     // A flag says what is meant, whether it runs or not.
-    const found = flags.has('port') || flags.has('address') || exact ? undefined : onlyOf(served)
-    const { host, port, tls } = found?.address ?? address
-    return { ...target, address: { ...address, host, port, tls } }
+    const elsewhere = flags.has('port') ? undefined : onlyOf(served)
+    const found = flags.has('address') ? undefined : (exact ?? elsewhere)
+    if (found === undefined) return { ...target, address }
+    // What chooses the role or the target, the running proxy decides; a database may be asked for.
+    const asksForDatabase = flags.has('database') || named?.includes('?') === true
+    const { user, userMatters } = found.address.userMatters ? found.address : address
+    const { database } = asksForDatabase ? address : found.address
+    return { ...target, address: { ...found.address, user, userMatters, database } }
   } catch (error) {
     if (!(error instanceof ProxyError && error.kind === 'config')) throw error
-    const [named] = operands
-    const found = onlyOf(named === undefined ? running : running.filter((r) => r.name === named))
-    if (found === undefined) throw error
-    return { ...found, target: parseTarget(found.name).target }
+    const candidates = named === undefined ? running : servedAs(running, named)
+    const found = onlyOf(candidates)
+    if (found !== undefined) return { ...found, target: parseTarget(found.name).target }
+    if (candidates.length === 0 || error.hint === undefined) throw error
+    const names = [...new Set(candidates.map(({ name }) => name))].join(', ')
+    throw new ProxyError('config', error.message, {
+      hint: `Those that run serve: ${names}. ${error.hint}`,
+      cause: error,
+    })
+  }
+}
+
+/** The running targets that a TARGET or name means; of every branch of a project, the one branch. */
+function servedAs(running: readonly RunningTarget[], name: string): readonly RunningTarget[] {
+  const served = running.filter((each) => each.name === name)
+  return served.length > 0 ? served : running.flatMap((each) => branchServedBy(each, name) ?? [])
+}
+
+function branchServedBy(every: RunningTarget, name: string): RunningTarget | undefined {
+  const wanted = parsed(name)
+  const target = parsed(every.name)
+  if (target?.kind !== 'branches' || wanted?.kind !== 'autoscaling') return undefined
+  const { project, branch, endpoint } = wanted
+  if (project !== target.project || branch === undefined || endpoint !== undefined) return undefined
+  const user = every.address.user?.replace(/BRANCH$/, () => branch)
+  return { name, address: { ...every.address, user } }
+}
+
+/** Undefined for what is no TARGET, such as the short name of one. */
+function parsed(name: string): Target | undefined {
+  try {
+    return parseTarget(name).target
+  } catch {
+    return undefined
   }
 }
 
