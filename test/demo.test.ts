@@ -75,6 +75,7 @@ test('emulator prints an environment that a proxy works with', async (t) => {
   const [stdout, stderr, stop] = [new Output(), new Output(), new AbortController()]
   const exitCode = runEmulator({ stdout, stderr, signal: stop.signal, output, tokenTtlMs: 60_000 })
   await stderr.until(/lakebase-proxy demo-instance\n/)
+  assert.ok(stderr.text.includes(`lakebase-proxy --env-file ${join(output, '.env')} TARGET\n`))
   const env = Object.fromEntries(
     [...stdout.text.matchAll(/^export (\w+)='(.*)'$/gm)].map((match) => [match[1]!, match[2]!]),
   )

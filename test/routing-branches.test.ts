@@ -102,9 +102,10 @@ test('a branch is closed ten minutes after its last client, and not before', asy
 test('a branch that does not exist gets the workspace’s words, remembered for a moment', async (t) => {
   const clock = new FakeClock()
   const proxy = await proxyBefore(t, emulator, { ...ON, clock })
-  const { code, message } = await refusal(proxy, named('nosuch'))
+  const { code, message, hint } = await refusal(proxy, named('nosuch'))
   assert.equal(code, '3D000')
   assert.match(message, /projects\/shop\/branches\/nosuch does not exist/)
+  assert.match(hint ?? '', /lakebase-proxy branches list projects\/shop$/)
   const calls = control.callCount()
   assert.equal((await refusal(proxy, `bob~${named('nosuch')}`)).message, message)
   assert.equal(control.callCount(), calls, 'it is not asked for again at once')

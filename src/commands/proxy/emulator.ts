@@ -7,6 +7,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ProxyError } from '../../core/errors.js'
 import { type Emulator, startEmulator } from '../../emulator/emulator.js'
+import { quoted } from '../../observe/connection-lines.js'
 
 export interface EmulatorCommandOptions {
   /** Life of database credentials; the emulator's own default when left out. */
@@ -35,7 +36,7 @@ export async function runEmulator(options: EmulatorCommandOptions): Promise<numb
       stdout.write(`export ${name}='${value.replaceAll("'", `'\\''`)}'\n`)
     }
     if (options.output !== undefined) await writeEnvironment(emulator, options.output)
-    stderr.write(`${guide(emulator)}\n`)
+    stderr.write(`${guide(emulator, options.output)}\n`)
     await aborted(signal)
   } finally {
     await emulator.close()
@@ -62,11 +63,15 @@ async function writeEnvironment(emulator: Emulator, folder: string): Promise<voi
   await writeFile(join(folder, '.env'), lines.join(''), { mode: 0o600 })
 }
 
-function guide(emulator: Emulator): string {
+function guide(emulator: Emulator, folder: string | undefined): string {
+  const file = folder === undefined ? undefined : quoted(join(folder, '.env'))
   return [
     `Lakebase emulator at ${emulator.workspaceUrl}, until Ctrl-C.`,
     'Paste the lines above into another terminal, then start a proxy there:',
     ...emulator.targets.map((target) => `  lakebase-proxy ${target}`),
+    ...(file === undefined
+      ? []
+      : [`Or without them, as: lakebase-proxy --env-file ${file} TARGET`]),
   ].join('\n')
 }
 

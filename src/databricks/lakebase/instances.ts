@@ -252,7 +252,7 @@ async function missingPart(
   }
   const parent = name.replace(/\/(branches|endpoints)\/[^/]*$/, '')
   return new ProxyError('target', `${missing} ${name} does not exist`, {
-    hint: `Leave the part out to have it chosen (${parent}), or see: lakebase-proxy instances list`,
+    hint: `Leave the part out to have it chosen (${parent}), or see: lakebase-proxy ${missing === 'branch' ? `branches list projects/${project}` : 'instances list'}`,
   })
 }
 
