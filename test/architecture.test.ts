@@ -17,7 +17,9 @@ const ROOMS = [
   ...['credentials', 'endpoints', 'upstream', 'session', 'listener', 'observe'],
   ...['daemon', 'emulator'],
   // What a command is comes first; the registry, which runs the others, comes last.
-  ...['command', 'one-target', 'read-option', 'report'].map((file) => `commands/cli/${file}.ts`),
+  ...['command', 'one-target', 'progress-line', 'read-option', 'report'].map(
+    (file) => `commands/cli/${file}.ts`,
+  ),
   'commands/proxy/banner.ts',
   ...['service', 'running', 'proxy', 'workspace', 'doctor', 'cli'].map(
     (room) => `commands/${room}`,

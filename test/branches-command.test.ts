@@ -161,7 +161,10 @@ test('wrong usage is 2: no --from, a name that does not fit, a wrong ttl, a proj
   const usages: [string[], RegExp][] = [
     [['create', 'x'], /--from projects\/P/],
     [['create', 'Fix_Login', '--from', PROJECT], /Such as: fix-login/],
-    [['create', 'x', '--from', 'demo-instance'], /--from does not name a project/],
+    [
+      ['create', 'x', '--from', 'demo-instance'],
+      /--from must be projects\/P or projects\/P\/branches\/B/,
+    ],
     [['create', 'x', '--from', PROJECT, '--ttl', '1s'], /--ttl must be from 5s to 720h/],
     [['list', 'a/b'], /Write it as projects\/P/],
     [['delete', 'projects/demo'], /Write it as projects\/P\/branches\/NAME/],

@@ -23,7 +23,7 @@ const MAX_USER_LENGTH = 20
 /** The hyphens too. */
 const MAX_WORDS_LENGTH = MAX_LENGTH - HASH_LENGTH - UNIQUE_LENGTH - 2
 /** A name in use or reserved has the next free number behind it. */
-const MAX_SUFFIX = 99
+const MAX_SUFFIX = 9
 
 /** `ada-fix-login-1a2b3c4d`; room for a suffix is left. */
 export function ownBranchId({ identity, repository, head }: Owner): string {
@@ -56,15 +56,12 @@ export function* uniqueIds(id: string): Generator<string> {
 
 /** Whether `id` is one of `numberedIds(ownId)`. */
 export function isNumbered(id: string, ownId: string): boolean {
-  return (
-    id === ownId ||
-    (id.startsWith(`${ownId}-`) && /^-[2-9]$|^-[1-9]\d$/.test(id.slice(ownId.length)))
-  )
+  return id === ownId || (id.startsWith(`${ownId}-`) && /^-[2-9]$/.test(id.slice(ownId.length)))
 }
 
 /** As far as a name tells, this tool has made the branch. */
 export function isMadeByUs(id: string): boolean {
-  return /^[a-z][a-z0-9-]*-[0-9a-f]{8}(-[0-9a-f]{6}|-[1-9]\d?)?$/.test(id)
+  return /^[a-z][a-z0-9-]*-[0-9a-f]{8}(-[0-9a-f]{6}|-[2-9])?$/.test(id)
 }
 
 /** `b` of `projects/p/branches/b`. */

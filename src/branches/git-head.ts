@@ -31,7 +31,7 @@ export async function readGitHead(folder: string): Promise<GitHead> {
 }
 
 /** The folder of HEAD; undefined outside of a repository. */
-async function findGitFolder(folder: string): Promise<string | undefined> {
+export async function findGitFolder(folder: string): Promise<string | undefined> {
   for (let at = resolve(folder); ; at = dirname(at)) {
     const path = join(at, '.git')
     const found = await lstat(path).catch(() => undefined)

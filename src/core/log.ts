@@ -15,7 +15,7 @@ import { StandardError } from './standard-error.js'
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
 
 /** pino is loaded for the first line: clients need not wait for it. */
-export interface LateLog extends Log {
+export interface LazyLog extends Log {
   /** Loads it now: when a process has no file descriptor left, it could not. */
   load(): void
 }
@@ -29,7 +29,7 @@ export interface LogOptions {
   inWords?: (line: Readonly<Record<string, unknown>>) => string | undefined
 }
 
-export function createLog(options: LogOptions): LateLog {
+export function createLog(options: LogOptions): LazyLog {
   let logger: Logger | undefined
   const loaded = (): Logger => {
     logger ??= openLog(options)

@@ -19,7 +19,8 @@ import { exchangesAtOnce } from '../session/people.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { BranchTargets } from './branch-targets.js'
-import type { PortOptions } from './port.js'
+import type { NewBranch, NewBranchOptions } from './new-branch.js'
+import { openLocalTls, type PortOptions } from './port.js'
 import { isSameSetting, planReload, type ReloadPlan } from './reload-plan.js'
 import { RunningTarget } from './running-target.js'
 import { type RoutedTarget, TargetRouter } from './target-router.js'
@@ -34,6 +35,8 @@ export interface DaemonOptions {
   stateDir: string
   log: Log
   clock?: Clock
+  /** How `branch-from` is gone about. */
+  newBranch?: NewBranchOptions
   /** Ends the start: it then rejects with the signal's reason, once all is closed again. */
   stopping?: AbortSignal | undefined
 }
@@ -64,6 +67,8 @@ export class Daemon {
   readonly #attempts: PasswordAttempts
   readonly #exchanges = exchangesAtOnce()
   readonly #closing = new AbortController()
+  /** With `branch-from`. */
+  #branch: NewBranch | undefined
   readonly #watch: Watch
   /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
   readonly done: Promise<boolean>
@@ -107,12 +112,17 @@ export class Daemon {
     try {
       stopping?.throwIfAborted()
       stopping?.addEventListener('abort', stop)
+      await daemon.#takeBranch(options.settings)
+      const settings = daemon.#branch?.on(options.settings) ?? options.settings
       // Listening comes first: what else is loaded, clients need not wait for.
-      const { targets, admin } = options.settings
-      daemon.#shared = await daemon.#share(options.settings, undefined)
-      const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(admin)
-      const plan = { kept: [], leaving: [], starting: targets }
+      daemon.#shared = await daemon.#share(settings, undefined)
+      const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(settings.admin)
+      const plan = { kept: [], leaving: [], starting: settings.targets }
       await daemon.#startTargets(plan, daemon.#shared, openAdminPort)
+      const onBranch = daemon.#targets.find((each) => each.settings.onNewBranch)
+      await daemon.#branch?.answers(() =>
+        waitFor(onBranch?.tryLogin() ?? Promise.resolve(), daemon.#closing.signal),
+      )
       stopping?.throwIfAborted()
       daemon.#phase = 'running'
       return daemon
@@ -167,8 +177,9 @@ export class Daemon {
     return reloaded
   }
 
-  async #reload(settings: ProxySettings): Promise<void> {
+  async #reload(written: ProxySettings): Promise<void> {
     this.#checkRunning()
+    const settings = this.#branch?.on(written) ?? written
     const { log } = this.#options
     const before = this.#shared
     const plan = planReload(this.#targets, before.settings, settings)
@@ -240,10 +251,23 @@ export class Daemon {
     this.#phase = 'stopping'
     this.#closing.abort()
     await Promise.all(this.#all.map((target) => target.close()))
+    await this.#branch?.release()
     this.#shared.localTls?.close()
     await this.#workspaces.close()
     await this.#watch.close()
     this.#ended(this.#inTime)
+  }
+
+  async #takeBranch({ newBranch: plan, targets }: ProxySettings): Promise<void> {
+    const target = targets.find(({ onNewBranch }) => onNewBranch)
+    const signedIn = target && this.#workspaces.of(target)
+    if (plan === undefined || target === undefined || signedIn === undefined) return
+    await waitFor(this.#workspaces.opened(), this.#closing.signal)
+    const { NewBranch } = await import('./new-branch.js') // most proxies need none
+    const { log, newBranch: how } = this.#options
+    const { startTimeoutMs: timeoutMs } = target
+    const options = { how, plan, signedIn, timeoutMs, clock: this.#clock, log }
+    this.#branch = await NewBranch.take(options, this.#closing.signal)
   }
 
   get #all(): RoutedTarget[] {
@@ -257,6 +281,7 @@ export class Daemon {
 
   /** What of `before` is as wanted is used again, and is looked at again. */
   async #share(settings: ProxySettings, before: Shared | undefined): Promise<Shared> {
+    const { stateDir, log } = this.#options
     const same = (name: 'resolver' | 'localTls'): boolean =>
       before !== undefined && isSameSetting(before.settings[name], settings[name])
     const addresses = settings.targets.flatMap(({ listen }) => listen.addresses)
@@ -268,22 +293,8 @@ export class Daemon {
         : new Resolver({ servers: settings.resolver, clock: this.#clock }),
       localTls: same('localTls')
         ? before!.localTls
-        : await this.#openLocalTls(settings.localTls, addresses),
+        : await openLocalTls(settings.localTls, { addresses, stateDir, log, clock: this.#clock }),
     }
-  }
-
-  async #openLocalTls(
-    setting: ProxySettings['localTls'],
-    addresses: readonly string[],
-  ): Promise<LocalTls | undefined> {
-    if (setting === 'off') return undefined
-    const { LocalTls } = await import('../listener/local-tls.js')
-    const { stateDir, log } = this.#options
-    const localTls = await LocalTls.open({ setting, stateDir, addresses, clock: this.#clock, log })
-    if (localTls?.caFile !== undefined) {
-      log.info({ sslrootcert: localTls.caFile }, 'clients may verify local TLS with this CA')
-    }
-    return localTls
   }
 
   /** All that `plan` starts, or none; what can be used again of those that leave is theirs only then. */

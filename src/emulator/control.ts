@@ -121,6 +121,11 @@ export class EmulatorControl {
     )
   }
 
+  /** Of a project, by its path `projects/P`; deleted ones that can be brought back too. */
+  branches(project: string): readonly Branch[] {
+    return this.#parts.branches.all(found(this.#parts.inventory.projects, project))
+  }
+
   /** A branch of the project's default one, made past the API. Resolves when it takes connections. */
   async createBranch(project: string, id: string): Promise<Branch> {
     const { inventory, branches } = this.#parts

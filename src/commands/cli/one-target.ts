@@ -46,6 +46,8 @@ async function configuredTarget(
 function onlyTarget(settings: ProxySettings): TargetSettings {
   const [target, ...others] = settings.targets
   if (target !== undefined && others.length === 0) return target
+  const onNewBranch = settings.targets.filter((each) => each.onNewBranch)
+  if (onNewBranch.length === 1) return onNewBranch[0]!
   const names = settings.targets.map(({ name }) => name).join(', ')
   throw new ProxyError('config', 'several targets are configured', {
     hint: `Name one of them: ${names}.`,

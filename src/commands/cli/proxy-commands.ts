@@ -56,7 +56,11 @@ export const PROXY_COMMANDS: readonly Command[] = [
 The program finds PGHOST, PGPORT, PGUSER, PGDATABASE, PGSSLMODE and LAKEBASE_PG_URL in its
 environment. The exit code is the program's.
 `,
-    examples: ["exec my-instance -- psql -c 'select 1'", 'exec -- npm run migrate'],
+    examples: [
+      "exec my-instance -- psql -c 'select 1'",
+      'exec -- npm run migrate',
+      'exec --branch-from projects/shop -- npm test',
+    ],
     async run(invocation) {
       const { exec } = await import('../proxy/exec.js')
       return exec(invocation, await pickerFor(invocation.surroundings))

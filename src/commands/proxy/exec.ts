@@ -16,8 +16,10 @@ import { Secret } from '../../core/secret.js'
 import { type LocalAddress, localAddress, localVariables } from '../../observe/connection-lines.js'
 import type { ConfigRequest, Invocation, Surroundings } from '../cli/command.js'
 import { oneTarget } from '../cli/one-target.js'
+import { progressLine } from '../cli/progress-line.js'
 import { describeFailure } from '../cli/report.js'
 import { startDaemon } from './start.js'
+import { signalsDuringStartUp } from './stop.js'
 
 /** Resolves to the program's exit code. Errors: kind `config`, before anything is started. */
 export async function exec(
@@ -39,9 +41,25 @@ export async function exec(
   const asked = config.given.some(({ setting }) => setting === 'log-level')
   const level = asked ? settings.logLevel : 'warn'
   const log = createLog({ level, format: settings.logFormat })
-  const proxy = await startDaemon({ ...config, settings }, surroundings, log)
+  const startUp = signalsDuringStartUp(surroundings.onSignal)
+  const { tell } = progressLine(surroundings.stderr)
+  const start = startDaemon({ ...config, settings }, surroundings, log, {
+    stopping: startUp.stopping,
+    newBranch: { isForOneProgram: true, tell },
+  })
+  let hungUp = false
+  const proxy = await Promise.race([start, startUp.impatient])
+    .catch((error: unknown) => {
+      if (error === startUp.stopping.reason) return INTERRUPTED
+      throw error
+    })
+    .finally(() => {
+      hungUp = startUp.over()
+    })
+  if (typeof proxy === 'number') return proxy
   log.load()
   try {
+    if (hungUp) return HUNG_UP
     const [own] = settings.targets
     const known = localAddress(own!, { port: proxy.targets[0]!.listener.port })
     // With `user: client` it is the program's environment that names the role.
@@ -52,6 +70,9 @@ export async function exec(
   }
 }
 
+/** As a shell says of a program that a signal has ended. */
+const HUNG_UP = 129
+const INTERRUPTED = 130
 const NO_SUCH_PROGRAM = 127
 const NOT_RUNNABLE = 126
 

@@ -8,11 +8,14 @@ import { ProxyError } from '../../core/errors.js'
 import { createLog, type Log } from '../../core/log.js'
 import { packageVersion } from '../../core/version.js'
 import { Daemon } from '../../daemon/daemon.js'
+import type { NewBranchOptions } from '../../daemon/new-branch.js'
 import { stateDir } from '../../daemon/state-dir.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
+import type { RunCommand } from '../../databricks/sign-in/run-command.js'
 import { localAddress } from '../../observe/connection-lines.js'
 import { sessionLine } from '../../observe/session-line.js'
 import type { Surroundings } from '../cli/command.js'
+import { progressLine } from '../cli/progress-line.js'
 import type { Announcement, RunningProxy } from '../running/announcement.js'
 import { banner } from './banner.js'
 import { type StartUpSignals, signalsDuringStartUp, untilStopped } from './stop.js'
@@ -54,7 +57,16 @@ async function run(
   surroundings.onCrash((error) => log.fatal({ err: error }, 'internal error, which is a bug'))
   for (const notice of notices) log.warn(notice)
 
-  const proxy = await startDaemon(config, surroundings, log, startUp.stopping)
+  const isShown = machine.isTerminal && format === 'pretty' && !settings.quiet
+  const progress = isShown ? progressLine(stderr) : undefined
+  const proxy = await startDaemon(config, surroundings, log, {
+    stopping: startUp.stopping,
+    newBranch: {
+      isForOneProgram: false,
+      tell: (text, isLast) =>
+        progress === undefined ? log[isLast ? 'info' : 'debug'](text) : progress.tell(text, isLast),
+    },
+  })
   log.load()
   if (settings.unsafeListen) {
     log.warn('unsafe-listen is on: clients beyond this machine may connect without password or TLS')
@@ -133,6 +145,11 @@ async function signedIn(proxy: Daemon): Promise<void> {
 
 const BANNER_WAIT_MS = 2_000
 
+export interface StartHow {
+  readonly stopping?: AbortSignal
+  readonly newBranch?: Omit<NewBranchOptions, 'run'>
+}
+
 /** Also for `exec` and `demo`. */
 export function startDaemon(
   {
@@ -142,9 +159,13 @@ export function startDaemon(
   }: Pick<Config, 'settings' | 'databricksEnv' | 'programEnv'>,
   { env, machine }: Pick<Surroundings, 'env' | 'machine'>,
   log: Log,
-  stopping?: AbortSignal,
+  { newBranch, stopping }: StartHow = {},
 ): Promise<Daemon> {
   const { homeDir } = machine
+  const run: RunCommand = async (...command) => {
+    const { commandRunner } = await import('../../databricks/sign-in/run-command.js')
+    return commandRunner(programEnv)(...command)
+  }
   return Daemon.start({
     settings,
     openWorkspace: workspaceOpener({
@@ -157,5 +178,6 @@ export function startDaemon(
     stateDir: stateDir(env, homeDir),
     log,
     stopping,
+    ...(newBranch && { newBranch: { ...newBranch, run } }),
   })
 }

@@ -7,15 +7,21 @@ import { branchIdOf, fitBranchId, isMadeByUs } from '../../branches/branch-name.
 import { makeBranch } from '../../branches/make-branch.js'
 import { roughly } from '../../branches/rough-time.js'
 import { privateSettings } from '../../config/resolve/shown-as.js'
-import { duration, ValueError, writeDuration } from '../../config/schema/values.js'
+import {
+  branchSource,
+  duration,
+  type Kind,
+  ValueError,
+  writeDuration,
+} from '../../config/schema/values.js'
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { silentLog } from '../../core/log.js'
 import { shownJson } from '../../core/plain-text.js'
 import type { LakebaseBranch, WorkspaceBranches } from '../../databricks/lakebase/workspace.js'
 import type { Invocation } from '../cli/command.js'
+import { progressLine } from '../cli/progress-line.js'
 import { startDaemon } from '../proxy/start.js'
-import { progressLine } from './progress-line.js'
 import { signInOf, table, withWorkspace } from './with-workspace.js'
 
 export async function listBranchesOf(invocation: Invocation): Promise<number> {
@@ -49,18 +55,18 @@ export async function createBranch(invocation: Invocation): Promise<number> {
       hint: `Such as: ${shownId(id)}`,
     })
   }
-  const { project, source } = sourceOf(from)
-  const lifeMs = lifeOf(options.get('ttl') ?? '2h')
+  const { project, branch: source } = parsed(branchSource, from, '--from')
+  const lifeMs = parsed(LIFE, options.get('ttl') ?? '2h', '--ttl')
   const name = `${project}/branches/${id}`
   const progress = progressLine(surroundings.stderr)
   await withBranches(invocation, async (branches, signal) => {
-    progress.show(`${name}: being made`)
+    progress.tell(`${name} is being made`, false)
     const now = systemClock.now()
     await makeBranch(branches, { project, source, ids: [id], lifeMs, now }, signal)
   })
-  progress.show(`${name}: waiting for its first login`)
+  progress.tell(`${name} is made; waiting for its first login`, false)
   await connectTo(name, invocation)
-  progress.end(`${name} takes connections, and expires in ${writeDuration(lifeMs)}`)
+  progress.tell(`${name} takes connections, and expires in ${writeDuration(lifeMs)}`, true)
   surroundings.stdout.write(`${name}\n`)
   return 0
 }
@@ -113,26 +119,16 @@ function projectOf(written: string): string {
   })
 }
 
-const SOURCE = /^(projects\/[A-Za-z0-9][A-Za-z0-9_-]*)(\/branches\/[A-Za-z0-9][A-Za-z0-9_-]*)?$/
-
-function sourceOf(written: string): { project: string; source: string | undefined } {
-  const [, project, branch] = SOURCE.exec(written) ?? []
-  if (project !== undefined) {
-    return { project, source: branch === undefined ? undefined : written }
-  }
-  throw new ProxyError('config', '--from does not name a project or a branch', {
-    hint: 'Write it as projects/P or projects/P/branches/B.',
-  })
-}
-
 const DAY_MS = 24 * 3600_000
 
-function lifeOf(written: string): number {
+const LIFE = duration(5_000, 30 * DAY_MS)
+
+function parsed<T>(kind: Pick<Kind<T, never>, 'parse'>, written: string, option: string): T {
   try {
-    return duration(5_000, 30 * DAY_MS).parse(written)
+    return kind.parse(written)
   } catch (error) {
     if (!(error instanceof ValueError)) throw error
-    throw new ProxyError('config', `--ttl ${error.message}`)
+    throw new ProxyError('config', `${option} ${error.message}`)
   }
 }
 
@@ -142,7 +138,7 @@ async function wholeName(
   branches: WorkspaceBranches,
   signal: AbortSignal,
 ): Promise<string> {
-  if (SOURCE.exec(written)?.[2] !== undefined) return written
+  if (/^projects\/[\w-]+\/branches\/[\w-]+$/.test(written)) return written
   if (!/^[A-Za-z0-9][A-Za-z0-9_-]*$/.test(written)) {
     throw new ProxyError('config', 'that is not the name of a branch', {
       hint: 'Write it as projects/P/branches/NAME.',

@@ -22,6 +22,7 @@ import {
 import { checkHosts, usableVariables } from './implicit.js'
 import type { KnownTarget } from './known-target.js'
 import { Lookup } from './lookup.js'
+import { targetsForBranch } from './new-branch.js'
 import { resolveSettings } from './resolve.js'
 import { selectTargets } from './selection.js'
 import type { Machine, ProxySettings } from './settings.js'
@@ -103,6 +104,9 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     cwd: machine.cwd,
     hostname: machine.hostname,
   })
+  if (inputs.targets.length === 0 && !inputs.targetOptional) {
+    targets = targetsForBranch(targets, new Lookup(sources, machine.homeDir, new Problems()))
+  }
   if (targets.length === 0 && !inputs.targetOptional) {
     checkHosts({ targets: [], hostOf, file: envFile, environment: env }, problems)
     problems.throwIfAny()

@@ -18,6 +18,7 @@ import {
 } from './local-access.js'
 import { loginOf } from './login.js'
 import { Lookup } from './lookup.js'
+import { isOnSource, newBranchOf } from './new-branch.js'
 import { assignPorts, meet } from './ports.js'
 import { checkRouting, namesOf, reachOf } from './routing.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
@@ -55,6 +56,8 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   )
   checkLocalPassword(localPassword, halves, lookup, problems)
   const localTls = readLocalTls(lookup, values, machine.platform, problems)
+  const knownTargets = halves.map((half) => half.known)
+  const newBranch = newBranchOf(lookup, knownTargets, machine, problems)
   const names = namesOf(halves, lookup, problems)
   const reach = halves.map((half, index) => reachOf(half, index, values, lookup))
   const listening = halves.filter((_, index) => reach[index] !== 'name')
@@ -66,7 +69,7 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
     const listen = { addresses, port: ports[at]!, unixSocket }
     const { name: text, target } = half.known
     const called = { name: names[index]!, text, target, reach: reach[index]!, listen }
-    return resolveTarget(half, called, localTls, lookup, problems)
+    return resolveTarget(half, { ...called, localTls, newBranch }, lookup, problems)
   })
   checkRouting(
     halves.map((half, index) => ({ ...half, settings: targets[index]! })),
@@ -74,7 +77,10 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
     lookup,
     problems,
   )
-  const settings = processSettings(values, targets, localPassword, localTls, lookup, machine)
+  const settings = {
+    ...processSettings(values, targets, localPassword, localTls, lookup, machine),
+    newBranch,
+  }
   if (values['admin-socket'] !== undefined) {
     checkAdminSocket(values['admin-socket'], { machine, lookup, problems })
   }
@@ -120,12 +126,16 @@ function portsOf(
   return ports
 }
 
+/** What was decided for a target with a look at the others. */
+interface Decided
+  extends Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen'>,
+    Pick<ProxySettings, 'localTls' | 'newBranch'> {}
+
 const VERIFY = { 'verify-full': 'full', 'verify-ca': 'ca', require: 'none' } as const
 
 function resolveTarget(
   { known, values }: Half,
-  called: Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen'>,
-  localTls: ProxySettings['localTls'],
+  { localTls, newBranch, ...called }: Decided,
   lookup: Lookup,
   problems: Problems,
 ): TargetSettings {
@@ -137,6 +147,7 @@ function resolveTarget(
     verify: VERIFY[values.sslmode],
     proxyProtocolFrom:
       values['proxy-protocol'] === 'on' ? values['proxy-protocol-from'] : undefined,
+    onNewBranch: newBranch !== undefined && isOnSource(known.target, newBranch),
   }
 }
 
@@ -147,7 +158,7 @@ function processSettings(
   localTls: ProxySettings['localTls'],
   lookup: Lookup,
   machine: Machine,
-): ProxySettings {
+): Omit<ProxySettings, 'newBranch'> {
   return {
     ...plainSettings(values, false),
     targets,

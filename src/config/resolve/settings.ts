@@ -7,7 +7,7 @@
 import type { Secret } from '../../core/secret.js'
 import type { PlainSettings } from '../schema/setting-keys.js'
 import type { Target } from '../schema/target-text.js'
-import type { Network } from '../schema/values.js'
+import type { BranchSource, Network } from '../schema/values.js'
 import type { Login } from './login.js'
 
 /** What settings depend on beside what was written. */
@@ -38,6 +38,8 @@ export interface TargetSettings extends PlainSettings<true> {
   readonly verify: 'full' | 'ca' | 'none'
   /** Networks of the load balancers that send the PROXY protocol; undefined: off. */
   readonly proxyProtocolFrom: readonly Network[] | undefined
+  /** It is served from the new branch, once that is made. */
+  readonly onNewBranch: boolean
 }
 
 export interface Listen {
@@ -59,6 +61,15 @@ export interface ShownAs {
   readonly user: string | undefined
 }
 
+/** A branch that is made for the life of the proxy. */
+export interface NewBranchSettings extends BranchSource {
+  readonly ttlMs: number
+  /** It outlives the proxy. */
+  readonly keep: boolean
+  /** The working folder, whose git branch is in its name. */
+  readonly folder: string
+}
+
 /** What clients show with `local-auth=password`: one password, or a file with one a line. */
 export type LocalPassword = Secret | { readonly file: string }
 
@@ -72,6 +83,8 @@ export interface ProxySettings extends PlainSettings<false> {
   /** Where the admin interface is; undefined without one. */
   readonly admin: AdminPort | AdminSocket | undefined
   readonly logFormat: 'pretty' | 'json'
+  /** Undefined when no target is served from one. */
+  readonly newBranch: NewBranchSettings | undefined
 }
 
 export interface AdminPort {

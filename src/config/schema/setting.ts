@@ -20,7 +20,7 @@ interface Row {
 type Decision = 'name' | 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | ProcessDecision
 type ProcessDecision =
   | ('localPassword' | 'localTls' | 'resolver' | 'admin' | 'logFormat')
-  | ('targets' | 'sources')
+  | ('newBranch' | 'targets' | 'sources')
 
 /**
  * What a reload does when the setting has changed. `target`: the targets whose settings differ are

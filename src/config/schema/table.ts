@@ -17,6 +17,7 @@ import {
   TRUST,
 } from './setting.js'
 import {
+  branchSource,
   choice,
   dnsServers,
   duration,
@@ -236,6 +237,32 @@ export const SECTIONS = {
       dotenv: FREE,
     }),
   },
+  Branches: {
+    'branch-from': once({
+      kind: branchSource,
+      default: undefined,
+      help: 'work on a new branch of projects/P[/branches/B], which is deleted at the end',
+      dotenv: FREE,
+      into: 'newBranch',
+      reload: 'restart',
+    }),
+    'branch-ttl': once({
+      kind: duration(5_000, 30 * 24 * 3_600_000),
+      default: '2h',
+      help: 'its life, extended while the proxy runs: when the proxy is gone, so is the branch',
+      dotenv: FREE,
+      into: 'newBranch',
+      reload: 'restart',
+    }),
+    'keep-branch': once({
+      kind: switched,
+      default: 'false',
+      help: 'keep it for 7 days instead, or for as long as the workspace allows',
+      dotenv: FREE,
+      into: 'newBranch',
+      reload: 'restart',
+    }),
+  },
   'Limits and time-outs': {
     'run-connection-test': once({
       kind: switched,
@@ -317,6 +344,7 @@ export const SECTIONS = {
 export const SETTINGS = {
   ...SECTIONS['Where clients connect'],
   ...SECTIONS.Lakebase,
+  ...SECTIONS.Branches,
   ...SECTIONS['Limits and time-outs'],
   ...SECTIONS['The process'],
 }

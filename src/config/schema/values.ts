@@ -209,6 +209,28 @@ export const dnsServers: Kind<readonly string[], string | readonly string[]> = {
   write: writeList,
 }
 
+/** What branches are made from: a project, or one of its branches. */
+export interface BranchSource {
+  /** `projects/P` */
+  readonly project: string
+  /** `projects/P/branches/B`; undefined: the default branch. */
+  readonly branch: string | undefined
+}
+
+export const branchSource: Kind<BranchSource> = {
+  placeholder: 'PROJECT',
+  parse(written) {
+    const name = '[A-Za-z0-9][A-Za-z0-9_-]{0,62}'
+    const found = new RegExp(`^(projects/${name})(/branches/${name})?$`).exec(written)
+    const [, project, branch] = found ?? []
+    if (project === undefined) {
+      throw new ValueError('must be projects/P or projects/P/branches/B')
+    }
+    return { project, branch: branch === undefined ? undefined : written }
+  },
+  write: String,
+}
+
 /** Words between spaces. */
 export const targetTexts: Kind<readonly string[], readonly string[]> = {
   placeholder: 'TARGET …',

@@ -1,0 +1,25 @@
+/** What tells one repository from another, in every clone of it: its first commit. */
+
+import { findGitFolder } from './git-head.js'
+
+/** Starts a program of the user's; the exit code is undefined when it was not found. */
+export type RunGit = (
+  command: string,
+  args: readonly string[],
+  signal: AbortSignal,
+) => Promise<{ readonly exitCode: number | undefined; readonly stdout: string }>
+
+/** The first commit, as far as git knows it here; else the folder of the repository, or nothing. */
+export async function repositoryOf(
+  folder: string,
+  run: RunGit,
+  signal: AbortSignal,
+): Promise<string> {
+  const gitFolder = await findGitFolder(folder)
+  if (gitFolder === undefined) return ''
+  // In a long history, the first parents alone are quick to follow.
+  const args = ['-C', folder, 'rev-list', '--first-parent', '--max-parents=0', 'HEAD']
+  const { exitCode, stdout } = await run('git', args, signal)
+  const commit = stdout.trim().split('\n').at(-1) ?? ''
+  return exitCode === 0 && commit !== '' ? commit : gitFolder
+}

@@ -1,0 +1,110 @@
+/** `branch-from`: the branch that is made for the life of this proxy, and the targets served from it. */
+
+import { BranchLease } from '../branches/branch-lease.js'
+import { numberedIds, ownBranchId, uniqueIds } from '../branches/branch-name.js'
+import { readGitHead } from '../branches/git-head.js'
+import { type RunGit, repositoryOf } from '../branches/repository.js'
+import type {
+  NewBranchSettings,
+  ProxySettings,
+  TargetSettings,
+} from '../config/resolve/settings.js'
+import type { Clock } from '../core/clock.js'
+import { withDeadline } from '../core/deadline.js'
+import { ProxyError } from '../core/errors.js'
+import type { Log } from '../core/log.js'
+import type { SignedIn } from './workspaces.js'
+
+export interface NewBranchOptions {
+  /** The proxy serves one program: many may be made at once, and nobody comes back for them. */
+  readonly isForOneProgram: boolean
+  readonly run: RunGit
+  /** What is waited for, for people. */
+  readonly tell: (text: string, isLast: boolean) => void
+}
+
+export interface TakeOptions {
+  /** Undefined in the process of another program: then git is not asked, and only the log is told. */
+  readonly how: NewBranchOptions | undefined
+  readonly plan: NewBranchSettings
+  readonly signedIn: SignedIn
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export class NewBranch {
+  readonly #lease: BranchLease
+  readonly #tell: NewBranchOptions['tell']
+
+  private constructor(lease: BranchLease, tell: NewBranchOptions['tell']) {
+    this.#lease = lease
+    this.#tell = tell
+  }
+
+  /** Resolves when the workspace has made it. Errors: those of the workspace, kind `starting` after `timeoutMs`. */
+  static async take(options: TakeOptions, signal: AbortSignal): Promise<NewBranch> {
+    const { plan, signedIn, timeoutMs, clock, log } = options
+    const { isForOneProgram: purge, run, tell } = options.how ?? alone(log)
+    const reason = (): ProxyError =>
+      new ProxyError('starting', `no branch of ${plan.project} was made in ${timeoutMs / 1000} s`, {
+        hint: 'Wait longer with --start-timeout.',
+      })
+    tell(`a new branch of ${plan.branch ?? plan.project} is being made`, false)
+    return withDeadline({ clock, ms: timeoutMs, reason, signals: [signal] }, async (limit) => {
+      const { project, branch: source, ttlMs: lifeMs, keep, folder } = plan
+      const [identity, repository, head] = await Promise.all([
+        signedIn.identity.get(limit),
+        repositoryOf(folder, run, limit),
+        readGitHead(folder),
+      ])
+      const id = ownBranchId({ identity, repository, head })
+      const ids = purge ? uniqueIds(id) : [...numberedIds(id), ...uniqueIds(id)]
+      const branches = await signedIn.workspace.branches()
+      const wanted = { project, source, ids, lifeMs, keep, purge }
+      const lease = await BranchLease.take({ ...wanted, branches, clock, log }, limit)
+      return new NewBranch(lease, tell)
+    })
+  }
+
+  /** The same settings, with the targets that are served from the new branch on it. */
+  on(settings: ProxySettings): ProxySettings {
+    const { name } = this.#lease
+    const targets = settings.targets.map((each) => (each.onNewBranch ? on(each, name) : each))
+    return { ...settings, targets }
+  }
+
+  /** A branch that was just made refuses logins for a while. Errors: those of `tryLogin`. */
+  async answers(tryLogin: () => Promise<void>): Promise<void> {
+    const { name } = this.#lease
+    this.#tell(`branch ${name} is made; waiting for its first login`, false)
+    await tryLogin()
+    this.#tell(`branch ${name} takes connections`, true)
+  }
+
+  /** Deletes it, or keeps it as the settings say. Never rejects; safe to call twice. */
+  release(): Promise<void> {
+    return this.#lease.release()
+  }
+}
+
+function alone(log: Log): NewBranchOptions {
+  return {
+    isForOneProgram: false,
+    run: async () => ({ exitCode: undefined, stdout: '' }),
+    tell: (text, isLast) => log[isLast ? 'info' : 'debug'](text),
+  }
+}
+
+function on(target: TargetSettings, name: string): TargetSettings {
+  const [, project = '', , branch = ''] = name.split('/')
+  const renamed = (text: string): string => text.replace(/^projects\/[^?]*/, name)
+  const { user } = target.shownAs
+  return {
+    ...target,
+    name: renamed(target.name),
+    text: renamed(target.text),
+    shownAs: { ...target.shownAs, user: user === undefined ? undefined : renamed(user) },
+    target: { kind: 'autoscaling', project, branch },
+  }
+}

@@ -1,0 +1,199 @@
+/** `branch-from`: work on a new branch, of which nothing is left afterwards. */
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { test } from 'node:test'
+
+import { branchIdOf, isMadeByUs } from '../src/branches/branch-name.js'
+import { cli, startCli } from './support/cli.js'
+import { emulatorForTests } from './support/emulator.js'
+import { JumpingClock, until } from './support/jumping-clock.js'
+import { refusal } from './support/load-config.js'
+import { connectedClient, proxyBefore, type Ran, temporaryFolder } from './support/proxy.js'
+
+const clock = new JumpingClock()
+const emulator = await emulatorForTests({ clock, transitionMs: 50 })
+const { control } = emulator
+const HOUR = 3_600_000
+const env = { ...emulator.env }
+const FROM = ['--branch-from', 'projects/demo']
+
+/** Of the project, past its API. */
+const ours = () =>
+  control.branches('projects/demo').filter(({ name }) => isMadeByUs(branchIdOf(name)))
+const idsOf = (): string[] => ours().map(({ name }) => branchIdOf(name))
+
+async function purgeAll(): Promise<void> {
+  clock.jump(8 * 24 * HOUR)
+  await until(() => ours().length === 0)
+}
+
+test('exec works on a branch with the data of its source, and purges it at the end', async (t) => {
+  await control.query('create table branch_from as select 1 as number', 'databricks_postgres')
+  t.after(() => control.query('drop table branch_from', 'databricks_postgres'))
+  control.behaviour.youngMs = 1_500
+  const sql = 'insert into branch_from values (2); select count(*) from branch_from'
+  const { code, stdout, stderr } = await cli(['exec', ...FROM, '--', 'psql', '-XAtqc', sql], env)
+  control.behaviour.youngMs = 0
+  assert.deepEqual([code, stdout], [0, '2\n'], stderr)
+  assert.match(
+    stderr,
+    /branch projects\/demo\/branches\/ada-\S*[0-9a-f]{8}-[0-9a-f]{6} takes connections/,
+  )
+  const [[count]] = (await control.query(
+    'select count(*) from branch_from',
+    'databricks_postgres',
+  )) as [[string]]
+  assert.equal(count, '1')
+  assert.deepEqual(idsOf(), [])
+  assert.match(JSON.stringify(control.calls('branch-delete').at(-1)), /purge/)
+})
+
+test('the exit code is the program’s, and a program that fails leaves no branch either', async () => {
+  assert.equal((await cli(['exec', ...FROM, '--', 'sh', '-c', 'exit 7'], env)).code, 7)
+  assert.equal((await cli(['exec', ...FROM, '--', 'no-such-program'], env)).code, 127)
+  assert.deepEqual(idsOf(), [])
+})
+
+test('twenty at once on one git branch have a branch each, and none is left', async (t) => {
+  const folder = await temporaryFolder(t)
+  execFileSync('git', ['init', '-q', '-b', 'feature/Login', folder])
+  control.behaviour.maxUnarchivedBranches = 21
+  const before = control.callCount('branch-create')
+  const run = (): Promise<Ran> =>
+    cli(['exec', ...FROM, '--', 'sh', '-c', 'echo $PGPORT'], env, folder)
+  const all = await Promise.all(Array.from({ length: 20 }, run))
+  control.behaviour.maxUnarchivedBranches = 10
+  for (const { code, stderr } of all) assert.equal(code, 0, stderr)
+  const names = all.map(({ stderr }) => /branches\/(\S+) takes/.exec(stderr)?.[1])
+  assert.equal(new Set(names).size, 20)
+  for (const name of names) assert.match(name!, /^ada-feature-login-[0-9a-f]{8}-[0-9a-f]{6}$/)
+  assert.equal(control.callCount('branch-create') - before, 20)
+  assert.deepEqual(idsOf(), [])
+})
+
+test('killed at any moment, it leaves nothing once the ttl is over', async (t) => {
+  const script = 'echo started >&2; exec sleep 20 >/dev/null 2>&1'
+  const start = () =>
+    startCli(t, ['exec', ...FROM, '--branch-ttl', '1h', '--', 'sh', '-c', script], { env })
+  const made = control.callCount('branch-create')
+  const early = start()
+  await until(() => control.callCount('branch-create') > made)
+  early.child.kill('SIGKILL')
+  const late = start()
+  await late.saw(/started/)
+  late.child.kill('SIGKILL')
+  await Promise.all([early.done, late.done])
+  await until(() => ours().every(({ state }) => state === 'READY'))
+  assert.equal(ours().length, 2)
+  clock.jump(HOUR)
+  await until(() => ours().length === 0)
+})
+
+test('a signal during the start leaves no branch', async (t) => {
+  control.behaviour.transitionMs = 2_000
+  t.after(() => {
+    control.behaviour.transitionMs = 50
+  })
+  const made = control.callCount('branch-create')
+  const running = startCli(t, ['exec', ...FROM, '--', 'true'], { env })
+  await until(() => control.callCount('branch-create') > made && control.callCount('operation') > 0)
+  running.kill('SIGINT')
+  assert.equal((await running.done).code, 130)
+  assert.deepEqual(idsOf(), [])
+})
+
+test('start names it for user and git branch, the next one gets a number, and each deletes its own', async (t) => {
+  const args = ['start', ...FROM, '--port', '0', '--admin-port', '0']
+  const folder = await temporaryFolder(t)
+  execFileSync('git', ['init', '-q', '-b', 'topic', folder])
+  const first = startCli(t, args, { env, cwd: folder })
+  await first.saw(/lakebase-proxy has started/)
+  const second = startCli(t, args, { env, cwd: folder })
+  await second.saw(/lakebase-proxy has started/)
+  const [base, numbered] = idsOf()
+  assert.match(base!, /^ada-topic-[0-9a-f]{8}$/)
+  assert.equal(numbered, `${base}-2`)
+  first.kill('SIGTERM')
+  assert.equal((await first.done).code, 0)
+  assert.deepEqual(
+    ours()
+      .filter(({ deletedAt }) => deletedAt === undefined)
+      .map(({ name }) => branchIdOf(name)),
+    [numbered],
+  )
+  second.kill('SIGTERM')
+  assert.equal((await second.done).code, 0)
+  await purgeAll()
+})
+
+test('while the proxy runs, half of the life is never used up', async (t) => {
+  const options = {
+    targets: ['projects/demo'],
+    branchFrom: 'projects/demo',
+    branchTtl: '1h',
+    clock,
+  }
+  const { daemon, port } = await proxyBefore(t, emulator, options)
+  const [branch] = ours()
+  for (let half = 0; half < 3; half += 1) {
+    const before = branch!.expireAt!
+    clock.jump(HOUR / 2)
+    await until(() => branch!.expireAt! > before)
+    const leftMs = branch!.expireAt! - clock.now()
+    assert.ok(leftMs > 0.9 * HOUR && leftMs <= HOUR + 1_000, `${leftMs} ms are left`)
+  }
+  await connectedClient(t, port)
+  for (const call of control.calls('branch-update')) {
+    assert.match(JSON.stringify(call), /spec\.expiration/)
+    assert.doesNotMatch(JSON.stringify(call), /no_expiry/)
+  }
+  await daemon.close()
+  await purgeAll()
+})
+
+test('keep-branch lets it live for 7 days, or as long as the workspace allows, and says its name', async (t) => {
+  for (const [capHours, days] of [
+    [30 * 24, 7],
+    [50, 2],
+  ] as const) {
+    control.behaviour.maxBranchLifeMs = capHours * HOUR
+    const { daemon, log } = await proxyBefore(t, emulator, {
+      ...{ targets: ['projects/demo'], branchFrom: 'projects/demo', keepBranch: true, clock },
+    })
+    await daemon.close()
+    const [branch] = ours()
+    const leftDays = (branch!.expireAt! - clock.now()) / 24 / HOUR
+    assert.ok(leftDays > days - 0.01 && leftDays <= days + 0.01, `${leftDays} days`)
+    assert.ok(
+      log.lines.some(
+        ({ message }) => message === `branch ${branch!.name} is kept for ${days} days`,
+      ),
+    )
+    await purgeAll()
+  }
+  control.behaviour.maxBranchLifeMs = 30 * 24 * HOUR
+})
+
+test('a deletion that fails is told, and the branch goes with its life', async () => {
+  control.failApi('branch-delete', { status: 500, errorCode: 'INTERNAL_ERROR', message: 'no luck' })
+  const { code, stderr } = await cli(['exec', ...FROM, '--', 'true'], env)
+  control.clearFaults()
+  assert.equal(code, 0)
+  assert.match(stderr, /branch could not be deleted, it expires by itself/)
+  assert.equal(ours().length, 1)
+  await purgeAll()
+})
+
+test('with branch-from and no TARGET, the new branch is the target; a TARGET of another project is an error', async (t) => {
+  const told = await refusal(t, {
+    targets: ['my-instance'],
+    flags: { 'branch-from': 'projects/demo' },
+  })
+  assert.match(told, /no target is served from a new branch of "?projects\/demo/)
+  const wrong = await refusal(t, { flags: { 'branch-from': 'demo' } })
+  assert.match(wrong, /branch-from must be projects\/P or projects\/P\/branches\/B/)
+  const others = { ...env, LAKEBASE_PROXY_TARGETS: 'demo-instance second-instance' }
+  const { code, stdout } = await cli(['exec', ...FROM, '--', 'psql', '-XAtc', 'select 1'], others)
+  assert.deepEqual([code, stdout], [0, '1\n'])
+})
