@@ -8,7 +8,6 @@ import { type Clock, systemClock } from '../core/clock.js'
 import { LinkedAbort, pause, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
-import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { Resolver } from '../endpoints/resolver.js'
 import type { Listener } from '../listener/listener.js'
 import type { LocalTls } from '../listener/local-tls.js'
@@ -19,10 +18,10 @@ import { exchangesAtOnce } from '../session/people.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { BranchTargets } from './branch-targets.js'
+import { buildTarget } from './build-target.js'
 import type { NewBranch, NewBranchOptions } from './new-branch.js'
-import { openLocalTls, type PortOptions } from './port.js'
+import { openLocalTls } from './port.js'
 import { isSameSetting, planReload, type ReloadPlan } from './reload-plan.js'
-import { RunningTarget } from './running-target.js'
 import { type RoutedTarget, TargetRouter } from './target-router.js'
 import { Watch } from './watch.js'
 import { type ClosableWorkspace, Workspaces } from './workspaces.js'
@@ -356,13 +355,9 @@ export class Daemon {
     await waitFor(Promise.all(tested), this.#closing.signal)
   }
 
-  #buildTarget(
-    target: TargetSettings,
-    shared: Shared,
-    sharedEntrance: () => TargetRouter,
-  ): RoutedTarget {
-    const port: PortOptions = {
-      ...shared,
+  #buildTarget(target: TargetSettings, own: Shared, entrance: () => TargetRouter): RoutedTarget {
+    return buildTarget({
+      ...own,
       target,
       cancelRoutes: this.#cancelRoutes,
       buffers: this.#buffers,
@@ -371,37 +366,10 @@ export class Daemon {
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,
-    }
-    const sharedListener = (): Listener | undefined =>
-      target.reach === 'name' ? this.#sharedListener : undefined
-    const entrance = target.reach === 'shared port' ? sharedEntrance : undefined
-    const signedIn = this.#workspaces.of(target)
-    const build = (
-      settings: TargetSettings,
-      found?: LakebaseDatabase,
-      lastLeft?: () => void,
-    ): RunningTarget =>
-      new RunningTarget({
-        ...port,
-        resolver: shared.resolver,
-        target: settings,
-        signedIn,
-        entrance,
-        sharedListener: found === undefined ? sharedListener : () => this.#sharedListener,
-        found,
-        lastLeft,
-        credentialObserver: this.#watch.credentialObserver(settings.name),
-      })
-    if (target.target.kind !== 'branches' || signedIn === undefined) return build(target)
-    const branches: BranchTargets = new BranchTargets({
-      ...port,
-      signedIn,
-      entrance: entrance ?? (() => new TargetRouter('required', [branches])),
-      sharedListener,
-      build,
-      closed: (name) => this.#watch.forget(name),
+      workspaces: this.#workspaces,
+      watch: this.#watch,
+      shared: { entrance, listener: () => this.#sharedListener },
     })
-    return branches
   }
 
   get #sharedListener(): Listener | undefined {
