@@ -20,6 +20,8 @@ const { cert, key } = await authority()
 
 /** What only counts beside another setting. */
 const BESIDE: { readonly [Name in SettingName]?: Partial<ProxyOptions> } = {
+  'branch-ttl': { branchFrom: 'projects/p' },
+  'keep-branch': { branchFrom: 'projects/p' },
   'local-auth': { localAuth: 'trust', localPassword: 'hunter2' },
   'local-password-file': { localAuth: 'trust' },
   'max-connections-per-user': { localAuth: 'databricks', localTls: 'auto' },

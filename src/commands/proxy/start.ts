@@ -1,5 +1,6 @@
 /** `start`: the proxy itself, from its settings to the end of its last session. */
 
+import { platform } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import type { Config } from '../../config/resolve/config.js'
 import { systemClock } from '../../core/clock.js'
@@ -164,7 +165,7 @@ export function startDaemon(
   const { homeDir } = machine
   const run: RunCommand = async (...command) => {
     const { commandRunner } = await import('../../databricks/sign-in/run-command.js')
-    return commandRunner(programEnv)(...command)
+    return commandRunner({ programEnv, homeDir, platform: platform() })(...command)
   }
   return Daemon.start({
     settings,
