@@ -1,7 +1,7 @@
 /** What a client of a gateway reads when it does not get in, and what the workspace's answers mean. */
 
 import { ProxyError } from '../core/errors.js'
-import { ApiError, refusesSignIn } from '../databricks/lakebase/client.js'
+import { ApiError, refusesSignIn } from '../databricks/lakebase/api-error.js'
 
 /** The workspace's own 401 or 403. */
 export function isNo(error: unknown): error is ProxyError {

@@ -73,7 +73,13 @@ async function run(
     log.warn('unsafe-listen is on: clients beyond this machine may connect without password or TLS')
   }
   const announcing = announce(proxy, surroundings)
+  // A SIGHUP that came during start-up waits until others have been told where the proxy listens.
+  let tellStarted = (): void => {}
+  const started = new Promise<void>((resolve) => {
+    tellStarted = resolve
+  })
   const reload = async (): Promise<void> => {
+    await started
     try {
       await proxy.reload((await loadConfig((text) => log.warn(text))).settings)
       await (await announcing)?.update(runningProxy(proxy))
@@ -111,6 +117,7 @@ async function run(
     }
     if (proxy.adminUrl !== undefined) log.info({ url: proxy.adminUrl }, 'status page')
   }
+  tellStarted()
   return stopped.finally(async () => (await announcing)?.remove())
 }
 

@@ -7,7 +7,8 @@
 import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
-import { ApiError, apiPath, type WorkspaceClient } from './client.js'
+import { ApiError } from './api-error.js'
+import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import type { DatabaseState, LakebaseDatabase } from './workspace.js'
 

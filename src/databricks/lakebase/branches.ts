@@ -11,8 +11,9 @@ import type { Clock } from '../../core/clock.js'
 import { pause, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
+import { ApiError } from './api-error.js'
 import { Branch, listBranches, listProjects, POSTGRES, timeOf } from './autoscaling.js'
-import { ApiError, apiPath, type WorkspaceClient } from './client.js'
+import { apiPath, type WorkspaceClient } from './client.js'
 import type { LakebaseBranch, NewBranch, WorkspaceBranches } from './workspace.js'
 
 const Operation = z.object({

@@ -5,11 +5,12 @@
 
 import { z } from 'zod'
 
-import { type ErrorKind, ProxyError, type ProxyErrorOptions } from '../../core/errors.js'
+import { type ErrorKind, ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
 import { type Http, type HttpReply, redirectOf } from '../http/http.js'
 import type { TokenSource } from '../sign-in/auth.js'
-import { SignInRefused, type WorkspaceToken } from '../sign-in/sign-in-method.js'
+import type { WorkspaceToken } from '../sign-in/sign-in-method.js'
+import { ApiError } from './api-error.js'
 
 export interface ApiRequest<T> {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE'
@@ -30,36 +31,6 @@ export interface ApiReply<T> {
   readonly value: T
   /** Epoch ms by the workspace's clock (its Date header). */
   readonly serverTime: number | undefined
-}
-
-/** A refusal by the API itself. */
-export class ApiError extends ProxyError {
-  readonly status: number
-  /** Databricks' word for it, as in `NOT_FOUND`. */
-  readonly errorCode: string | undefined
-  /** It is the token that is not accepted, and not what was asked for. */
-  readonly refusesToken: boolean
-
-  constructor(
-    kind: ErrorKind,
-    message: string,
-    reply: {
-      readonly status: number
-      readonly errorCode: string | undefined
-      readonly refusesToken?: boolean
-    },
-    options: ProxyErrorOptions = {},
-  ) {
-    super(kind, message, options)
-    this.status = reply.status
-    this.errorCode = reply.errorCode
-    this.refusesToken = reply.refusesToken ?? false
-  }
-}
-
-/** Is it whoever signs in that is refused? Asking for something else would be refused, too. */
-export function refusesSignIn(error: unknown): boolean {
-  return error instanceof SignInRefused || (error instanceof ApiError && error.refusesToken)
 }
 
 export interface WorkspaceClientOptions {

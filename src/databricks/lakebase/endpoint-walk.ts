@@ -3,8 +3,9 @@
  * projects, branches and endpoints, several at a time, and stops at the first that is wanted.
  */
 
+import { ApiError } from './api-error.js'
 import { type EndpointOnBranch, listBranches, listEndpoints, listProjects } from './autoscaling.js'
-import { ApiError, type WorkspaceClient } from './client.js'
+import type { WorkspaceClient } from './client.js'
 
 const AT_ONCE = 8
 

@@ -8,6 +8,7 @@ import type { Target } from '../../config/schema/target-text.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
 import { nearest } from '../../core/nearest.js'
+import { ApiError } from './api-error.js'
 import {
   type EndpointOnBranch,
   findEndpoint,
@@ -15,7 +16,7 @@ import {
   type Missing,
   toDatabase,
 } from './autoscaling.js'
-import { ApiError, type WorkspaceClient } from './client.js'
+import type { WorkspaceClient } from './client.js'
 import { walkEndpoints } from './endpoint-walk.js'
 import { findInstanceByUid, getInstance, listInstances } from './provisioned.js'
 import type { LakebaseDatabase } from './workspace.js'

@@ -1,9 +1,9 @@
 /** The Postgres roles of a database, so that `doctor` can say why a login fails (lakebase.md §2). */
 
 import { z } from 'zod'
-
+import { ApiError } from './api-error.js'
 import { branchOf, POSTGRES } from './autoscaling.js'
-import { ApiError, apiPath, type WorkspaceClient } from './client.js'
+import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import type { LakebaseDatabase } from './workspace.js'
 

@@ -3,7 +3,8 @@
 import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
-import { ApiError, apiPath, type WorkspaceClient } from './client.js'
+import { ApiError } from './api-error.js'
+import { apiPath, type WorkspaceClient } from './client.js'
 
 const SYNC_POLICIES = ['snapshot', 'triggered', 'continuous'] as const
 export type SyncPolicy = (typeof SYNC_POLICIES)[number]

@@ -8,8 +8,9 @@ import type { Clock } from '../../core/clock.js'
 import { pause } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
+import { ApiError } from './api-error.js'
 import { branchOf, POSTGRES } from './autoscaling.js'
-import { ApiError, apiPath, type WorkspaceClient } from './client.js'
+import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import {
   checkArguments,
