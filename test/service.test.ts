@@ -239,6 +239,8 @@ test('variables go into the service, but no secret does, and the user is told', 
       LAKEBASE_PROXY_LOCAL_PASSWORD: 'local-secret',
       LAKEBASE_PG_URL: 'postgresql://me:url-secret@db.example.com/x',
       HTTPS_PROXY: 'http://me:proxy-secret@proxy:8080',
+      https_proxy: 'me:proxy-secret@proxy:8080',
+      HTTP_PROXY: 'http://proxy-secret@proxy:8080',
       LAKEBASE_PROXY_TARGETS: 'a postgresql://db.example.com/x?user=me&pass%77ord=query-secret',
       LAKEBASE_ENDPOINT: '',
       UNRELATED: 'x',
@@ -251,7 +253,7 @@ test('variables go into the service, but no secret does, and the user is told', 
   assert.doesNotMatch(unit + notices.join(''), /secret|UNRELATED|LAKEBASE_ENDPOINT/)
   assert.match(
     notices.join(''),
-    /DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, HTTPS_PROXY, LAKEBASE_PG_URL, LAKEBASE_PROXY_LOCAL_PASSWORD, LAKEBASE_PROXY_TARGETS/,
+    /DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, HTTPS_PROXY, HTTP_PROXY, LAKEBASE_PG_URL, LAKEBASE_PROXY_LOCAL_PASSWORD, LAKEBASE_PROXY_TARGETS, https_proxy/,
   )
 })
 

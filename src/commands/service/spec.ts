@@ -117,8 +117,13 @@ function sortEnvironment(environment: Readonly<Record<string, string | undefined
     if (value === undefined || value === '') continue
     const setting = name.startsWith('LAKEBASE_PROXY_') && !name.endsWith('_PASSWORD')
     const wanted = setting || CARRIED.has(name)
-    if (wanted && !holdsPassword(value)) carried[name] = value
+    if (wanted && !holdsPassword(value) && !holdsProxyUser(name, value)) carried[name] = value
     else if (wanted || OURS.test(name)) left.push(name)
   }
   return { carried, left }
+}
+
+/** The address of an HTTP proxy needs no scheme, and what stands in front of its @ may be a token. */
+function holdsProxyUser(name: string, value: string): boolean {
+  return /^https?_proxy$/i.test(name) && value.includes('@')
 }
