@@ -4,14 +4,17 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { runDemo } from '../src/commands/proxy/demo.js'
 import { runEmulator } from '../src/commands/proxy/emulator.js'
+import type { FolderPlace } from '../src/commands/running/running-folder.js'
+import { runningProxies } from '../src/commands/running/running-proxies.js'
 import { startProxy } from '../src/daemon/start-proxy.js'
 import { simpleQuery } from '../src/emulator/simple-query.js'
+import { temporaryFolder } from './support/proxy.js'
 
 /** Where a command writes, and how a test waits for it to have written. */
 class Output {
@@ -50,10 +53,19 @@ test('demo --once queries across token expiries, says which token each used, and
   assert.doesNotMatch(stdout.text, /eyJ/)
 })
 
-test('demo prints the line for psql and the fields for DBeaver, and stays until it is stopped', async () => {
+test('demo prints the line for psql and the fields for DBeaver, is found, and stays until it is stopped', async (t) => {
   const stdout = new Output()
   const stop = new AbortController()
-  const exitCode = runDemo({ once: false, stdout, signal: stop.signal })
+  const runtime = await temporaryFolder(t)
+  const place: FolderPlace = {
+    env: { XDG_RUNTIME_DIR: runtime },
+    machine: {
+      ...{ cwd: '/', homeDir: runtime, hostname: hostname() },
+      ...{ platform: process.platform, isTerminal: false },
+    },
+    uid: userInfo().uid,
+  }
+  const exitCode = runDemo({ once: false, stdout, signal: stop.signal, place })
   const [, port] = await stdout.until(/psql -h localhost -p (\d+)\n[\s\S]*Ctrl-C/)
   assert.match(stdout.text, /Host {6}localhost/)
   assert.match(stdout.text, new RegExp(`Port {6}${port}`))
@@ -65,8 +77,17 @@ test('demo prints the line for psql and the fields for DBeaver, and stays until 
   const greeting = 'select text from greeting'
   assert.deepEqual(await ask(Number(port), greeting), [['hello from production']])
   assert.deepEqual(await ask(Number(ofBranch), greeting), [['hello from the branch']])
+  const running = async () =>
+    (await runningProxies(place)).flatMap(({ targets }) =>
+      targets.map(({ name, address }) => [name, address.port]),
+    )
+  assert.deepEqual(await running(), [
+    ['demo-instance', Number(port)],
+    ['projects/demo/branches/feature', Number(ofBranch)],
+  ])
   stop.abort()
   assert.equal(await exitCode, 0)
+  assert.deepEqual(await running(), [])
 })
 
 test('emulator prints an environment that a proxy works with', async (t) => {

@@ -11,11 +11,13 @@ export const EMULATOR_COMMANDS: readonly Command[] = [
       { flags: '--once', help: 'query across several token expiries, say what happened, and end' },
     ],
     examples: ['demo', 'demo --once'],
-    async run({ options, surroundings: { stdout, onSignal } }) {
+    async run({ options, surroundings }) {
+      const { stdout, onSignal } = surroundings
       const { runDemo } = await import('../proxy/demo.js')
       const { stopOnSignal } = await import('../proxy/stop.js')
       const { signal, impatient } = stopOnSignal(onSignal)
-      return Promise.race([runDemo({ once: options.has('once'), stdout, signal }), impatient])
+      const once = options.has('once')
+      return Promise.race([runDemo({ once, stdout, signal, place: surroundings }), impatient])
     },
   },
   {

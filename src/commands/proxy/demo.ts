@@ -10,12 +10,16 @@ import { ProxyError } from '../../core/errors.js'
 import { type RunningProxy, startProxy } from '../../daemon/start-proxy.js'
 import { type Emulator, startEmulator } from '../../emulator/emulator.js'
 import { simpleQuery } from '../../emulator/simple-query.js'
+import { Announcement } from '../running/announcement.js'
+import type { FolderPlace } from '../running/running-folder.js'
 import { aborted } from './emulator.js'
 
 export interface DemoOptions {
   /** Query across several token expiries, say what happened, and end. */
   once: boolean
   stdout: { write(text: string): unknown }
+  /** Where `status`, `url` and `shutdown` look for it; left out: they do not find it. */
+  place?: FolderPlace
   /** Ends the command, in order. */
   signal: AbortSignal
 }
@@ -39,6 +43,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   stdout.write('Starting PostgreSQL, a Lakebase workspace in front of it, and the proxy…\n')
   const emulator = await startEmulator({ tokenTtlMs: once ? ONCE_TOKEN_TTL_MS : TOKEN_TTL_MS })
   let proxy: RunningProxy | undefined
+  let announcement: Announcement | undefined
   try {
     const branch = once ? undefined : await makeBranch(emulator)
     proxy = await startDemoProxy(emulator, branch)
@@ -47,10 +52,12 @@ export async function runDemo(options: DemoOptions): Promise<number> {
       return await queryAcrossExpiries(emulator, main!.port, options)
     }
     await changeBranch(ofBranch.port)
+    announcement = await announce(proxy, options.place)
     stdout.write(guide(main!.port, { name: branch, port: ofBranch.port }, proxy.adminUrl))
     await aborted(signal)
     return 0
   } finally {
+    await announcement?.remove()
     await proxy?.close()
     await emulator.close()
   }
@@ -77,6 +84,20 @@ async function startDemoProxy(
     }
   }
   return start({ port: 0, adminPort: 0 })
+}
+
+/** Never rejects. */
+async function announce(
+  { addresses, adminUrl: admin }: RunningProxy,
+  place: FolderPlace | undefined,
+): Promise<Announcement | undefined> {
+  if (place === undefined) return undefined
+  const shown = { host: 'localhost', database: DATABASE, user: undefined }
+  const targets = addresses.map(({ target: name, port }) => ({
+    name,
+    address: { ...shown, port, userMatters: false, tls: false },
+  }))
+  return Announcement.make(place, { admin, targets })
 }
 
 /** Its name. It begins with what the project holds, a table with one row. */
