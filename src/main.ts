@@ -46,7 +46,7 @@ const surroundings: Omit<Surroundings, 'prompt'> = {
   },
 }
 
-/** After an error that nobody caught, nothing here can be trusted: say it, and go. */
+/** After an uncaught error the state of the process cannot be trusted: report it and exit. */
 function crash(error: unknown): void {
   reportCrash(error)
   process.exit(1)
@@ -54,8 +54,8 @@ function crash(error: unknown): void {
 process.on('uncaughtException', crash)
 process.on('unhandledRejection', crash)
 
-// Node makes terminals block: one that is stopped with Ctrl-S would stop the proxy. Its `exec` hands
-// them on to a child, for which libuv makes them block again: they then stop together.
+// Node makes terminals block, so Ctrl-S would stop the proxy. `exec` hands them to a child, for which
+// libuv makes them block again: then both stop together.
 if (process.platform !== 'win32') {
   for (const stream of [process.stdout, process.stderr]) unblock(stream)
 }
@@ -64,7 +64,7 @@ function unblock(stream: object & { _handle?: { setBlocking?(on: boolean): void 
   stream._handle?.setBlocking?.(false)
 }
 
-// A reader that went away, such as `head`, is no error of ours; a closed terminal says SIGHUP too.
+// It is not an error that a reader such as `head` goes away. A closed terminal sends SIGHUP too.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 // Before 24.1, Node aborts at its end when a terminal it began with is gone; not if its file is closed.
@@ -88,8 +88,7 @@ async function main(): Promise<void> {
   const alive = setInterval(() => {}, 2 ** 30)
   const exitCode = await run()
   clearInterval(alive)
-  // What was asked for is written to its end, messages as long as somebody reads them; what else is
-  // open must not keep the process.
+  // All of stdout is written, and stderr for a while. Nothing else that is open keeps the process.
   const toldEnough = setTimeout(MESSAGES_WAIT_MS)
   await Promise.all([
     new Promise((resolve) => process.stdout.write('', resolve)),

@@ -148,6 +148,7 @@ test('a clock that is set back two hours does not make a proxy that is not ready
   await log.seen(({ message }) => message.startsWith('not ready yet'))
   clock.set(-120 * MINUTE_MS)
   control.clearFaults()
+  await clock.advance(5_000)
   await within(5_000, untilReady(daemon.adminUrl!))
 })
 

@@ -368,7 +368,7 @@ test('each further target gets the next port, those that were asked for by numbe
 
 test('targets that would meet are refused: the same port, the same name, the admin port', async (t) => {
   const clash = await refusal(t, { targets: ['a?port=6000', 'b?port=6000'] })
-  assert.match(clash, /port 6000 of target "b" is that of target "a" too/)
+  assert.match(clash, /port 6000 of target "b" is also the port of target "a"/)
   await load(t, { targets: ['a?port=6000&address=127.0.0.1', 'b?port=6000&address=127.0.0.2'] })
   assert.match(await refusal(t, { targets: ['a', 'a'] }), /target "a" is named twice/)
   const { settings } = await load(t, { targets: ['a', 'a?read-only'] })
@@ -377,7 +377,7 @@ test('targets that would meet are refused: the same port, the same name, the adm
     ['a', 'a?read-only=true'],
   )
   const admin = await refusal(t, { targets: ['a'], flags: { 'admin-port': '5432' } })
-  assert.match(admin, /admin-port 5432 is the port of target "a" too/)
+  assert.match(admin, /admin-port 5432 is also the port of target "a"/)
 })
 
 test('nobody beyond this machine is let in without a password inside TLS, or the user’s word', async (t) => {

@@ -254,14 +254,14 @@ test('in the pretty log a failure is one sentence on one line, with what to do a
     phase: 'login',
     kind: 'target',
     sqlState: '3D000',
-    hint: 'Name one\nthat exists.',
+    hint: 'Name a database\nthat exists.',
   }
   log.warn({ ...facts, application_name: 'psql', ...failed }, 'database "x" does not exist')
   log.warn({ target: 'shop', reason: 'no route', hint: 'Run doctor.' }, 'not ready yet')
   log.warn({ target: 'shop', reason: 'no route', port: 5 }, 'with a fact that the words lack')
   const words = lines.map((line) => stripVTControlCharacters(line).replace(/^.*?WARN:? /, ''))
   assert.deepEqual(words, [
-    'session 5a8f50da failed in login: psql, user me: database "x" does not exist (3D000). Name one that exists.\n',
+    'session 5a8f50da failed in login: psql, user me: database "x" does not exist (3D000). Name a database that exists.\n',
     'shop: not ready yet: no route. Run doctor.\n',
     'with a fact that the words lack {"target":"shop","reason":"no route","port":5}\n',
   ])
@@ -322,7 +322,7 @@ test('a failure is logged once, with its hint, and its session ends with one lin
       ['debug', 'session ended'],
     ],
   )
-  assert.match(String(lines[0]?.facts.hint), /^Name one that exists/)
+  assert.match(String(lines[0]?.facts.hint), /^Name a database that exists/)
   assert.match(String(lines[0]?.facts.client), /^127\.0\.0\.1:\d+$/)
   const { target, user, database, application_name: applicationName, outcome } = facts
   assert.deepEqual(

@@ -156,13 +156,13 @@ test('what routed targets may not have is said with its reason', async (t) => {
     ],
     [
       { targets: [ORDERS, { ...SECOND, name: 'orders' }] },
-      /name "orders" is that of another target/,
+      /name "orders" is also the name of another target/,
     ],
-    [{ targets: ['stock', SECOND] }, /the name "stock" is that of another target too/],
+    [{ targets: ['stock', SECOND] }, /the name "stock" is also the name of another target/],
     [{ targets: [ORDERS, SECOND], name: 'x' }, undefined],
     [
       { targets: ['demo-instance', 'second-instance'], name: 'x' },
-      /the name "x" is that of another/,
+      /the name "x" is also the name of another/,
     ],
     [{ targets: [{ ...ORDERS, name: 'Orders!' }] }, /name must be 1 to 63 lower-case letters/],
     [

@@ -1,4 +1,4 @@
-/** What a client may say before its first query, byte by byte; protocol.md rows 1–16 and 23–27. */
+/** What a client may say before its first query, byte by byte. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

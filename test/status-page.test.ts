@@ -50,7 +50,7 @@ test('a session, a token and an error are seen as they come, at every width and 
     await assert.rejects(connectedClient(t, port, { database }))
     const failure = page.locator('#failures li').filter({ hasText: database })
     await failure.getByText(`database "${database}" does not exist`).waitFor()
-    await failure.getByText('Name one that exists').waitFor()
+    await failure.getByText('Name a database that exists').waitFor()
     assert.match((await failure.textContent()) ?? '', /session [0-9a-f]{8}, in login/)
 
     await page.locator('.plot canvas').first().waitFor()

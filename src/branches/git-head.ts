@@ -58,7 +58,7 @@ function parseHead(text: string | undefined): GitHead {
   return { is: /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(line.trimEnd()) ? 'detached' : 'missing' }
 }
 
-/** Undefined when it is not there, or is no file. */
+/** Undefined when it does not exist or is not a file. */
 async function readStart(path: string): Promise<string | undefined> {
   const found = await lstat(path).catch(() => undefined)
   if (found?.isFile() !== true) return undefined // a pipe would keep us waiting

@@ -16,7 +16,7 @@ export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | '
 
 /** pino is loaded for the first line: clients need not wait for it. */
 export interface LazyLog extends Log {
-  /** Loads it now: when a process has no file descriptor left, it could not. */
+  /** Loads it now: a process without a free file descriptor could not load it later. */
   load(): void
 }
 
@@ -91,7 +91,7 @@ function cleanText(_key: string, text: string): string {
   return redact(printable(text))
 }
 
-/** A line break in somebody's message would begin a line that looks like ours. A stack keeps its own. */
+/** A line break in a foreign text would begin a line that looks like ours. Only a stack keeps its lines. */
 function cleanLine(key: string, text: string): string {
   if (key !== 'stack') return redact(oneLine(text))
   return redact(printable(text).replace(/\n(?! {4}at )/g, ' '))

@@ -36,8 +36,8 @@ function begins(word: string, candidate: string): boolean {
 }
 
 /**
- * How many letters are missing, too many, wrong, or swapped with their neighbour, whatever their
- * case (optimal string alignment). Infinite for words that are not worth comparing.
+ * How many letters are missing, added, wrong, or swapped with their neighbour (optimal string
+ * alignment, case ignored). Infinite for words that are too long to compare.
  */
 function distance(word: string, candidate: string): number {
   if (word.length > MAX_LENGTH || candidate.length > MAX_LENGTH) return Number.POSITIVE_INFINITY

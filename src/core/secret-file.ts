@@ -37,7 +37,7 @@ export function passwordsOf(content: string, path: string): readonly Secret[] {
   return lines.map((line) => new Secret(line))
 }
 
-/** Errors: kind `config`, when there is no such file or its encoding is not one of text. */
+/** Errors: kind `config`, when the file does not exist or is not text. */
 export function readWhole(path: string): string {
   let bytes: Buffer
   try {

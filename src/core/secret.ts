@@ -1,7 +1,6 @@
 /**
- * A text that must never be logged, shown or serialised: it prints as [redacted] wherever it is
- * printed. The process knows all that it holds, so that one that a server repeats is found in the
- * server's text, whatever its form.
+ * A text that must never be logged, shown or serialised: it always prints as [redacted]. The process
+ * keeps a list of all its secrets, so that a secret is found in any text that a server sends back.
  */
 
 import { inspect } from 'node:util'
@@ -12,7 +11,7 @@ export const HIDDEN = '[redacted]'
 const MIN_LENGTH = 4
 /** Shorter ones may be words, such as "postgres", and count only where they stand alone. */
 const UNMISTAKABLE_LENGTH = 16
-/** Servers cut names to 63 bytes: so much of the beginning is enough to know a secret by. */
+/** Servers cut names to 63 bytes: this many first characters identify a secret. */
 const BEGINNING_LENGTH = 24
 
 const held = new Set<WeakRef<Secret>>()

@@ -1,11 +1,11 @@
-/** So many at once, so many that wait for their turn, in order; further ones are refused. */
+/** Limits how much work runs at once and how much waits for its turn, in order; the rest is refused. */
 
 import { waitFor } from './deadline.js'
 
 export interface TurnsOptions {
   readonly atOnce: number
   readonly waiting: number
-  /** Thrown to those for which there is no room. */
+  /** Thrown when the queue is full. */
   readonly full: () => Error
 }
 

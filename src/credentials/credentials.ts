@@ -98,8 +98,8 @@ export class TokenCredentials implements Credentials {
   }
 
   /**
-   * With each token, for its role is that of whoever is signed in then: under the same profile
-   * another person may be, since `databricks auth login`. Not waited for: mostly nothing changed.
+   * Asked with each new token, because the role is that of the signed-in person, who changes when
+   * another person runs `databricks auth login` under the same profile. Logins do not wait for it.
    */
   #askWhoWeAre(closing: AbortSignal): void {
     if (this.#target.login.as === 'identity') {

@@ -54,7 +54,7 @@ const MISSES_MS = 60_000
 
 export class BranchTargets {
   readonly settings: TargetSettings
-  /** It has none of its own: what it needs is there. */
+  /** It needs no credentials of its own, so they count as fresh. */
   readonly credentials = { state: 'fresh', expiresAt: undefined } as const
   readonly database = undefined
   readonly spares = undefined
@@ -67,7 +67,7 @@ export class BranchTargets {
   readonly #ownListener: Listener
   /** With `local-auth=databricks`: no branch is opened, nor looked for, for anyone else. */
   readonly #people: People | undefined
-  /** The one that was opened last is at the end. */
+  /** In the order in which they were opened. */
   readonly #open = new Map<string, OpenBranch>()
   readonly #retired = new Set<RunningTarget>()
   readonly #opening = new SingleFlight((branch: string) => this.#openBranch(branch))
@@ -156,7 +156,7 @@ export class BranchTargets {
     return this.prime()
   }
 
-  /** As that of a target: no branch is opened from now on. */
+  /** No branch is opened from now on. */
   async drain(deadline: AbortSignal, how: DrainOptions): Promise<boolean> {
     this.#refuse()
     const drained = [...this.opened, ...this.#retired].map((each) => each.drain(deadline, how))
@@ -248,7 +248,7 @@ export class BranchTargets {
     this.#misses++
   }
 
-  /** Throws when none of those that are open can go: the one that has had no client for longest does. */
+  /** Closes the open branch that has had no client for longest. Throws when all have clients. */
   #makeRoom(): void {
     if (this.#open.size < MAX_OPEN) return
     for (const [branch, open] of this.#open) {

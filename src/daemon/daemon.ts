@@ -69,7 +69,7 @@ export class Daemon {
   /** With `branch-from`. */
   #branch: NewBranch | undefined
   readonly #watch: Watch
-  /** Resolves when the proxy has ended, by whatever: true when no session was cut short. */
+  /** Resolves when the proxy has ended, for any reason: true when no session was cut short. */
   readonly done: Promise<boolean>
   #ended: (inTime: boolean) => void = () => {}
   #inTime = false
@@ -166,7 +166,7 @@ export class Daemon {
   /**
    * Takes over new settings: targets that stayed the same, and the sessions of all, are not
    * touched. Targets that are gone or changed take no more clients; a changed one hands its sockets
-   * to its successor, so that no client meets a closed port. One reload waits for the other.
+   * to its successor, so that no client finds a closed port. Reloads run one after another.
    * Errors: kind `config`, when a new target cannot be listened for, and kind `stopping`; then the
    * old settings stay in force.
    */

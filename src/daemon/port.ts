@@ -1,4 +1,4 @@
-/** What listens for the clients of a target, or of all of them, and what they meet there. */
+/** Builds the listener of one port, which serves one target or several, and all that its clients need. */
 
 import { BlockList } from 'node:net'
 
@@ -18,7 +18,7 @@ import { type Canceller, type CancelRoutes, Cancels } from '../upstream/cancel.j
 import type { StartupMessage } from '../wire/frontend.js'
 import type { SignedIn } from './workspaces.js'
 
-/** To which target a client goes that comes in here. */
+/** Chooses the target of a client that connects to this port. */
 export interface Entrance {
   route(startup: StartupMessage): Route
   /** Of the targets that it leads to, the port's own first. */

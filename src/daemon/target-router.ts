@@ -1,6 +1,6 @@
 /**
- * The table of one port that serves several targets: which one a client has chosen, and what a client
- * reads that has chosen none, or one that is not served. Nothing is asked of a workspace here.
+ * The table of one port that serves several targets. It finds the target that a client has chosen, and
+ * refuses a client that has chosen no target, or an unknown one. It asks no workspace.
  */
 
 import { branchIn } from '../config/resolve/routing.js'
@@ -20,7 +20,7 @@ export type RoutedTarget = RunningTarget | BranchTargets
 export class TargetRouter implements Entrance {
   readonly #route: ProxySettings['route']
   readonly #targets: readonly RoutedTarget[]
-  /** By all that it may be called, as the wire has it. */
+  /** By every name that a client may use, as sent on the wire. */
   readonly #byName = new Map<string, RoutedTarget>()
 
   /** The port is that of the first target. */

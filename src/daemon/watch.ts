@@ -123,7 +123,7 @@ export class Watch {
     const { name } = target.settings
     const notes = this.#journal.notes(name)
     const before = notes.trouble?.message
-    this.#askedAt = clock.now()
+    this.#askedAt = clock.monotonic()
     try {
       await target.prime()
       notes.succeeded()
@@ -149,8 +149,7 @@ export class Watch {
   #askAgain({ confirmed = false }: ReadinessQuestion): void {
     const { proxy, clock } = this.#options
     if (proxy.phase !== 'running') return
-    // A clock that was set back must not forbid it for as long.
-    if (Math.abs(clock.now() - this.#askedAt) < ASK_AGAIN_MS) return
+    if (clock.monotonic() - this.#askedAt < ASK_AGAIN_MS) return
     const isMissing = confirmed
       ? (target: WatchedTarget) => unconfirmed(target) !== undefined
       : (target: WatchedTarget) => !hasCredential(target)

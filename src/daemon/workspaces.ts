@@ -49,7 +49,7 @@ export class Workspaces {
     this.#options = options
   }
 
-  /** Undefined for a static URL, which needs none. */
+  /** Undefined for a static URL, which needs no workspace. */
   of(target: TargetSettings): SignedIn | undefined {
     if (target.target.kind === 'static') return undefined
     const key = JSON.stringify([target.databricksHost, target.profile])
@@ -57,7 +57,7 @@ export class Workspaces {
     if (known !== undefined) return known
     const { open, closing } = this.#options
     const opening = open(target)
-    opening.catch(() => this.#held.delete(key)) // told by `opened`; a reload may mend it
+    opening.catch(() => this.#held.delete(key)) // reported by `opened`; after a reload it may work
     const workspace = new OpeningWorkspace(opening)
     const identity = new LookUp(() => workspace.identity(closing))
     let place: WorkspacePlace | undefined

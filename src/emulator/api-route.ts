@@ -8,7 +8,7 @@ import type { Behaviour } from './behaviour.js'
 import type { Branches } from './branches.js'
 import type { Identity, Inventory } from './inventory.js'
 import type { Operations } from './operations.js'
-import type { TokenOffice } from './tokens.js'
+import type { TokenIssuer } from './tokens.js'
 
 export interface ApiCall {
   /** What the path's groups matched, decoded. */
@@ -75,7 +75,7 @@ export type ApiName =
 /** What every part works with. */
 export interface ApiContext {
   readonly inventory: Inventory
-  readonly tokens: TokenOffice
+  readonly tokens: TokenIssuer
   readonly clock: Clock
   readonly behaviour: Behaviour
   readonly branches: Branches
@@ -113,7 +113,7 @@ export function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-/** Errors: ApiError, where it is no JSON object. */
+/** Errors: ApiError, when the body is not a JSON object. */
 export function objectOf(value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     return value as Record<string, unknown>

@@ -1,6 +1,6 @@
 /**
- * A certificate authority and the front door's certificates, made anew at each start and known to
- * nobody else: clients trust it only through `sslrootcert`.
+ * A certificate authority and the front door's certificates, made at each start. No system trusts
+ * the authority: clients trust it only through `sslrootcert`.
  */
 
 import 'reflect-metadata' // what @peculiar/x509 stands on; it must be there first
@@ -29,7 +29,7 @@ export interface ServerCertificate {
 export interface CertificateAuthority {
   /** PEM: what a client's sslrootcert holds. */
   readonly certificate: string
-  /** A certificate for these DNS names. `validMs` from now; negative makes one that has expired. */
+  /** A certificate for these DNS names. Valid for `validMs` from now; a negative number makes an expired certificate. */
   issue(names: readonly string[], validMs?: number): Promise<ServerCertificate>
 }
 

@@ -25,13 +25,13 @@ import {
 } from './inventory.js'
 import { newIdentityRole } from './postgres.js'
 import type { Postgres } from './postgres-server.js'
-import type { IssuedToken, TokenOffice } from './tokens.js'
+import type { IssuedToken, TokenIssuer } from './tokens.js'
 import type { RecordedCall, WorkspaceApi } from './workspace-api.js'
 
 export interface ControlParts {
   inventory: Inventory
   clock: Clock
-  tokens: TokenOffice
+  tokens: TokenIssuer
   behaviour: Behaviour
   branches: Branches
   apiFaults: ApiFaults
@@ -67,7 +67,7 @@ export class EmulatorControl {
     return this.calls(api).length
   }
 
-  /** The next `times` calls of `api` (undefined: of any) meet this. */
+  /** The next `times` calls of `api` (undefined: of any API) fail in this way. */
   failApi(api: ApiName | undefined, fault: ApiFault, times = Number.POSITIVE_INFINITY): void {
     this.#parts.apiFaults.add(api, fault, times)
   }
@@ -166,7 +166,7 @@ export class EmulatorControl {
 
   // The front door
 
-  /** The next `times` connections that get there meet this. */
+  /** The next `times` connections that reach that phase fail in this way. */
   failFront(fault: FrontFault, times = Number.POSITIVE_INFINITY): void {
     this.#parts.frontFaults.add(fault, times)
   }
@@ -181,7 +181,7 @@ export class EmulatorControl {
     return this.#parts.front.logins
   }
 
-  /** Connections accepted since start, whatever became of them. */
+  /** Connections accepted since start, open or closed. */
   get acceptedCount(): number {
     return this.#parts.front.acceptedCount
   }
@@ -218,7 +218,7 @@ export class EmulatorControl {
     return this.#parts.postgres.pid
   }
 
-  /** Ends all misbehaviour that was asked for and not met yet. */
+  /** Takes back all faults that have not been used yet. */
   clearFaults(): void {
     this.#parts.apiFaults.clear()
     this.#parts.frontFaults.clear()

@@ -1,6 +1,6 @@
 /**
  * A DNS server on loopback that alone knows the emulated host names: the system's resolver does
- * not, so whoever finds them has asked here. Everything else is NXDOMAIN.
+ * not, so a client that finds them has asked here. Every other name is NXDOMAIN.
  */
 
 import { createSocket, type RemoteInfo } from 'node:dgram'

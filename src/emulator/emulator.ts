@@ -23,7 +23,7 @@ import { FrontFaults } from './front-faults.js'
 import { demoInventory, demoUser, groups, type Inventory } from './inventory.js'
 import { Operations } from './operations.js'
 import { type NativeRole, startPostgres } from './postgres.js'
-import { TokenOffice } from './tokens.js'
+import { TokenIssuer } from './tokens.js'
 import { startWorkspaceApi } from './workspace-api.js'
 
 export interface EmulatorOptions {
@@ -78,7 +78,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     ...(tokenTtlMs !== undefined && { tokenTtlMs }),
     ...(transitionMs !== undefined && { transitionMs }),
   })
-  const tokens = new TokenOffice(clock, inventory.workspaceId)
+  const tokens = new TokenIssuer(clock, inventory.workspaceId)
   const apiFaults = new ApiFaults()
   const frontFaults = new FrontFaults()
   const hosts = new Map(destinations(inventory).map((each) => [each.host, each]))

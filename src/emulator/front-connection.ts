@@ -7,7 +7,7 @@ import type { Behaviour } from './behaviour.js'
 import type { Computes } from './computes.js'
 import type { Destination } from './destinations.js'
 import type { FrontFaults } from './front-faults.js'
-import type { TokenOffice } from './tokens.js'
+import type { TokenIssuer } from './tokens.js'
 
 export interface FrontConnection {
   /** 1, 2, 3, … in the order of arrival. */
@@ -27,7 +27,7 @@ export interface FrontContext {
   readonly destinations: ReadonlyMap<string, Destination>
   readonly nativeRoles: ReadonlySet<string>
   readonly computes: Pick<Computes, 'enter' | 'running' | 'session'>
-  readonly tokens: Pick<TokenOffice, 'judge'>
+  readonly tokens: Pick<TokenIssuer, 'judge'>
   readonly faults: FrontFaults
   readonly clock: Clock
   readonly handshakeTimeoutMs: number

@@ -52,7 +52,7 @@ export async function readSslRequest(
   return 'ssl'
 }
 
-/** Errors: when there is none, with nothing left to say it on. */
+/** Errors: when the TLS handshake fails; the socket is then of no more use. */
 export async function startTls(
   socket: Socket,
   context: FrontContext,

@@ -12,7 +12,7 @@ import type { CertificateAuthority } from './certificates.js'
 import type { FrontConnection, FrontContext, TlsContexts } from './front-connection.js'
 import { serveConnection } from './front-session.js'
 
-/** Which certificate is shown: the right one, or one that must not be accepted. */
+/** Which certificate is shown: the right one, or a certificate that clients must refuse. */
 export type CertificateKind = 'right' | 'wrong-name' | 'expired' | 'untrusted'
 
 export interface FrontOptions extends Omit<FrontContext, 'tls' | 'onLogin' | 'onCancel'> {
@@ -30,7 +30,7 @@ export interface Front {
   readonly logins: readonly FrontConnection[]
   /** CancelRequests handed on to PostgreSQL. */
   readonly cancelCount: number
-  /** Since start, whatever became of them. */
+  /** Since start, open or closed. */
   readonly acceptedCount: number
   showCertificate(kind: CertificateKind): Promise<void>
   /** Resets every connection that is open now. */

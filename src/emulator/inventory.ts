@@ -141,7 +141,7 @@ export const servicePrincipal: Identity = {
 /** Groups that have a role of their own. */
 export const groups: readonly string[] = ['analysts']
 
-/** The default: something of every kind that a user or a test may meet. */
+/** The default: something of every kind that a user or a test may need. */
 export function demoInventory(now: number): Inventory {
   const createdAt = now - 30 * 24 * 3600_000
   return {

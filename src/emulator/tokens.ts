@@ -37,7 +37,7 @@ export type Verdict =
   | { readonly is: 'not a JWT' }
   | { readonly is: 'refused' }
 
-export class TokenOffice {
+export class TokenIssuer {
   readonly #clock: Clock
   readonly #workspaceId: string
   readonly #issued = new Map<string, IssuedToken>()
@@ -105,7 +105,7 @@ export class TokenOffice {
     return token.role === role ? { is: 'good', token } : { is: 'refused' }
   }
 
-  /** Whose workspace token this is. Undefined: nobody's, or not any more. */
+  /** Whose workspace token this is; undefined when it is unknown, expired or revoked. */
   bearer(text: string): Identity | undefined {
     const token = this.#issued.get(text)
     if (token?.use !== 'workspace' || token.revoked) return undefined

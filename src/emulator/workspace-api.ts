@@ -17,7 +17,7 @@ import { oidcRoutes } from './workspace-oidc.js'
 import { postgresRoutes } from './workspace-postgres.js'
 import { syncedTableRoutes } from './workspace-synced-tables.js'
 
-/** A call that came in, whatever became of it. */
+/** A call that came in, answered or not. */
 export interface RecordedCall {
   readonly api: ApiName
   readonly method: string

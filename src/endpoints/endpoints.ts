@@ -129,12 +129,12 @@ export class Endpoints {
   }
 }
 
-/** As far as its description says, it can be connected to. */
+/** Whether its description allows connections. */
 function isOpen(database: LakebaseDatabase, target: TargetSettings): boolean {
   return refusalByState(database, target) === undefined && hostIn(target, database) !== undefined
 }
 
-/** The name to dial. Errors: kinds `target`, `starting`, when there is none. */
+/** The name to dial. Errors: kinds `target`, `starting`, when there is no host. */
 export function hostOf(target: TargetSettings, database: LakebaseDatabase | undefined): string {
   const host = hostIn(target, database)
   if (host !== undefined) return host
@@ -148,7 +148,7 @@ export function hostOf(target: TargetSettings, database: LakebaseDatabase | unde
   })
 }
 
-/** The same, or undefined when there is none. */
+/** The same; undefined when there is no host. */
 export function hostIn(
   { target, readOnly }: TargetSettings,
   database: LakebaseDatabase | undefined,

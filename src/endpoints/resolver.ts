@@ -54,7 +54,7 @@ export class Resolver {
     this.#options = options
   }
 
-  /** Errors: kind `resolve`, when there is no answer and no old one. */
+  /** Errors: kind `resolve`, when there is no answer, not even an old one. */
   async resolve(host: string, signal: AbortSignal): Promise<readonly string[]> {
     if (isIP(host) !== 0) return [host]
     const known = this.#fresh.get<readonly string[]>(host)

@@ -6,7 +6,7 @@
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 
-import { meet } from '../config/resolve/ports.js'
+import { addressesClash } from '../config/resolve/ports.js'
 import { ProxyError } from '../core/errors.js'
 import { nextFreePort, portHolder } from './port-holder.js'
 import { prepareUnixSocket, protectUnixSocket } from './unix-socket.js'
@@ -87,7 +87,7 @@ export class ListeningSocket {
   /** `where` cannot be listened at while this is open. */
   blocks(where: { host: string; port: number }): boolean {
     if (!this.isOpen || 'path' in this.where) return false
-    return this.where.port === where.port && meet([this.where.host], [where.host])
+    return this.where.port === where.port && addressesClash([this.where.host], [where.host])
   }
 
   isAt(where: Where): boolean {

@@ -48,7 +48,7 @@ export class Listener implements ConnectionHandler {
 
   /**
    * Opens its listening sockets. Sockets of `leaving` that fit are used again; `takeOver()` then makes
-   * them its own, so that no client meets a closed port. Errors: kind `config`, when an address cannot
+   * them its own, so that no client finds a closed port. Errors: kind `config`, when an address cannot
    * be listened on; then call `reopen()` of each of `leaving`.
    */
   async start(leaving: readonly Listener[] = []): Promise<void> {
@@ -90,7 +90,7 @@ export class Listener implements ConnectionHandler {
     return this.#listening?.addresses ?? []
   }
 
-  /** Every client connection, in whatever phase. */
+  /** Every client connection, in any phase. */
   get sessions(): Iterable<SessionView> {
     return this.#sessions.keys()
   }

@@ -1,7 +1,7 @@
 /**
- * The certificate authority of one user, in that user's state folder: what `local-tls=auto` shows to
- * clients is signed by it. Folder and files are readable by nobody else. Any number of proxies may
- * start at once: each file comes into being whole, and the authority only once.
+ * The certificate authority of one user, in that user's state folder. It signs the certificate that
+ * `local-tls=auto` shows to clients. Only that user can read the folder and its files. Any number of
+ * proxies may start at once: each file is written whole, and the authority is made only once.
  */
 
 import { randomBytes, X509Certificate } from 'node:crypto'
@@ -30,7 +30,7 @@ export function caFileIn(stateDir: string): string {
   return join(stateDir, 'local-ca.pem')
 }
 
-/** Made anew when there is none, it ends within a month, or it lacks a name. Errors: kind `config`. */
+/** Made when it is missing, ends within a month, or lacks a name. Errors: kind `config`. */
 export async function localCertificate(options: LocalCertificateOptions): Promise<CertifiedPair> {
   const { stateDir, now } = options
   const names = {
@@ -94,7 +94,7 @@ function endsWithin({ cert }: CertifiedPair, days: number, now: number): boolean
   return Date.parse(new X509Certificate(cert).validTo) - now < days * DAY_MS
 }
 
-/** Undefined when there is none, or what is there is none. One that cannot be read now may be good. */
+/** Undefined when the file is missing or invalid. Throws when it cannot be read: it may be good. */
 async function readPair(path: string): Promise<CertifiedPair | undefined> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return ''
@@ -129,7 +129,7 @@ async function writePrivateOnce(path: string, { cert, key }: CertifiedPair): Pro
   }
 }
 
-/** Whoever reads it meanwhile reads the old or the new, whole. */
+/** A concurrent reader sees the old text or the new one, always whole. */
 async function replace(path: string, text: string): Promise<void> {
   const draft = await writeDraft(path, text)
   await rename(draft, path)

@@ -1,7 +1,7 @@
 /**
  * TLS for local clients: with the user's own certificate, or with one made here, for clients that
- * insist on `sslmode=require`. Both are looked at again every day, so that one that was renewed is
- * shown before the old one ends; what was good stays until then.
+ * insist on `sslmode=require`. Both are read again every day, so that a renewed certificate is shown
+ * before the old one ends. When reading fails, the last good one stays.
  */
 
 import { networkInterfaces, platform } from 'node:os'

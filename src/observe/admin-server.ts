@@ -47,7 +47,7 @@ const LIMITS = {
   connectionsCheckingInterval: 1_000,
   maxHeaderSize: 8_192,
 }
-// Also ends a status page that has stopped reading; one that reads hears something every second.
+// Also ends the stream of a status page that has stopped reading: something is sent every second.
 const SILENCE_MS = 30_000
 
 const JSON_TYPE = 'application/json; charset=utf-8'

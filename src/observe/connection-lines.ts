@@ -21,7 +21,7 @@ export function localAddress(
 ): LocalAddress {
   const { user: choice, ...shown } = target.shownAs
   const role = likelyRoleOf(target, known.identity)
-  // Each client names the role: `token` is whoever the password belongs to.
+  // Each client names the role: `token` stands for the person whose token the password is.
   const isClients = target.login.as === 'client' || target.login.as === 'person'
   const chosen = isClients ? `${role ?? 'ROLE'}~${choice}` : choice
   return {

@@ -26,7 +26,7 @@ const MAX_PEOPLE = 2_000
 
 export class KnownPeople {
   readonly #clock: Clock
-  /** The one that logged in last is at the end. */
+  /** In the order of their last login. */
   readonly #byKey = new Map<string, Known>()
   #cancelSweep: (() => void) | undefined
   #closed = false
@@ -39,7 +39,7 @@ export class KnownPeople {
     return this.#byKey.size
   }
 
-  /** Whoever was asked about in the last 15 minutes. */
+  /** The person, when the workspace has named them in the last 15 minutes. */
   current(key: string): Known | undefined {
     const known = this.#byKey.get(key)
     if (known === undefined) return undefined
@@ -75,7 +75,7 @@ export class KnownPeople {
     return this.#byKey.get(known.key) === known
   }
 
-  /** Nothing of theirs is left, of whoever has this key. */
+  /** Forgets the person with this key: credentials, workspace and all. */
   forget(key: string): void {
     const known = this.#byKey.get(key)
     if (known === undefined) return

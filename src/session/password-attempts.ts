@@ -18,7 +18,7 @@ const MAX_ADDRESSES = 10_000
 
 export class PasswordAttempts {
   readonly #clock: Clock
-  /** When an address would have all its attempts back. The one that tried last is at the end. */
+  /** When each address has all its attempts back, in the order of the last attempt. */
   readonly #restoredAt = new Map<string, number>()
 
   constructor(clock: Clock) {

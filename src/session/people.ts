@@ -155,7 +155,7 @@ export class People {
     return wrongPassword(reason)
   }
 
-  /** A group is no other person: it is not part of the key. */
+  /** The group is not part of the key: it does not change who the person is. */
   #keyOf({ user, password }: Claim): string {
     const name = firstName(user)
     const hash = createHmac('sha256', this.#hashKey).update(`${name.length}:${name}`)

@@ -29,7 +29,7 @@ export interface Person {
   readonly credentials: Credentials
 }
 
-/** Whom the client says it is; whoever the password belongs to, when it names a target alone. */
+/** The user that the client names; `token`, for any user, when it names a target alone. */
 export function typedUser({ role }: ClientLogin): string {
   return role === undefined || role === '' ? 'token' : fromWireText(role)
 }
@@ -67,13 +67,13 @@ export function kindOfClaim({ user, password }: Claim): ClaimKind {
   return { is: 'sign-in', method: 'pat', signIn: { type: 'bearer', token: password } }
 }
 
-/** What stands in front of the first `~`. */
+/** The part in front of the first `~`. */
 export function firstName(user: string): string {
   const end = user.indexOf('~')
   return end === -1 ? user : user.slice(0, end)
 }
 
-/** What stands behind the first `~`; undefined where there is none. */
+/** The part behind the first `~`; undefined when there is no `~`. */
 export function secondName(user: string): string | undefined {
   const end = user.indexOf('~')
   return end === -1 ? undefined : user.slice(end + 1)

@@ -51,7 +51,7 @@ export class Pipe {
   /** Resolves when both sockets are closed; never rejects. */
   readonly done: Promise<PipeOutcome>
 
-  /** Whose end of the connection came first; undefined while there is none. */
+  /** Which side ended first; undefined while both are open. */
   endedFirst: 'client' | 'upstream' | undefined
 
   readonly #client: Socket
@@ -109,7 +109,7 @@ export class Pipe {
     return this.#down.byteCount
   }
 
-  /** On its way out, for whatever reason. */
+  /** Whether it has begun to end, for any reason. */
   get isEnding(): boolean {
     return this.#upstream.writableEnded || this.#client.writableEnded
   }

@@ -21,7 +21,7 @@ export interface Route {
   readonly login: ClientLogin
   /** Told to the client once it has proved who it is: it names what is served here. */
   readonly refusal?: ProxyError | undefined
-  /** For a target that is opened at its first client: the one that serves, in the place of `target`. */
+  /** For a target that is opened at its first client: opens it, and it serves in place of `target`. */
   readonly open?: (signal: AbortSignal) => Promise<ServingTarget>
 }
 
@@ -42,9 +42,9 @@ export interface ServingTarget {
 export interface Admission {
   /** Throws the reason when no session is admitted for now. */
   check(): void
-  /** Takes a place, or throws the reason why there is none. */
+  /** Takes a place, or throws the reason why no place is free. */
   enter(session: AdmittedSession): void
-  /** Takes one of the places that a person has, or throws the reason why there is none. */
+  /** Takes one of the person's places, or throws the reason why no place is free. */
   enterAs(session: AdmittedSession, person: string): void
   /** Gives the places back that the session has. */
   leave(session: AdmittedSession): void

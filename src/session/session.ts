@@ -139,7 +139,7 @@ export class Session implements SessionView, AdmittedSession {
     this.#pipe?.endWhenIdle()
   }
 
-  /** Ends the session now, in whatever phase it is. */
+  /** Ends the session now, in any phase. */
   end(error: ProxyError): void {
     if (this.#outcome !== undefined) this.#client.destroy() // it was told, and does not hang up
     this.#ending?.abort(error)
@@ -253,7 +253,7 @@ export class Session implements SessionView, AdmittedSession {
       if (refusal !== undefined) throw refusal
       if (open !== undefined) this.#enter('resolve')
       const target = open === undefined ? chosen : await open(leaving.signal)
-      // Credentials are for one target: those of the one that serves are used.
+      // Credentials are for one target, so those of the target that serves are needed.
       if (target !== chosen)
         person = claim && (await target.people?.identify(claim, leaving.signal))
       // Not earlier: a client that has not proved its password takes no place.
@@ -275,7 +275,7 @@ export class Session implements SessionView, AdmittedSession {
     this.#deps.port.admitted(this)
   }
 
-  /** Only a name that is proved counts: one that the server checks counts when it has. */
+  /** Only a proved name counts. A name that the server checks counts once the server has accepted it. */
   async #connectAs(
     person: Person | undefined,
     { admission }: ServingTarget,

@@ -64,8 +64,8 @@ function splitOptions(options: string): Word[] {
   return written.map((word) => ({ written: word, text: word.replace(/\\([\s\S]|$)/g, '$1') }))
 }
 
-// The switches of a backend that take an argument (process_postgres_switches): the word that follows
-// one is no switch, whatever it looks like.
+// The switches of a backend that take an argument (process_postgres_switches). The word behind such a
+// switch is not a switch itself, even if it looks like one.
 const WITH_ARGUMENT = 'BCcDdfhkNprStvW'
 
 /** Of `-cARG` and `--ARG`; `next`: the argument of the last switch is the next word. */

@@ -41,10 +41,10 @@ export interface AttemptOptions {
 }
 
 export class Attempt {
-  /** One was minted after the first was refused: there is no third. */
+  /** A second credential was minted after the first was refused. There is no third. */
   hasNewToken = false
   useDefaultDatabase = false
-  /** A credential that is sent only once may be on its way: there is no further try. */
+  /** A credential that may be sent only once may have been sent: there is no further try. */
   mayHaveSentOnlyOne = false
   /** The instance was started for it: its front door may take a moment more. */
   hasStarted = false

@@ -1,6 +1,6 @@
 /**
  * From an endpoint to a verified TLS connection: its addresses in turn, SSLRequest, exactly one
- * byte of answer, TLS with SNI. Never plaintext, whatever the server answers.
+ * byte of answer, TLS with SNI. Never plaintext, no matter what the server answers.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
  */
 
@@ -162,7 +162,7 @@ function closedIsReset(error: unknown): never {
     : error
 }
 
-// OpenSSL's and Node's names for a certificate that does not convince; others are a broken connection.
+// OpenSSL's and Node's codes for a certificate that failed verification. Other codes mean a broken connection.
 const CERTIFICATE_ERROR =
   /^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH)/
 

@@ -1,7 +1,7 @@
 /**
- * What a server's refusal of a login means, and what the client is told of it. Lakebase's front
- * doors do not always send a telling SQLSTATE, so some of their texts count too. A refusal that is
- * known to pass is retried before anything is relayed; every other one is final.
+ * What a server's refusal of a login means, and what the client is told. Lakebase does not always
+ * send a specific SQLSTATE, so some message texts are recognised too. A refusal that is known to be
+ * temporary is retried before anything is relayed; every other refusal is final.
  */
 
 import { type ErrorKind, ProxyError } from '../core/errors.js'
@@ -16,7 +16,7 @@ export interface Refusal {
 }
 
 export type RefusalMeaning =
-  /** It starts, fails over, or its front door could not reach it: it passes. */
+  /** Temporary: the compute starts, fails over, or could not be reached by the gateway in front of it. */
   | 'waking'
   /** The token itself, or the role that it does not fit. */
   | 'token refused'
@@ -46,7 +46,7 @@ const TOKEN_TEXT =
   /JWT token has expired|Failed to decode token|not a valid JWT|authentication failed|not yet ready to use/i
 const DENIED_TEXT = /External authorization failed/i
 const FULL_TEXT = /^Too many connections to this endpoint/i
-// The front door complains about what was sent to it: the next try would send the same.
+// The gateway rejects what was sent to it, and the next try would send the same.
 const PROTOCOL_TEXT =
   /insecure connection|\bSNI\b|startup packet|unsupported frontend protocol|invalid protocol version|unencrypted data/i
 // Said by the proxies in front of a compute, always with XX000.
@@ -136,7 +136,7 @@ function hintFor(meaning: RefusalMeaning, { user, method }: RefusalContext): str
     case 'access denied':
       return 'Its state is fine: most likely an IP access list or a private link keeps this machine out. Ask the workspace administrator.'
     case 'database missing':
-      return 'Name one that exists ("psql -l" lists them), or set --database for clients that name none.'
+      return 'Name a database that exists ("psql -l" lists them), or set --database for clients that name none.'
     case 'full':
       return 'Close connections that are not used, or put a pooler in front of the proxy.'
     case 'waking':

@@ -72,8 +72,8 @@ export class Spares {
   }
 
   /**
-   * One that is just what a login now would give, if there is: made with these very credentials, so
-   * that no person is given another's. Its owner is who called.
+   * A spare connection equal to the one that a login would make now, if there is one. It was made with
+   * these very credentials, so that no person gets the connection of another. The caller owns it.
    */
   take(
     { parameters, endpoint, credential }: OpenRequest,
@@ -98,7 +98,7 @@ export class Spares {
     return undefined
   }
 
-  /** A client has been logged in with these: the next one may want the same. */
+  /** A client has been logged in with these parameters: the next client may want the same. */
   seen(parameters: ReadonlyMap<string, WireText>, credentials: Credentials): void {
     if (this.#closed || parameters.has('replication')) return
     const packet = startupMessage(parameters)
@@ -113,9 +113,9 @@ export class Spares {
   }
 
   /**
-   * A login failed, by whichever refusal: what was logged in before counts no more, and for a while
-   * none is tried. `whose`: what was refused says nothing of spare connections of other credentials.
-   * True when there were any, and the server has room again.
+   * A login was refused. All spare connections are closed, and for a while none are made. `whose`: the
+   * refusal does not concern spare connections of other credentials. True when there were any: their
+   * places at the server are free again.
    */
   refused(whose?: Credentials): boolean {
     if (whose !== undefined && this.#wanted?.credentials !== whose) return false
@@ -196,7 +196,7 @@ export class Spares {
     }
   }
 
-  /** Its server closed it or said something: a reason not to be back at once. */
+  /** The server closed it or sent something, so it is not replaced at once. */
   #lost(spare: Spare): void {
     if (!this.#held.delete(spare)) return
     spare.end()
@@ -213,7 +213,7 @@ export class Spares {
   }
 
   get #hasExpired(): boolean {
-    // A clock that was set back would else keep them for as long.
+    // `abs`: a clock that was set back must not keep them for longer.
     return Math.abs(this.#options.clock.now() - this.#lastUsedAt) >= this.#options.ttlMs
   }
 

@@ -44,8 +44,8 @@ export class UpstreamTls {
   }
 
   /**
-   * Reads the authorities: best early, because a process that has run out of files cannot. A file that
-   * was replaced is used for the next handshake; one that does not work changes nothing. Errors: kind
+   * Reads the authorities: best early, because a process that has run out of files cannot. A
+   * replaced file is used for the next handshake; a file that does not work changes nothing. Errors: kind
    * `config` when sslrootcert cannot be read the first time.
    */
   load(): SecureContext {

@@ -125,7 +125,7 @@ function addSettings(made: Commander, names: readonly SettingName[]): void {
   }
 }
 
-/** Half a hundred flags would bury those of the command itself. */
+/** Fifty flags of settings would hide the few of the command itself. */
 function hideSettings(made: Commander, names: readonly string[]): void {
   const visibleOptions = (command: Commander): Option[] =>
     new Help().visibleOptions(command).filter((option) => !names.includes(option.name()))

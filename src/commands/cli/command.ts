@@ -24,7 +24,7 @@ export interface Command {
   readonly run?: (invocation: Invocation) => Promise<number>
 }
 
-/** An option that is no setting: it belongs to this command alone. */
+/** An option that is not a setting: it belongs to this command alone. */
 export interface CommandOption {
   /** `--format <FORM>`, or `--json`. */
   readonly flags: string
@@ -70,9 +70,9 @@ export interface Surroundings {
   readonly stderr: NodeJS.WritableStream & Terminal
   /** Standard error for a prompt, which moves the cursor: texts of others go through plainText first. */
   readonly prompt: NodeJS.WritableStream & Terminal
-  /** While anybody listens, these signals do not end the process. Returns how to stop listening. */
+  /** While there is a listener, these signals do not end the process. Returns how to stop listening. */
   onSignal(listener: (signal: StopSignal) => void): () => void
-  /** Told of an error that nobody caught, before the process ends with it; else stderr is. */
+  /** Sets where an uncaught error is reported before it ends the process. The default is stderr. */
   onCrash(report: (error: unknown) => void): void
 }
 

@@ -53,8 +53,8 @@ export async function runProgram(
 }
 
 /**
- * A slip in a command's name would be taken for a TARGET, and end in a puzzling answer of the
- * workspace. `start NAME` still means an instance of any name.
+ * Without this, a mistyped command would be taken for a TARGET, and the workspace's answer would not
+ * explain it. `start NAME` still means an instance of any name.
  */
 function refuseMistypedCommand(words: readonly string[]): void {
   const [first] = words

@@ -68,7 +68,7 @@ environment. The exit code is the program's.
   },
 ]
 
-/** Somebody who can be asked sits at both ends of the terminal. */
+/** Asks only when both stdin and stderr are a terminal, so that a person can answer. */
 async function pickerFor(surroundings: Surroundings): Promise<PickTarget> {
   const { stdin, stderr } = surroundings
   if (!stdin.isTTY || !stderr.isTTY) return undefined

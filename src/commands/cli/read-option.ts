@@ -1,9 +1,9 @@
-/** Options of a command that are no settings, read as a setting of that kind would be. */
+/** Parses an option of one command in the way a setting of the same kind is parsed. */
 
 import { type Kind, ValueError } from '../../config/schema/values.js'
 import { ProxyError } from '../../core/errors.js'
 
-/** Errors: kind `config`, when the text is none of that kind. */
+/** Errors: kind `config`, when the text is not a value of that kind. */
 export function readOption<T>(
   options: ReadonlyMap<string, string>,
   name: string,

@@ -4,7 +4,7 @@ import { ProxyError } from '../../core/errors.js'
 import { printable } from '../../core/plain-text.js'
 import { redact } from '../../core/redact.js'
 
-/** What goes to stderr. An error nobody raised on purpose is a bug, and shows where it was. */
+/** The text for stderr. An error that is not a ProxyError is a bug, and its stack is printed. */
 export function describeFailure(error: unknown): string {
   if (error instanceof ProxyError) {
     const lines = [`lakebase-proxy: ${error.message}`]

@@ -1,7 +1,7 @@
 /**
- * `doctor`: every step from the settings to `select version()`, each told as soon as it is known,
- * with the fix where it failed. Steps that need one that failed are skipped. Without a TARGET it
- * checks the sign-in.
+ * `doctor`: checks every step from the settings to `select version()`. Each result is printed as soon
+ * as it is known, with a fix where it failed. A step that depends on a failed one is skipped.
+ * Without a TARGET it checks the sign-in.
  */
 
 import type { Config } from '../../config/resolve/config.js'
@@ -177,7 +177,7 @@ interface Known {
   readonly workspace?: ConnectedWorkspace
   readonly database?: LakebaseDatabase | undefined
   readonly credential?: DoctorLogin | undefined
-  /** Why nobody gets in, as the target's state has it. */
+  /** Why the target refuses logins, from its state. */
   readonly refusal?: ProxyError | undefined
 }
 
@@ -271,11 +271,11 @@ async function findTarget(
 ) {
   const value = await workspace.findDatabase(target.target, signal)
   const refusal = refusalByState(value, target)
-  // It is found, and what follows can still be tried; but nobody will get in.
+  // The target exists, so the next steps can still be tried, but a login will be refused.
   const text = `${value.name}, ${value.apiState}`
   const detail = value.kind
   if (refusal === undefined) {
-    hostOf(target, value) // or it says why there is none
+    hostOf(target, value) // throws the reason when there is no host
     return { value, text, detail }
   }
   const fix = refusal.hint

@@ -69,7 +69,7 @@ export interface ServerCheck {
   host: string
   addresses: readonly string[]
   credential: DoctorLogin | undefined
-  /** Why nobody gets in, as the target's state has it. */
+  /** Why the target refuses logins, from its state. */
   refusal: ProxyError | undefined
   database: LakebaseDatabase | undefined
   workspace: ConnectedWorkspace | undefined

@@ -57,7 +57,7 @@ export class DoctorReport {
     }
   }
 
-  /** A failure that was met outside a step. */
+  /** A failure outside any step. */
   fail(step: string, error: unknown): void {
     this.#add([{ ...failure(step, error), ms: 0 }])
   }

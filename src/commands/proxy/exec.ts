@@ -91,7 +91,7 @@ interface ProgramOptions {
 function runWithProxy(options: ProgramOptions): Promise<number> {
   const { words, address, password, surroundings } = options
   const [program = '', ...args] = words
-  // Before there is a program: one that was started must never be left behind.
+  // Listens before the program starts, so that no signal leaves it behind.
   const stopListening = surroundings.onSignal((signal) => {
     // Ctrl-C already went to every process of the terminal; psql would quit at a second SIGINT.
     if (signal === 'SIGINT' && surroundings.stdin.isTTY) return

@@ -85,7 +85,7 @@ async function run(
       await (await announcing)?.update(runningProxy(proxy))
       log.info({ file: config.configFile }, 'settings read again')
     } catch (error) {
-      // The running settings stay: a slip in the file must not stop the proxy.
+      // The running settings stay: a mistake in the file must not stop the proxy.
       const { configFile: file } = config
       const outcome = 'settings not taken, the old ones stay'
       if (error instanceof ProxyError) {

@@ -18,7 +18,7 @@ import { runningProxies } from './running-proxies.js'
 export interface AskedProxy {
   /** Undefined for a proxy without an admin interface. */
   readonly client: AdminClient | undefined
-  /** Undefined for one that left no file: another user's, or one that is yet to be started. */
+  /** Undefined when there is no file: the proxy belongs to another user, or has yet to start. */
   readonly file: RunningFile | undefined
 }
 
@@ -49,7 +49,7 @@ export async function askedProxies(invocation: Invocation): Promise<readonly Ask
   return [at(adminAddress(configured.admin))]
 }
 
-/** The one that is meant, where a command may touch one only. Errors: kind `config`, for several. */
+/** For a command that may touch one proxy only. Errors: kind `config`, when several match. */
 export function onlyOne(found: readonly AskedProxy[], command: string): AskedProxy {
   const [first, ...others] = found
   if (first !== undefined && others.length === 0) return first

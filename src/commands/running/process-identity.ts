@@ -27,7 +27,7 @@ export async function startOfProcess(pid: number): Promise<string | undefined> {
   try {
     process.kill(pid, 0)
   } catch (error) {
-    // EPERM is another user's process, which is not the one that wrote our file.
+    // EPERM: the process is another user's, so it did not write our file.
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return undefined
   }
   switch (process.platform) {

@@ -1,6 +1,6 @@
 /**
- * The proxies of this user that run now, by the files they left (announcement.ts). A file counts
- * only when this user alone can have written it and its process is still the one that wrote it; the
+ * The proxies of this user that run now, found by the files they write (announcement.ts). A file
+ * counts only when no other user can have written it and the process that wrote it still runs. The
  * file of a process that is gone is removed.
  */
 

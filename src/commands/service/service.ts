@@ -50,7 +50,7 @@ export async function installService(
     return 0
   }
   await mkdir(dirname(place.file), { recursive: true })
-  // Host names and paths are nobody else's business; a file that is there would keep its mode.
+  // The file holds host names and paths, so only its user may read it. An existing file would keep its mode.
   await rm(place.file, { force: true })
   await writeFile(place.file, text, { mode: 0o600 })
   const failed = await start(place, machine)
@@ -76,7 +76,7 @@ export async function uninstallService(machine: ServiceMachine): Promise<0 | 1> 
       : await machine.run('launchctl', ['bootout', place.service])
   const stopped =
     answer.exitCode === 0 || (place.kind === 'launchd' && answer.exitCode === NOT_LOADED)
-  // Whatever the manager said: the files go. It may know nothing of them, or not run at all.
+  // The files are removed even when the service manager failed: it may not know them, or not run.
   const { length: found } = (await Promise.all(place.files.map(remove))).filter(Boolean)
   for (const directory of place.directories) await rmdir(directory).catch(() => undefined)
   if (place.kind === 'systemd') {

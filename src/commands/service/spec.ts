@@ -85,7 +85,7 @@ const SIGN_IN = [
   ...['DATABRICKS_AUTH_TYPE', 'DATABRICKS_CONFIG_PROFILE'],
 ]
 
-/** Undefined where only the running proxy knows its admin port, or there is none. */
+/** Undefined when only the running proxy knows its admin port, or has no admin interface. */
 function waitArgs(admin: InstallOptions['settings']['admin']): string[] | undefined {
   if (admin === undefined) return undefined
   const wait = ['wait', '--timeout', '30s']

@@ -1,7 +1,6 @@
 /**
  * The dev daemon's service as text: a systemd user unit, or a launchd agent. Every path and value
- * reaches the program exactly as it was given, whatever is in it; what a format cannot hold is an
- * error, never a guess.
+ * reaches the program exactly as it was given. A value that the format cannot hold is an error.
  */
 
 import { ProxyError } from '../../core/errors.js'

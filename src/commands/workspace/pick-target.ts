@@ -39,7 +39,7 @@ export function withProfile(name: string, profile: string | undefined): string {
   return profile === undefined ? name : `${name}?profile=${encodeURIComponent(profile)}`
 }
 
-/** Undefined where it is known already, or there is no choice. */
+/** Undefined when the workspace is known already, or there is nothing to choose from. */
 export async function pickProfile(
   known: Pick<Environments, 'databricksEnv'> & Pick<Unpicked, 'databricksHost' | 'profile'>,
   place: PromptPlace,

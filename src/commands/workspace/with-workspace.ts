@@ -53,7 +53,7 @@ export function signInOf({
   return settings.targets[0] ?? signIn
 }
 
-/** What a daemon would log as a warning, somebody at a terminal reads as a notice. */
+/** Prints as a notice what a daemon would log as a warning. */
 export function noticeLog(stderr: { write(text: string): unknown }): Log {
   const notice = (...args: unknown[]): void => {
     const text = args.find((arg) => typeof arg === 'string')

@@ -36,7 +36,7 @@ export interface ConfigInputs {
   /** Whom this process runs as. */
   readonly uid: number
   readonly machine: Machine
-  /** Asks the user for a TARGET, where none is named and somebody is there to be asked. */
+  /** Asks the user for a TARGET when no TARGET is named. Undefined when there is no terminal to ask on. */
   readonly pickTarget?: ((known: Unpicked) => Promise<string>) | undefined
   /** For commands that can do without a target. */
   readonly targetOptional?: boolean
@@ -62,7 +62,7 @@ export interface Config extends Environments {
   readonly signIn: Pick<Unpicked, 'databricksHost' | 'profile'>
   /** What was set and where, secrets left out. */
   readonly given: readonly GivenSetting[]
-  /** What the user should know and is no error. */
+  /** What the user should know although it is not an error. */
   readonly notices: readonly string[]
   /** Read again on SIGHUP. */
   readonly configFile: string | undefined

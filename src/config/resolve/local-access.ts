@@ -36,7 +36,7 @@ export function readLocalPassword(
   })
 }
 
-/** With `local-auth=password` there must be a password, and a password must not be unused by a slip. */
+/** `local-auth=password` needs a password, and a password that is set must be used. */
 export function checkLocalPassword(
   password: LocalPassword | undefined,
   targets: readonly { readonly known: KnownTarget; readonly values: Values }[],

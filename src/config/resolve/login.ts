@@ -68,7 +68,7 @@ export function roleOf(login: Login, identity: string | undefined): string | und
   }
 }
 
-/** The role, or with `user=client` the one that a client is most likely to name. */
+/** The role, or with `user=client` the role that a client is most likely to name. */
 export function likelyRoleOf<Identity extends string | undefined>(
   { login, target }: { readonly login: Login; readonly target: Target },
   identity: Identity,
@@ -78,7 +78,7 @@ export function likelyRoleOf<Identity extends string | undefined>(
     case 'group':
       return login.name
     case 'person':
-      return 'token' // whoever the password belongs to
+      return 'token' // the role is that of the person whose token the password is
     case 'identity':
     case 'client':
       return target.kind === 'static' ? target.user : identity

@@ -47,7 +47,7 @@ export class Lookup {
     return { name: parsed.name, target: parsed.target, written, options }
   }
 
-  /** What was written for a setting, or undefined when nobody wrote anything. */
+  /** The text written for a setting; undefined when it is not set anywhere. */
   find(name: SettingName, target?: KnownTarget): Found | undefined {
     const own = target?.options.get(name)
     if (own !== undefined) return { ...own, rank: 0, isOwn: true }

@@ -29,20 +29,21 @@ export function assignPorts(
     const { name, where, address } = requests[index]!
     if (port > 65_535) problems.add(where, `no port is left for target "${name}"`)
     const earlier = requests.findIndex(
-      (other, at) => at < index && port !== 0 && ports[at] === port && meet(other.address, address),
+      (other, at) =>
+        at < index && port !== 0 && ports[at] === port && addressesClash(other.address, address),
     )
     if (earlier === -1) continue
     problems.add(
       where,
-      `port ${port} of target "${name}" is that of target "${requests[earlier]!.name}" too`,
+      `port ${port} of target "${name}" is also the port of target "${requests[earlier]!.name}"`,
       'Give one of them another port, such as my-instance?port=5433.',
     )
   }
   return ports
 }
 
-/** Whether a socket at one of `some` is in the way of one at one of `others`. */
-export function meet(some: readonly string[], others: readonly string[]): boolean {
+/** Whether a socket that listens at one of `some` blocks a socket at one of `others`. */
+export function addressesClash(some: readonly string[], others: readonly string[]): boolean {
   return some.some((one) =>
     others.some(
       (other) =>

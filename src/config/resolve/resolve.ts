@@ -19,7 +19,7 @@ import {
 import { loginOf } from './login.js'
 import { Lookup } from './lookup.js'
 import { isOnSource, newBranchOf } from './new-branch.js'
-import { assignPorts, meet } from './ports.js'
+import { addressesClash, assignPorts } from './ports.js'
 import { checkRouting, namesOf, reachOf } from './routing.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 import { shownAs } from './shown-as.js'
@@ -32,7 +32,8 @@ export interface ResolveInput {
   readonly machine: Machine
 }
 
-interface Half {
+/** A target whose settings are looked up and not yet decided. */
+interface LookedUpTarget {
   readonly known: KnownTarget
   readonly values: Values
 }
@@ -43,7 +44,7 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   const lookup = new Lookup(input.sources, machine.homeDir, problems)
   const values = lookup.values()
   const known = input.targets.map((written) => lookup.target(written))
-  const halves = known
+  const lookedUp = known
     .filter((target) => target !== undefined)
     .map((target) => ({ known: target, values: lookup.values(target) }))
 
@@ -54,25 +55,25 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
     machine.platform,
     problems,
   )
-  checkLocalPassword(localPassword, halves, lookup, problems)
+  checkLocalPassword(localPassword, lookedUp, lookup, problems)
   const localTls = readLocalTls(lookup, values, machine.platform, problems)
-  const knownTargets = halves.map((half) => half.known)
+  const knownTargets = lookedUp.map((target) => target.known)
   const newBranch = newBranchOf(lookup, knownTargets, machine, problems)
-  const names = namesOf(halves, lookup, problems)
-  const reach = halves.map((half, index) => reachOf(half, index, values, lookup))
-  const listening = halves.filter((_, index) => reach[index] !== 'name')
+  const names = namesOf(lookedUp, lookup, problems)
+  const reach = lookedUp.map((target, index) => reachOf(target, index, values, lookup))
+  const listening = lookedUp.filter((_, index) => reach[index] !== 'name')
   const ports = portsOf(listening, lookup, values, problems)
-  const targets = halves.map((half, index) => {
-    // One that is reached by its name is where the first one is.
-    const at = Math.max(0, listening.indexOf(half))
+  const targets = lookedUp.map((target, index) => {
+    // A target that is reached by its name shares the socket of the first target.
+    const at = Math.max(0, listening.indexOf(target))
     const { address: addresses, 'unix-socket': unixSocket } = listening[at]!.values
     const listen = { addresses, port: ports[at]!, unixSocket }
-    const { name: text, target } = half.known
-    const called = { name: names[index]!, text, target, reach: reach[index]!, listen }
-    return resolveTarget(half, { ...called, localTls, newBranch }, lookup, problems)
+    const { name: text, target: parsed } = target.known
+    const called = { name: names[index]!, text, target: parsed, reach: reach[index]!, listen }
+    return resolveTarget(target, { ...called, localTls, newBranch }, lookup, problems)
   })
   checkRouting(
-    halves.map((half, index) => ({ ...half, settings: targets[index]! })),
+    lookedUp.map((target, index) => ({ ...target, settings: targets[index]! })),
     values,
     lookup,
     problems,
@@ -85,7 +86,7 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
     checkAdminSocket(values['admin-socket'], { machine, lookup, problems })
   }
   for (const [index, target] of targets.entries()) {
-    const { known, values } = halves[index]!
+    const { known, values } = lookedUp[index]!
     const where = lookup.find('address', known)?.where ?? known.written.where
     if (target.reach !== 'name') checkListening(target, settings, where, problems)
     const whereIs = (name: SettingName): string =>
@@ -97,12 +98,12 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
 }
 
 function portsOf(
-  halves: readonly Half[],
+  lookedUp: readonly LookedUpTarget[],
   lookup: Lookup,
   values: Values,
   problems: Problems,
 ): readonly number[] {
-  const requests = halves.map(({ known, values: own }) => {
+  const requests = lookedUp.map(({ known, values: own }) => {
     const found = lookup.find('port', known)
     return {
       name: known.name,
@@ -115,11 +116,11 @@ function portsOf(
   const admin = lookup.find('admin-port')
   const clash = ports.indexOf(values['admin-port'])
   if (admin !== undefined && !values['no-admin'] && clash !== -1 && values['admin-port'] !== 0) {
-    if (meet(requests[clash]!.address, [values['admin-address']])) {
+    if (addressesClash(requests[clash]!.address, [values['admin-address']])) {
       const taker = requests[clash]!.name
       problems.add(
         admin.where,
-        `admin-port ${values['admin-port']} is the port of target "${taker}" too`,
+        `admin-port ${values['admin-port']} is also the port of target "${taker}"`,
       )
     }
   }
@@ -134,7 +135,7 @@ interface Decided
 const VERIFY = { 'verify-full': 'full', 'verify-ca': 'ca', require: 'none' } as const
 
 function resolveTarget(
-  { known, values }: Half,
+  { known, values }: LookedUpTarget,
   { localTls, newBranch, ...called }: Decided,
   lookup: Lookup,
   problems: Problems,

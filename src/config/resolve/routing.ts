@@ -42,7 +42,7 @@ export function namesOf(
     if (!isTaken) continue
     problems.add(
       lookup.find('name', known)?.where ?? known.written.where,
-      `the name "${name}" is that of another target too`,
+      `the name "${name}" is also the name of another target`,
       'Give each target a name of its own: my-instance?name=shop.',
     )
   }
@@ -57,7 +57,7 @@ function optionsOf(known: KnownTarget): string {
     .join('&')
 }
 
-/** The one that a user means who names a target, or a branch of a target that is every branch. */
+/** The target with this name. `TARGET/branches/NAME` finds a target that serves every branch. */
 export function targetCalled(
   targets: readonly TargetSettings[],
   name: string,
@@ -106,8 +106,8 @@ export function reachOf(
 }
 
 /**
- * Whoever may come in at the shared port can choose any target. So all of them ask for the same:
- * one with a stricter `local-auth` must not be reached through the port of a laxer one.
+ * A client of the shared port can choose any target, so all of them need the same `local-auth`.
+ * Otherwise a strict target could be reached through the port of a lax one.
  */
 export function checkRouting(
   targets: readonly (Named & { readonly settings: TargetSettings })[],
@@ -133,7 +133,7 @@ export function checkRouting(
       problems.add(
         whereOf('local-auth'),
         `local-auth of target "${settings.name}" is ${values['local-auth']}, and ${auth} at the port that serves it too`,
-        'With route, all targets need the same local-auth. Start another lakebase-proxy for one that differs.',
+        'With route, all targets need the same local-auth. Start another lakebase-proxy for a target that differs.',
       )
     }
     if (settings.reach !== 'name') continue

@@ -28,7 +28,7 @@ const NAMED_BY_OTHERS = [
   'PGHOST',
 ] as const
 
-/** Empty when nobody named one. */
+/** Empty when no TARGET is named. */
 export function selectTargets(places: Places): readonly WrittenTarget[] {
   const { typed, flags, variables, fileTargets, cwd, hostname } = places
   if (typed.length > 0) {
@@ -85,7 +85,7 @@ function isTarget(text: string): boolean {
   }
 }
 
-/** The values of a variable, the one that counts first; `.env` may assign it more than once. */
+/** The values of a variable, the effective one first; `.env` may assign it more than once. */
 function assignments(from: Variables, name: string): readonly Written[] {
   const { folder, isImplicit = false } = from
   const all = from.assignments?.(name) ?? [
@@ -105,7 +105,7 @@ function namesThisMachine(url: string, hostname: string): boolean {
     const { target } = parseTarget(url)
     return target.kind === 'static' && isThisMachine(target.host, hostname)
   } catch {
-    // Perhaps a local URL without a password, which is none of a TARGET's forms.
+    // Perhaps a local URL without a password, which is not a form of a TARGET.
     const [, authority = '', query] =
       /^[a-z0-9+]+:\/\/([^/?]*)(?:\/[^?]*)?(\?.*)?/is.exec(url) ?? []
     const named = authority.slice(authority.lastIndexOf('@') + 1).replace(/:\d*$/, '')

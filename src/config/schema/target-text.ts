@@ -58,7 +58,7 @@ export function refuse(mistake: ProxyError): never {
 /** The host in lower case, or undefined when it is not one of Lakebase's. */
 export function lakebaseHost(text: string): string | undefined {
   const host = text.toLowerCase().replace(/\.$/, '')
-  // lakebase.md §5.1; the domain differs by cloud, and is not ours to know.
+  // The domain differs by cloud, so it is not checked.
   return host.length <= 253 && /^(instance|ep)-[a-z0-9-]+\.database(\.[a-z0-9-]+)+$/.test(host)
     ? host
     : undefined

@@ -1,6 +1,6 @@
 /**
- * `.env`: variables for this process alone. Nothing is written to the environment, or to that of a
- * program that is started. A file that the user did not name is taken only when no other user can
+ * `.env`: variables for this process alone. They are not put into the environment of this process or
+ * of a program that it starts. A file that the user did not name is read only when no other user can
  * have written it.
  */
 
@@ -28,7 +28,7 @@ export interface EnvFilePlace {
   readonly platform: string
 }
 
-/** Errors: kind `config`, for a named file that cannot be read and for one that is not the user's. */
+/** Errors: kind `config`, when a named file cannot be read, and when the file is not the user's. */
 export async function readEnvFile(place: EnvFilePlace): Promise<EnvFile | undefined> {
   const { named, shown, cwd } = place
   const path = resolve(cwd, named ?? '.env')

@@ -60,7 +60,7 @@ export function fromVariables(variables: Variables, notices: string[]): Source {
     if (isServiceLink(variable, text) || variable === LOCAL_PASSWORD) continue
     const name = names.get(variable)
     if (name === undefined) {
-      // Not an error: a variable, unlike a flag, may be meant for somebody else.
+      // Not an error: a variable, unlike a flag, may be meant for another program.
       const hint = didYouMean(variable, [...names.keys(), LOCAL_PASSWORD])
       notices.push(`${where(variable)} is not a setting${hint === undefined ? '' : `. ${hint}`}`)
     } else {

@@ -225,7 +225,7 @@ export class Http {
   }
 }
 
-/** Where a redirect leads, or undefined when the reply is none. */
+/** Where a redirect leads; undefined when the reply is not a redirect. */
 export function redirectOf(status: number, headers: Headers, from: URL): URL | undefined {
   const location = headers.get('location')
   if (status < 300 || status > 399 || location === null) return undefined

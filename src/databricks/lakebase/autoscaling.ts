@@ -1,5 +1,5 @@
 /**
- * Lakebase Autoscaling, `/api/2.0/postgres` (lakebase.md §2), normalised at this edge. A name that
+ * Lakebase Autoscaling, `/api/2.0/postgres`, normalised at this edge. A name that
  * is given in part is completed by the only child, else by the default branch or the read-write
  * endpoint. Pooled hosts are never handed on: they take no tokens.
  */

@@ -1,6 +1,6 @@
 /**
  * One call of the workspace's REST API: the token put on, a refused token renewed once, JSON
- * checked, and every refusal turned into an error that says what is missing (lakebase.md §1.4).
+ * checked, and every refusal turned into an error that says what is missing.
  */
 
 import { z } from 'zod'
@@ -120,7 +120,7 @@ export class WorkspaceClient {
         'credential',
         `could not ${request.what}: ${this.host} redirects to ${elsewhere.origin}`,
         {
-          detail: 'Tokens are not sent to another host than the one that was set.',
+          detail: 'Tokens are sent only to the host that is set.',
           hint: `If that is your workspace, set DATABRICKS_HOST=${elsewhere.origin}.`,
         },
       )
@@ -143,7 +143,7 @@ export class WorkspaceClient {
         return fail(
           'identity',
           `not allowed to ${request.what}: ${why}`,
-          `Ask an administrator of ${this.host} for the permission, or sign in as somebody who has it.`,
+          `Ask an administrator of ${this.host} for the permission, or sign in as a user who has it.`,
         )
       case 404:
         return fail('target', `could not ${request.what}: ${why}`)

@@ -1,7 +1,7 @@
 /**
  * Where a target lives, in either kind of Lakebase. A name that only the other kind knows is found
- * there and used, with a notice, because instances became projects under the users' feet
- * (lakebase.md §0.1); a name that nobody knows is answered with the closest ones.
+ * there and used, with a notice, because Databricks turned
+ * existing instances into projects. An unknown name is answered with the closest ones.
  */
 
 import type { Target } from '../../config/schema/target-text.js'
@@ -55,7 +55,7 @@ export interface DatabaseList {
   readonly failures: readonly { readonly kind: LakebaseDatabase['kind']; readonly error: unknown }[]
 }
 
-/** Errors: that of the first product, when neither could be listed. */
+/** Errors: the error of the first product, when neither could be listed. */
 export async function listDatabases(
   client: WorkspaceClient,
   signal: AbortSignal,
@@ -80,8 +80,8 @@ async function findByInstanceName(name: string, options: FindOptions): Promise<L
   const { client, log, signal } = options
   const [instance, failure] = await settle(getInstance(client, name, signal))
   if (instance !== undefined) return instance
-  // Where Provisioned is switched off, its API may refuse anything; the other door may still open.
-  const project = await passable(findEndpoint(client, { project: name }, signal), options)
+  // Where Provisioned is switched off, its API may refuse anything; the other product may still know the name.
+  const project = await askOther(findEndpoint(client, { project: name }, signal), options)
   const found =
     project !== undefined && !('missing' in project)
       ? project
@@ -106,7 +106,7 @@ async function findByPath(
   if (found !== undefined && !('missing' in found)) return found
   const unknownProject = found === undefined || found.missing === 'project'
   if (unknownProject && target.branch === undefined) {
-    const instance = await passable(getInstance(client, target.project, signal), options)
+    const instance = await askOther(getInstance(client, target.project, signal), options)
     if (instance !== undefined) {
       log.warn(
         { target: `projects/${target.project}`, instance: instance.name },
@@ -124,7 +124,7 @@ async function findByHost(host: string, options: FindOptions): Promise<LakebaseD
   const label = host.split('.')[0]!
   const uid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(label)?.[0]
   if (uid !== undefined) {
-    const instance = await passable(findInstanceByUid(client, uid, signal), options)
+    const instance = await askOther(findInstanceByUid(client, uid, signal), options)
     if (instance !== undefined) return atNamedHost(instance, host)
   }
   const walk = walkEndpoints(client, {
@@ -132,7 +132,7 @@ async function findByHost(host: string, options: FindOptions): Promise<LakebaseD
     firstOnly: true,
     signal,
   })
-  const [found] = (uid === undefined ? await walk : await passable(walk, options)) ?? []
+  const [found] = (uid === undefined ? await walk : await askOther(walk, options)) ?? []
   if (found === undefined) {
     throw new ProxyError('target', `no Lakebase in ${client.host} has the host ${host}`, {
       hint: 'It may belong to another workspace (set --profile or DATABRICKS_HOST), or see: lakebase-proxy instances list',
@@ -179,10 +179,10 @@ async function findByUid(
 ): Promise<LakebaseDatabase | undefined> {
   const { client, signal } = options
   if (UUID.test(name)) {
-    const instance = await passable(findInstanceByUid(client, name, signal), options)
+    const instance = await askOther(findInstanceByUid(client, name, signal), options)
     if (instance !== undefined) return instance
   }
-  const projects = (await passable(listProjects(client, signal), options)) ?? []
+  const projects = (await askOther(listProjects(client, signal), options)) ?? []
   const named = projects.filter(({ uid, spec, status }) =>
     [uid, spec?.display_name, status?.display_name].includes(name),
   )
@@ -203,7 +203,7 @@ async function findByUid(
 async function branchByUid(uid: string, options: FindOptions): Promise<string | undefined> {
   const wanted = ({ branch }: EndpointOnBranch): boolean => branch.uid === uid
   const walk = walkEndpoints(options.client, { wanted, firstOnly: true, signal: options.signal })
-  const [found] = (await passable(walk, options)) ?? []
+  const [found] = (await askOther(walk, options)) ?? []
   return found?.branch.name
 }
 
@@ -213,7 +213,7 @@ async function findByEndpointId(
   options: FindOptions,
 ): Promise<LakebaseDatabase | undefined> {
   const { client, signal } = options
-  const matches = await passable(
+  const matches = await askOther(
     walkEndpoints(client, {
       wanted: ({ endpoint }) =>
         endpoint.uid === name || endpoint.name.endsWith(`/endpoints/${name}`),
@@ -292,8 +292,8 @@ function whatThereIs(names: readonly string[]): string {
   return names.length > MAX_SHOWN ? `There are ${shown}, … ${all}` : `There is: ${shown}.`
 }
 
-/** A try at the other door: that it is closed does not hide what happened at the first. */
-async function passable<T>(attempt: Promise<T>, options: FindOptions): Promise<T | undefined> {
+/** Asks the other product. That it refuses does not hide the error of the first product. */
+async function askOther<T>(attempt: Promise<T>, options: FindOptions): Promise<T | undefined> {
   const [result, failure] = await settle(attempt)
   if (failure !== undefined) {
     options.log.debug({ err: failure }, 'the other kind of Lakebase could not be asked')
@@ -301,7 +301,7 @@ async function passable<T>(attempt: Promise<T>, options: FindOptions): Promise<T
   return result
 }
 
-/** A name the API does not take, a product that is off or not for us: the other door may be open. */
+/** With these errors the other product is tried: invalid name, no permission, not found, switched off. */
 async function settle<T>(attempt: Promise<T>): Promise<[T | undefined, unknown]> {
   try {
     return [await attempt, undefined]

@@ -1,6 +1,6 @@
 /**
- * One answer of the workspace, such as where a target lives: asked for once, however many wait,
- * and kept while asking again fails. That there is no such thing any more is no failure to ask.
+ * One answer of the workspace, such as where a target lives. It is requested once for any number of
+ * waiters, and kept when a later request fails. "It no longer exists" is an answer, not a failure.
  */
 
 import { SingleFlight, waitFor } from '../../core/deadline.js'
@@ -29,7 +29,7 @@ export class LookUp<T> {
     return this.#answer === undefined ? this.#askOnce(signal) : this.#answer.value
   }
 
-  /** Asks anew; when that fails, the old answer stays. Rejects where there is none, or it `isGone`. */
+  /** Asks again; when that fails, returns the old answer. Rejects when there is no old answer, or it `isGone`. */
   async askAgain(signal: AbortSignal): Promise<T> {
     try {
       return await this.#askOnce(signal)
@@ -44,7 +44,7 @@ export class LookUp<T> {
   }
 }
 
-/** The workspace has no such thing, or no more. Its failures to say so are another matter. */
+/** Whether the workspace answered that the thing does not exist, or no longer does. */
 export function isGone(error: unknown): boolean {
   if (!(error instanceof ProxyError) || error.kind !== 'target') return false
   return !('status' in error) || error.status === 404

@@ -1,4 +1,4 @@
-/** Lakebase Provisioned, `/api/2.0/database` (lakebase.md §1), normalised at this edge. */
+/** Lakebase Provisioned, `/api/2.0/database`, normalised at this edge. */
 
 import { z } from 'zod'
 
@@ -23,7 +23,7 @@ type DatabaseInstance = z.infer<typeof DatabaseInstance>
 
 const INSTANCES = '/api/2.0/database/instances'
 
-/** Undefined when there is none of that name. */
+/** Undefined when no instance has that name. */
 export async function getInstance(
   client: WorkspaceClient,
   name: string,
@@ -43,7 +43,7 @@ export async function getInstance(
   }
 }
 
-/** Undefined when there is none of that uid. */
+/** Undefined when no instance has that uid. */
 export async function findInstanceByUid(
   client: WorkspaceClient,
   uid: string,

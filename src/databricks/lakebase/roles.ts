@@ -1,4 +1,4 @@
-/** The Postgres roles of a database, so that `doctor` can say why a login fails (lakebase.md §2). */
+/** The Postgres roles of a database, so that `doctor` can say why a login fails. */
 
 import { z } from 'zod'
 import { ApiError } from './api-error.js'
@@ -16,7 +16,7 @@ export interface DatabaseRole {
   readonly identityType: string | undefined
 }
 
-/** Undefined when the workspace does not let us ask: that is no reason to fail. */
+/** Undefined when we have no permission to ask, which must not fail the command. */
 export async function listRoles(
   client: WorkspaceClient,
   database: LakebaseDatabase,

@@ -53,7 +53,7 @@ export function normalize(
   const status = reply.status ?? reply.data_synchronization_status
   const catalogState =
     reply.unity_catalog_provisioning_state ?? status?.unity_catalog_provisioning_state
-  // The Provisioned API misspells this one (lakebase.md §1.3).
+  // The Provisioned API misspells this one.
   const apiState =
     status?.detailed_state?.replace('SYNCED_TABLED_', 'SYNCED_TABLE_') ?? catalogState ?? 'UNKNOWN'
   return {

@@ -1,6 +1,6 @@
 /**
  * Synced tables: Delta tables of Unity Catalog kept up to date in a Lakebase (reverse ETL), in both
- * APIs (lakebase.md §1.3, §2). What can be known to be wrong is said before the call is made.
+ * APIs. What can be known to be wrong is said before the call is made.
  */
 
 import { z } from 'zod'
@@ -25,7 +25,7 @@ const PROVISIONED = '/api/2.0/database/synced_tables'
 const AUTOSCALING = `${POSTGRES}/synced_tables`
 const MIN_POLL_MS = 2_000
 const MAX_POLL_MS = 10_000
-// On its way to be online a table may be offline for a moment; one that stays so will not be.
+// A table may be offline for a moment before it is online. A table that stays offline has failed.
 const OFFLINE_PATIENCE_MS = 60_000
 
 /** A table just asked for: on Autoscaling, `operation` tells of its creation. */

@@ -14,7 +14,7 @@ export interface LakebaseDatabase {
   /** The instance name, or the whole path `projects/P/branches/B/endpoints/E`. */
   readonly name: string
   readonly uid: string | undefined
-  /** Absent while the instance is created, and where there is none. Never a pooled host. */
+  /** Absent while the instance is created, and when it has no such host. Never a pooled host. */
   readonly readWriteHost: string | undefined
   readonly readOnlyHost: string | undefined
   /** For a target that names a host: the one that the workspace says is meant, never a pooled one. */
@@ -65,13 +65,13 @@ export interface NewBranch {
 export interface WorkspaceBranches {
   /** The projects that the identity may see. */
   projects(signal: AbortSignal): Promise<string[]>
-  /** Those that are not deleted. Errors: kind `target`, when there is no such project. */
+  /** Without the deleted ones. Errors: kind `target`, when the project does not exist. */
   list(project: string, signal: AbortSignal): Promise<LakebaseBranch[]>
-  /** Undefined when there is none of that name. */
+  /** Undefined when no branch has that name. */
   get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined>
-  /** Resolves when the workspace has made it. Errors: one that `isTaken` knows, when the name is in use. */
+  /** Resolves when the branch exists. Errors: `isTaken(error)` when the name is in use. */
   create(plan: NewBranch, signal: AbortSignal): Promise<LakebaseBranch>
-  /** It lives for so long from now. Errors: one that `isTooLong` knows, when the workspace caps lives. */
+  /** It lives for this long from now. Errors: `isTooLong(error)` when the workspace allows less. */
   extend(name: string, lifeMs: number, signal: AbortSignal): Promise<void>
   /**
    * Resolves when the workspace has accepted. Without `purge`, the branch can be brought back for

@@ -1,5 +1,5 @@
 /**
- * Unified authentication as Databricks' SDKs do it (lakebase.md §4): one ordered list of ways to
+ * Unified authentication as Databricks' SDKs do it: one ordered list of ways to
  * sign in, of which the first that is configured is taken; two that were set side by side are
  * refused by name. What merely lies ready on the machine (a CLI's login) is tried, and passed over
  * when it does not work. Adding a way means a file of its own and a line in `METHODS`.
@@ -32,7 +32,7 @@ import {
   type WorkspaceToken,
 } from './sign-in-method.js'
 
-/** In the order in which they are tried, which is that of the Go SDK and the CLI. */
+/** In the order in which they are tried, the same as in the Go SDK and the CLI. */
 const METHODS: readonly SignInMethod[] = [
   pat,
   oauthM2m,
@@ -70,7 +70,7 @@ export interface TokenSource {
   close(): void
 }
 
-/** Asks nobody yet. Errors: kind `config`, for settings that contradict or do not suffice. */
+/** Sends no request yet. Errors: kind `config`, when settings contradict each other or are missing. */
 export function createTokenSource(config: DatabricksConfig, deps: SignInDeps): TokenSource {
   const { host } = config
   if (host === undefined) throw noHost(config)

@@ -27,16 +27,16 @@ export const azureCli: SignInMethod = {
       program: 'az account get-access-token',
       async fetchToken(signal) {
         const tenant = await findTenant(config, deps, signal).catch(() => undefined)
-        const narrowings = [
+        const scopes = [
           ...(tenant === undefined ? [] : [['--tenant', tenant]]),
           ...(tenant === undefined
             ? subscriptionOf(config.get('azure_workspace_resource_id'))
             : []),
-          // A managed identity takes no tenant; who may use the workspace need not see the subscription.
+          // A managed identity takes no tenant, and not every user of the workspace sees the subscription.
           [],
         ]
         return withManagementToken(config, deps, (resource) =>
-          askCli(resource, narrowings, hint, deps, signal),
+          askCli(resource, scopes, hint, deps, signal),
         )
       },
     }
@@ -55,18 +55,18 @@ function subscriptionOf(resourceId: string | undefined): string[][] {
   return subscription === undefined ? [] : [['--subscription', subscription]]
 }
 
-/** With the narrowest arguments first; the last refusal is the one that is told. */
+/** Tries the narrowest scope first. The error is that of the last try. */
 async function askCli(
   resource: string,
-  narrowings: readonly (readonly string[])[],
+  scopes: readonly (readonly string[])[],
   hint: string,
   deps: SignInDeps,
   signal: AbortSignal,
 ): Promise<WorkspaceToken> {
   let result: CommandResult | undefined
-  for (const narrowing of narrowings) {
+  for (const scope of scopes) {
     const args = ['account', 'get-access-token', '--resource', resource, '--output', 'json']
-    result = await deps.run('az', [...args, ...narrowing], signal)
+    result = await deps.run('az', [...args, ...scope], signal)
     if (result.exitCode === undefined) throw new NotConfigured('no program "az" on the PATH')
     if (result.exitCode === 0) return readToken(result.stdout, deps)
   }

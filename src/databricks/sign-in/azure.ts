@@ -1,5 +1,5 @@
 /**
- * What both ways of signing in through Microsoft Entra ID share (lakebase.md §4): the settings, the
+ * What both ways of signing in through Microsoft Entra ID share: the settings, the
  * addresses of each Azure cloud, the tenant's discovery and the headers that speak for a service
  * principal that is not yet in the workspace.
  */

@@ -1,5 +1,5 @@
 /**
- * Databricks' own settings, resolved as its SDKs do it (lakebase.md §4): flags, then the
+ * Databricks' own settings, resolved as its SDKs do it: flags, then the
  * environment, then one profile of the configuration file. The file is not read at all when no
  * profile is named and the host or a way to sign in is already set. Unlike the SDKs, a profile's
  * credential goes to the profile's own host only. The source of each value is kept, for `doctor`
@@ -68,7 +68,7 @@ export class DatabricksConfig {
   readonly profileChoices: readonly string[]
   /** Settings of the profile that lost to the environment, as sentences. */
   readonly overridden: readonly string[]
-  /** What the user should know about the file, and is no error. */
+  /** What the user should know about the file although it is not an error. */
   readonly notices: readonly string[]
 
   constructor(settings: readonly ResolvedSetting[], profile: Profile, overridden: string[]) {

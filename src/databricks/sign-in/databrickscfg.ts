@@ -7,7 +7,7 @@
 
 export type Profiles = ReadonlyMap<string, ReadonlyMap<string, string>>
 
-/** The section that holds the CLI's own settings, and is no profile. */
+/** This section holds the CLI's own settings and is not a profile. */
 export const SETTINGS_SECTION = '__settings__'
 export const DEFAULT_PROFILE = 'DEFAULT'
 

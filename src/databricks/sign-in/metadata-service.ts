@@ -28,7 +28,7 @@ export const metadataService: SignInMethod = {
     const url = URL.canParse(text) ? new URL(text) : undefined
     if (url === undefined || !isLoopback(url.hostname)) {
       throw new ProxyError('config', `${source} is not a URL on this machine`, {
-        hint: 'The program that runs the metadata service sets it; unset it if there is none.',
+        hint: 'The program that runs the metadata service sets it; unset it if there is no such program.',
       })
     }
     const hint = `Is the program still running that set ${source}?`

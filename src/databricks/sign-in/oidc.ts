@@ -1,7 +1,7 @@
 /**
  * The workspace as an OAuth 2.0 authorization server (RFC 8414 metadata, RFC 6749 token endpoint),
  * spoken to with oauth4webapi, adapted in two places: Databricks keeps the metadata under `/oidc/`,
- * and takes client id and secret in Basic as they are, not percent-encoded (lakebase.md §4).
+ * and takes client id and secret in Basic as they are, not percent-encoded.
  */
 
 import {

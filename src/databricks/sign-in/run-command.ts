@@ -23,7 +23,7 @@ export type RunCommand = (
 /** Which Windows starts through its shell only. */
 const WINDOWS_BATCH_FILES = new Set(['az'])
 const TIMEOUT_MS = 30_000
-/** What cmd.exe exits with when there is no such command. */
+/** The exit code of cmd.exe for an unknown command. */
 const NOT_RECOGNIZED = 9009
 const MAX_OUTPUT_BYTES = 1024 * 1024
 

@@ -43,13 +43,13 @@ export interface SignInMethod {
   readonly type: string
   /** The settings it brings. */
   readonly attributes: readonly Attribute[]
-  /** Settings another way brings that are this one's too, so that they are no mixture. */
+  /** Settings that this method shares with another, so that setting them does not mix two methods. */
   readonly shares?: readonly string[]
   /** For "… needs …" when it was asked for by name and something is missing. */
   readonly needs: string
   /** It lies ready on the machine rather than being set: where it fails, the next way is tried. */
   readonly ambient?: true
-  /** Undefined: its settings are not there. Asks nobody. */
+  /** Undefined when its settings are missing. Sends no request. */
   configure(config: ConfigWithHost, deps: SignInDeps): SignIn | undefined
 }
 
@@ -68,7 +68,7 @@ export class NotConfigured extends Error {}
 /** Where nothing is known of a token's end, it is asked for again after this time. */
 const ASSUMED_LIFE_MS = 10 * 60_000
 
-/** `expiresAt` as stated by whoever gave the token, else by the token itself. */
+/** `expiresAt` as stated by the issuer, otherwise by the token itself. */
 export function workspaceToken(
   accessToken: string,
   expiresAt: number | undefined,

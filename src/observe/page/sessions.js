@@ -56,7 +56,7 @@ copyable(/** @type {Element} */ (card.querySelector('.line')))
 /**
  * @param {readonly SessionStatus[]} open
  * @param {number} omitted how many more there are
- * @param {string} line to connect with, for when there is none
+ * @param {string} line how to connect, shown when there is no session
  * @param {number} now
  */
 export function showSessions(open, omitted, line, now) {
