@@ -22,7 +22,7 @@ const ODD_BRANCHES = [
   ...['x\u0000y', 'refs/heads/x', '🚀 launch', 'trailing-', `${'ab-'.repeat(40)}`],
 ]
 
-test('whatever the git branch and the user are called, the name is one the API takes, with every suffix', () => {
+test('for any git branch and any user, the API accepts the name, with every suffix', () => {
   for (const branch of ODD_BRANCHES) {
     for (const identity of [
       'ada@example.com',

@@ -157,7 +157,7 @@ test('a life that the workspace does not allow, and an operation that fails, are
   assert.match(lost.stderr, /could not create branch .*source branch id not found/)
 })
 
-test('wrong usage is 2: no --from, a name that does not fit, a wrong ttl, a project that is none', async () => {
+test('wrong usage is 2: no --from, a name that does not fit, a wrong ttl, a TARGET that is not a project', async () => {
   const usages: [string[], RegExp][] = [
     [['create', 'x'], /--from projects\/P/],
     [['create', 'Fix_Login', '--from', PROJECT], /Such as: fix-login/],

@@ -1,4 +1,4 @@
-/** A page of somebody else's, in a browser on this machine, cannot stop, read or use the proxy. */
+/** A foreign web page, in a browser on this machine, cannot stop, read or use the proxy. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -47,7 +47,7 @@ test('bytes that were not asked for stay in the socket', async () => {
   far.destroy()
 })
 
-test('whatever has come is read at once', async () => {
+test('all bytes that have come are read at once', async () => {
   const [near, far] = await socketPair()
   near.write('some')
   assert.equal((await readSome(far, signal)).toString(), 'some')

@@ -67,7 +67,7 @@ test('a cancel may come after an SSLRequest that was answered N', async (t) => {
   assert.equal(await within(5_000, ended()), '57014')
 })
 
-test('a wrong key cancels nothing, and is no error to anybody', async (t) => {
+test('a wrong key cancels nothing, and no client gets an error', async (t) => {
   const world = await worldBefore(t, emulator)
   const { client, key, isRunning } = await sleeper(world)
   const wrong = Buffer.from(key)
@@ -99,7 +99,7 @@ test('a cancel goes to the address that its session is on, not to where the targ
   assert.equal(elsewhere.connections.length, 0)
 })
 
-test('a hundred cancels at once are carried a few at a time, and keep nobody out', async (t) => {
+test('a hundred cancels at once are relayed a few at a time, and do not hold up other clients', async (t) => {
   const world = await worldBefore(t, emulator, { maxConnections: 2 })
   const { key, ended } = await sleeper(world)
   world.relay.plan = () => [{ how: 'delay', direction: 'down', ms: 20 }]

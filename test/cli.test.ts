@@ -86,7 +86,7 @@ test('a wrong flag, command or value names the nearest right one', async () => {
   }
 })
 
-test('a value that is no flag of ours may hold a secret, and is not repeated', async () => {
+test('the value of an unknown flag may hold a secret, and is not repeated', async () => {
   const { stderr } = await cliHere(['--databricks-token=dapi0123'])
   assert.match(stderr, /unknown option '--databricks-token'/)
   assert.doesNotMatch(stderr, /dapi/)
@@ -122,7 +122,7 @@ test('the process ends with the exit codes of the documentation, and stdout hold
   assert.match(nowhere.stderr, /no Databricks workspace host is set/)
 })
 
-test('a reader that goes away early is no failure', async () => {
+test('a reader that goes away early does not fail the command', async () => {
   const child = spawn(process.execPath, [MAIN, 'start', '--help'], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -44,7 +44,7 @@ for (const setting of [
   { PGSSLMODE: 'prefer' },
   { PGGSSENCMODE: 'prefer' },
   { PGSSLMODE: 'disable' },
-  { PGUSER: 'somebody', PGPASSWORD: 'anything' },
+  { PGUSER: 'anyone', PGPASSWORD: 'anything' },
 ]) {
   test(`psql with ${Object.entries(setting).map((each) => each.join('='))} is in`, {
     skip: needsPsql,

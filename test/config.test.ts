@@ -169,7 +169,7 @@ test('nothing of .env reaches the environment, and Databricks variables of both 
   )
 })
 
-test('a file that was named must be there; a folder called .env is somebody else’s', async (t) => {
+test('a file that was named must be there; a folder called .env is ignored', async (t) => {
   assert.match(await refusal(t, { targets: ['a'], flags: { 'env-file': 'no' } }), /no such file/)
   assert.match(await refusal(t, { targets: ['a'], flags: { config: 'no' } }), /no such file/)
   const cwd = mkdtempSync(join(tmpdir(), 'lakebase-config-'))
@@ -271,7 +271,7 @@ test('files in UTF-16, as Windows writes them, are read by their byte order mark
   assert.match(await refusal(t, { targets: ['a'], files: { '.env': unmarked } }), /\.env.*UTF-8/)
 })
 
-test('a slip in the address of the workspace is named in one error, and its text is not repeated', async (t) => {
+test('a mistake in the address of the workspace is named in one error, and its text is not repeated', async (t) => {
   const table: [string, RegExp][] = [
     ['"https://x.cloud.databricks.com"', /has quotation marks in it/],
     ['\u201chttps://x.cloud.databricks.com\u201d', /has quotation marks in it/],
@@ -366,7 +366,7 @@ test('each further target gets the next port, those that were asked for by numbe
   assert.deepEqual(await ports(['a', 'b'], '0'), [0, 0])
 })
 
-test('targets that would meet are refused: the same port, the same name, the admin port', async (t) => {
+test('targets that would clash are refused: the same port, the same name, the admin port', async (t) => {
   const clash = await refusal(t, { targets: ['a?port=6000', 'b?port=6000'] })
   assert.match(clash, /port 6000 of target "b" is also the port of target "a"/)
   await load(t, { targets: ['a?port=6000&address=127.0.0.1', 'b?port=6000&address=127.0.0.2'] })
@@ -380,7 +380,7 @@ test('targets that would meet are refused: the same port, the same name, the adm
   assert.match(admin, /admin-port 5432 is also the port of target "a"/)
 })
 
-test('nobody beyond this machine is let in without a password inside TLS, or the user’s word', async (t) => {
+test('other machines are let in only with a password inside TLS, or with unsafe-listen', async (t) => {
   const open = { targets: ['a'], flags: { address: '0.0.0.0' } }
   assert.match(await refusal(t, open), /would let other machines in as you/)
   const env = { LAKEBASE_PROXY_LOCAL_PASSWORD: 'hunter2' }

@@ -115,7 +115,7 @@ test('an idle session is one whose client has got every ReadyForQuery it has ask
   assert.ok(after('>Q <T').isAnswered, 'answered, in a transaction')
 })
 
-test('bytes that are no messages are never idle again', () => {
+test('after bytes that are not messages a conversation is never idle again', () => {
   for (const [side, bytes] of [
     ['client', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['client', Buffer.from('P\0\0\0\x03')],

@@ -61,7 +61,7 @@ test('a waiter that leaves does not end the request of the others', async () => 
 })
 
 for (const random of [0, 0.999]) {
-  test(`an hour's token is replaced after 50 minutes, with nobody waiting (jitter ${random})`, async () => {
+  test(`an hour's token is replaced after 50 minutes, with no client waiting (jitter ${random})`, async () => {
     const { cache, clock, token, calls } = setUp(hourLong, random)
     await token()
     await clock.advance(49 * MINUTE)
@@ -194,7 +194,7 @@ test('closing drops the token and every timer', async () => {
   assert.deepEqual([cache.state, cache.expiresAt, clock.pending], ['expired', undefined, 0])
 })
 
-test('an expired token is dropped, though nobody asks for it, and though a timer comes a moment early', async () => {
+test('an expired token is dropped, also when no client asks for it, and when a timer fires a moment early', async () => {
   const { cache, clock, token } = setUp(failingFrom(2))
   const onTime = clock.after.bind(clock)
   clock.after = (delayMs, fn) => onTime(delayMs > 1 ? delayMs - 1 : delayMs, fn)

@@ -85,7 +85,7 @@ test('a token refused because another person has signed in gets a successor with
   credentials.close()
 })
 
-test('while nobody can say who is signed in, who was it still is', async () => {
+test('while the workspace cannot say who is signed in, the last answer counts', async () => {
   const { clock, workspace, credentials } = signedIn()
   await credentials.get(patience)
   workspace.identity = () => Promise.reject(new Error('out of order'))
@@ -100,7 +100,7 @@ for (const [options, role] of [
   [{ user: 'app' }, 'app'],
   [{ group: 'analysts' }, 'analysts'],
 ] as const) {
-  test(`with ${JSON.stringify(options)} nobody needs to know who is signed in`, async () => {
+  test(`with ${JSON.stringify(options)} the workspace is not asked who is signed in`, async () => {
     const { workspace, credentials } = signedIn(options)
     assert.equal((await credentials.get(patience)).user, role)
     assert.equal(workspace.asked, 0)

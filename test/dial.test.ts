@@ -34,7 +34,7 @@ async function rootsOf(t: TestContext, pair = trusted): Promise<string> {
 function greeted(t: TestContext, signer: CertifiedPair, certified: CertifiedNames, host?: string) {
   return tlsServer(t, {
     ...{ authority: signer, certified, ...(host !== undefined && { host }) },
-    serve: ({ secured, servername }) => secured.end(servername ?? 'nobody'),
+    serve: ({ secured, servername }) => secured.end(servername ?? 'no name'),
   })
 }
 
@@ -84,7 +84,7 @@ test('verify-full: the name is said by SNI, and the certificate must bear it', a
   })
 })
 
-test('a name that was verified does not vouch for another, whatever TLS remembers', async (t) => {
+test('a name that was verified does not vouch for another, even with a resumed TLS session', async (t) => {
   const tls = await tlsOf(t)
   const server = await greeted(t, trusted, { hosts: [HOST], addresses: [] })
   for (let round = 0; round < 3; round++) {
@@ -105,7 +105,7 @@ test('a server that gives tickets is verified once, and greeted more shortly fro
   assert.deepEqual(await greet(restarted, OTHER, tls), { said: OTHER, isResumed: false })
 })
 
-test('a ticket is no pass for somebody else at the same name', async (t) => {
+test('a session ticket does not vouch for another server of the same name', async (t) => {
   const tls = await tlsOf(t)
   const certified = { hosts: [HOST], addresses: [] }
   const server = await greeted(t, trusted, certified)
@@ -163,7 +163,7 @@ test('verify-ca: any name of a trusted authority, and no other authority', async
   await assert.rejects(reach(unknown, HOST, tls), { kind: 'tls', hint: /--sslrootcert/ })
 })
 
-test('require: whoever answers is believed, but only over TLS', async (t) => {
+test('require: any server is believed, but only over TLS', async (t) => {
   const tls = await tlsOf(t, 'none')
   const certified = { hosts: [OTHER], addresses: [] }
   const server = await greeted(t, stranger, certified)
@@ -183,7 +183,7 @@ for (const [host, other] of [
     const tls = await tlsOf(t)
     const right = { hosts: ['localhost'], addresses: [host] }
     const server = await greeted(t, trusted, right, host)
-    assert.equal(await reach(server, host, tls, host), 'nobody')
+    assert.equal(await reach(server, host, tls, host), 'no name')
     const wrong = { hosts: ['localhost'], addresses: [other] }
     const impostor = await greeted(t, trusted, wrong, host)
     await assert.rejects(reach(impostor, host, tls, host), { kind: 'tls' })

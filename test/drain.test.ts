@@ -462,7 +462,7 @@ function ended(client: pg.Client): Promise<void> {
   return new Promise((resolve) => client.once('end', () => resolve()))
 }
 
-/** Somebody else holds an advisory lock; the returned function lets go of it. */
+/** Another session holds an advisory lock; the returned function releases it. */
 async function holdLock(
   t: TestContext,
   port: number,

@@ -133,7 +133,7 @@ test('an instance is described without its name and without false booleans', asy
   assert.equal(found.body.name, 'demo-instance')
 })
 
-test('each API knows its own kind only: the wrong door is 404 NOT_FOUND', async () => {
+test('each API knows its own kind only: the other kind is 404 NOT_FOUND', async () => {
   for (const path of [
     '/api/2.0/database/instances/demo',
     '/api/2.0/postgres/projects/demo-instance',

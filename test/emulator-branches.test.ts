@@ -141,7 +141,7 @@ test('exactly one of ttl, expire_time and no_expiry is required, 30 days are the
   assert.equal((await call(nameOf('none'))).status, 404)
 })
 
-test('spec.expiration extends a branch, counted from its creation; spec.ttl is no mask', async (t) => {
+test('spec.expiration extends a branch, counted from its creation; spec.ttl is not a valid mask', async (t) => {
   await finished(await create('longer', { ttl: '3600s' }))
   t.after(() => remove('longer'))
   const patch = (mask: string, spec: object) =>

@@ -72,7 +72,7 @@ test('it hangs until the client leaves, and is then rid of it', async () => {
   while (control.connections().length > 0) await delay(5)
 })
 
-test('it asks for SASL or MD5 where a token was to do', async () => {
+test('it asks for SASL or MD5 instead of a cleartext password', async () => {
   control.failFront({ at: 'startup', ask: 'sasl' }, 1)
   await assert.rejects(login({ password: 'x' }).connect())
   control.failFront({ at: 'startup', ask: 'md5' }, 1)

@@ -57,7 +57,7 @@ test('close ends PostgreSQL and every connection, and leaves no file; twice is o
   await assert.rejects(fetch(emulator.workspaceUrl))
 })
 
-test('nobody else can read the folder of PostgreSQL', { skip: posix }, async (t) => {
+test('only its user can read the folder of PostgreSQL', { skip: posix }, async (t) => {
   const emulator = await startEmulator()
   t.after(() => emulator.close())
   assert.equal((await stat(dirname(emulator.caFile))).mode & 0o077, 0)

@@ -103,7 +103,7 @@ test('a revoked token is refused', async () => {
   await assert.rejects(login(provisioned, demoUser.userName, text), { code: '28P01' })
 })
 
-test('a personal access token is no password', async () => {
+test('a personal access token is refused as a password', async () => {
   await assert.rejects(login(provisioned, demoUser.userName, demoUser.pat!), {
     code: '28P01',
     message: /Failed to decode token/,

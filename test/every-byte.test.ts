@@ -69,7 +69,7 @@ async function scramClient(stream: Duplex, speaker: Speaker): Promise<void> {
   scram.verify((await hear(stream)).body.toString('utf8', 4))
 }
 
-test('a password exchange that ends after any byte of the client lets nobody in, and all of it does', async () => {
+test('a password exchange that ends after any byte of the client lets no client in, and the whole exchange does', async () => {
   const auth = localAuth(new Secret(PASSWORD))
   const exchange = async (slice: number, limit: number) => {
     const [near, far] = duplexPair()

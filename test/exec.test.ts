@@ -13,7 +13,7 @@ import { type Ran, temporaryFolder } from './support/proxy.js'
 const emulator = await emulatorForTests()
 const env = { ...emulator.env }
 
-/** A port that nobody listens at refuses at once. */
+/** A port without a listener refuses at once. */
 function isOpen(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   return new Promise((resolve) => {
@@ -122,7 +122,7 @@ test('with local-auth=password the program gets a password of this run, and no s
   assert.match(stderr, /^PGPASSWORD=[\w-]{32}$/m)
 })
 
-test('it opens a port of its own, whatever port and admin port the settings name', async (t) => {
+test('it opens a port of its own, no matter which port and admin port the settings name', async (t) => {
   const settings = {
     LAKEBASE_PROXY_PORT: '5432',
     LAKEBASE_PROXY_UNIX_SOCKET: await temporaryFolder(t),

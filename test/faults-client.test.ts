@@ -54,7 +54,7 @@ for (const [how, leave] of Object.entries(leaving)) {
     control.clearFaults()
   })
 
-  test(`a client that ${how} before it has said what it wants is nobody’s business`, async (t) => {
+  test(`a client that ${how} before its StartupMessage is not logged as an error`, async (t) => {
     const world = await worldBefore(t, emulator)
     const packet = startupPacket(startup)
     for (let length = 0; length < packet.length; length++) {

@@ -55,7 +55,7 @@ for (const isShared of [true, false]) {
     const { client, server, pipe, toServer } = await piped(new SettableClock(), isShared)
     for (let times = 0; times < 32; times++) server.write(MEGABYTE) // more than the kernel takes
     const holdsBack = (): boolean => isShared || toServer.readableLength > 0
-    await eventually(() => toServer.isPaused() && holdsBack(), 'nobody is slow')
+    await eventually(() => toServer.isPaused() && holdsBack(), 'the writer is not paused')
     const cameIn = toServer.bytesRead
     const broke = once(toServer, 'error')
     toServer.destroy(new Error('write EPIPE'))
@@ -247,7 +247,7 @@ test('a server much faster than its client is made to wait: what is held stays b
   const { client, server, pipe, toClient, toServer } = await piped()
   // More than the kernel takes in on both ways.
   for (let i = 0; i < 64; i++) server.write(MEGABYTE)
-  await eventually(() => toServer.isPaused(), 'nobody is slow')
+  await eventually(() => toServer.isPaused(), 'the writer is not paused')
   assert.ok(toClient.writableLength + toServer.readableLength < 1_000_000)
   const atClient = readAll(client)
   server.end()

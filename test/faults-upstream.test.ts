@@ -61,7 +61,7 @@ test('a bit turned over on its way is a broken connection, never a wrong byte', 
     const answer = (await client.rest()).toString()
     const runs = [...answer.matchAll(/y+/g)].map(([run]) => run.length)
     assert.ok(runs.slice(0, -1).every((length) => length === 1000))
-    assert.ok(runs.length < 2_000, 'nothing was met')
+    assert.ok(runs.length < 2_000, 'no fault was used')
     client.socket.end()
   }
   assert.deepEqual(
@@ -182,7 +182,7 @@ test('of several addresses a dead one is waited for once, and comes last from th
   control.setDns(host, { addresses: ['127.0.0.3', '127.0.0.1'], ttlSeconds: 30 })
   t.after(() => control.setDns(host, { addresses: ['127.0.0.1'] }))
   const world = await worldBefore(t, emulator)
-  const first = await within(5_000, loggedIn(world)) // 127.0.0.3 refuses: nobody listens there
+  const first = await within(5_000, loggedIn(world)) // 127.0.0.3 refuses: it has no listener
   const second = await within(1_500, loggedIn(world))
   first.socket.end()
   second.socket.end()

@@ -40,7 +40,7 @@ const outages: Record<string, { fault: ApiFault; reason: RegExp }> = {
   'does not answer': { fault: { how: 'hang' }, reason: /did not answer within 0\.\d+ s/ },
 }
 
-test('a workspace that fails while the token is good: nobody notices, and the log warns', async (t) => {
+test('a workspace that fails while the token is good: no client notices, and the log warns', async (t) => {
   for (const [what, { fault }] of Object.entries(outages)) {
     await t.test(what, async (t) => {
       const clock = new SettableClock()
@@ -144,7 +144,7 @@ test('DNS that has died: the address that was good is used on, and at most one c
   assert.equal(await logIn(world), 'ready')
   control.setDns(host, { addresses: [], failure: 'silence' })
   t.after(() => control.setDns(host, { addresses: ['127.0.0.1'] }))
-  control.failFront({ at: 'accept', how: 'reset' }, 1) // a dial that fails asks for the address anew
+  control.failFront({ at: 'accept', how: 'reset' }, 1) // a failed dial asks for the address again
   assert.equal(await within(8_000, logIn(world)), 'ready')
   for (let i = 0; i < 3; i++) assert.equal(await within(1_500, logIn(world)), 'ready')
   await world.assertNothingLeft()

@@ -1,5 +1,5 @@
 /**
- * Bytes from outside, made up and mangled: whatever comes, the parsers answer with a result or with
+ * Bytes from outside, made up and mangled: the parsers always answer with a result or with
  * an error of the right kind, and they answer. `npm run fuzz -- --cases N` runs more of them.
  */
 
@@ -162,7 +162,7 @@ test('fuzz: an ErrorResponse is read as far as it goes', () => {
   )
 })
 
-test('fuzz: SCRAM as a server lets nobody in who does not know the password', async () => {
+test('fuzz: SCRAM as a server lets in no client that does not know the password', async () => {
   const verifier: ScramVerifier = await scramVerifier(['geheim'])
   const first = fc.oneof(text, bytes(40).map(String), fc.constant('n,,n=,r=abc'))
   fc.assert(
@@ -234,7 +234,7 @@ const conversation = fc.oneof(
   { weight: 2, arbitrary: fc.constant(Buffer.concat([R(3), R(0), ...greeting])) },
 )
 
-test('fuzz: a login ends with a greeting, a refusal, or an error of its own kinds, whatever the server says', async () => {
+test('fuzz: a login ends with a greeting, a refusal, or an error of its own kinds, no matter what the server sends', async () => {
   await fc.assert(
     fc.asyncProperty(
       mangled(conversation),

@@ -380,7 +380,7 @@ test('max-connections-per-user counts each person apart, and group logins with t
   assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
 })
 
-test('a name that is only typed takes none of its owner’s places', async (t) => {
+test('a name that is not proved takes no place of its owner', async (t) => {
   const proxy = await gateway(t, { maxConnectionsPerUser: 1 })
   const expired = control.mintToken(demoUser, { lifeMs: -1_000 }).text
   for (let i = 0; i < 3; i++) {

@@ -44,7 +44,7 @@ test('each content of HEAD is what it says, and nothing else', async (t) => {
   }
 })
 
-test('the nearest repository above counts; without one there is none', async (t) => {
+test('the nearest repository above counts; outside a repository there is no branch', async (t) => {
   const folder = await repository(t, 'ref: refs/heads/up\n')
   await mkdir(join(folder, 'a', 'b'), { recursive: true })
   assert.deepEqual(await readGitHead(join(folder, 'a', 'b')), { is: 'branch', branch: 'up' })
@@ -68,7 +68,7 @@ test('a worktree and a submodule name their folder in a file, also from the fold
   }
 })
 
-test('a HEAD that is no file keeps nobody waiting', async (t) => {
+test('a HEAD that is not a file is not waited for', async (t) => {
   const folder = await repository(t)
   const head = join(folder, '.git', 'HEAD')
   await mkdir(head)

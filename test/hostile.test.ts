@@ -1,4 +1,4 @@
-/** Bad input, from either side: each gets a clear answer, and nobody else notices. */
+/** Bad input, from either side: each gets a clear answer, and no other client notices. */
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -91,7 +91,7 @@ const lies: Record<string, { fault: FrontFault; code: string; message: RegExp; h
     fault: { at: 'ssl-request', answer: 'extra-bytes' },
     ...{ code: '08006', message: /^received unencrypted data after SSL/, hint: /tampers/ },
   },
-  'asks for SASL where a token was to do': {
+  'asks for SASL instead of a cleartext password': {
     fault: { at: 'startup', ask: 'sasl' },
     ...{ code: '28000', message: /^server asks for SASL/, hint: /native Postgres role/ },
   },
@@ -133,7 +133,7 @@ function parameterStatuses(bytes: number): Buffer {
   return Buffer.concat(Array(Math.ceil(bytes / one.length)).fill(one))
 }
 
-test('a server that lies: its client is told what it did, and nobody else notices', async (t) => {
+test('a server that lies: its client is told what it did, and no other client notices', async (t) => {
   const world = await worldBefore(t, emulator)
   const bystander = await connectedClient(t, world.port, { database })
   for (const [what, { fault, code, message, hint }] of Object.entries(lies)) {
@@ -156,7 +156,7 @@ const certificates: Record<Exclude<CertificateKind, 'right'>, RegExp> = {
   untrusted: /^server certificate of ".*" could not be verified: unable to verify/,
 }
 
-test('a certificate that does not convince is 08006, and nobody is logged in', async (t) => {
+test('a certificate that fails verification is 08006, and no client is logged in', async (t) => {
   const world = await worldBefore(t, emulator)
   t.after(() => control.showCertificate('right'))
   const logins = control.logins.length

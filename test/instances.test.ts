@@ -56,7 +56,7 @@ test('where one kind cannot be listed, the other is, with a notice', async () =>
   assert.match(stderr, /^Notice: provisioned could not be listed: .*switched off\n$/)
 })
 
-test('show tells state and hosts; a name nobody knows is answered with the closest', async () => {
+test('show tells state and hosts; an unknown name is answered with the closest ones', async () => {
   const { code, stdout } = await instances('show', 'demo-instance')
   assert.equal(code, 0)
   assert.match(stdout, /^name +demo-instance\nkind +provisioned\nstate +AVAILABLE\nhost +instance-/)

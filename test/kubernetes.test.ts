@@ -285,7 +285,7 @@ test('the proxy takes the settings of every manifest', async (context) => {
             (setting) => `DATABRICKS_${setting}`,
           ),
         ])
-        assert.ok(known.has(name), `${name} in ${file} is no setting`)
+        assert.ok(known.has(name), `${name} in ${file} is not a setting`)
       }
       assert.deepEqual(
         settings.targets.map(({ listen }) => listen.port),

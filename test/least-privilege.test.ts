@@ -52,7 +52,7 @@ test('token-ttl asks for shorter tokens where the API allows it', async (t) => {
   assert.ok(lifeMs > 290_000 && lifeMs <= 301_000, String(lifeMs))
 })
 
-test('no more life is asked for than is wanted: without token-ttl there is none in the request', async (t) => {
+test('without token-ttl the request names no lifetime', async (t) => {
   const before = control.callCount('credentials')
   const { daemon } = await proxyBefore(t, emulator, { targets: [ENDPOINT] })
   await connectedClient(t, daemon.targets[0]!.listener.port)

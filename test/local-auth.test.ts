@@ -29,7 +29,7 @@ const PASSWORD = 'open sesame'
 const guarded = (t: TestContext, options: TestProxyOptions = {}) =>
   proxyBefore(t, emulator, { localAuth: 'password', localPassword: PASSWORD, ...options })
 
-test('psql with the password is in, whatever user it names', { skip: needsPsql }, async (t) => {
+test('psql with the password is let in, as any user', { skip: needsPsql }, async (t) => {
   const { port } = await guarded(t)
   for (const user of ['ada@example.com', 'anybody', 'postgres']) {
     const conninfo = `host=127.0.0.1 port=${port} user=${user}`
@@ -54,7 +54,7 @@ test('psql with another password is told so, and nothing is dialled for it', {
   assert.doesNotMatch(JSON.stringify(log.lines), /open (sesame|barley)/)
 })
 
-test('psql without a password goes to ask for one, and that is no failure', {
+test('psql without a password goes to ask for one, and that is not logged as a failure', {
   skip: needsPsql,
 }, async (t) => {
   const { port, log } = await guarded(t)
@@ -91,7 +91,7 @@ for (const [set, typed] of [
   })
 }
 
-test('with trust nobody is asked, and a password that is sent along is not looked at', {
+test('with trust no client is asked, and a password sent along is ignored', {
   skip: needsPsql,
 }, async (t) => {
   const { port } = await proxyBefore(t, emulator)
@@ -119,7 +119,7 @@ test('channel_binding=require cannot be met, and libpq says so; disable and pref
   }
 })
 
-test('keys are derived once: every client meets the same salt, and another nonce', async (t) => {
+test('keys are derived once: every client gets the same salt and a nonce of its own', async (t) => {
   const { port } = await guarded(t)
   const [one, other] = [await Scram.begin(t, port), await Scram.begin(t, port)]
   assert.equal(one.salt, other.salt)
@@ -167,7 +167,7 @@ for (const [what, first, message] of [
   })
 }
 
-test('a right proof is base64 to its last character, or it is none', async (t) => {
+test('a proof with one character that is not base64 is refused', async (t) => {
   const { port } = await guarded(t)
   for (const junk of [
     (proof: string) => `${proof}!!`,
@@ -363,7 +363,7 @@ for (const [what, type, body] of [
   })
 }
 
-test('who has not given the password takes nobody’s place, and is gone at handshake-timeout', async (t) => {
+test('a client without the password takes no place, and is gone at handshake-timeout', async (t) => {
   const clock = new FakeClock()
   const { port, daemon } = await guarded(t, { clock, maxConnections: 1 })
   const accepted = emulator.control.acceptedCount

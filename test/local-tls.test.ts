@@ -196,7 +196,7 @@ test('a state folder that cannot be used is an error that says what to do', asyn
   )
 })
 
-test('damaged and half-written files are made anew', async (t) => {
+test('damaged and half-written files are made again', async (t) => {
   const stateDir = await temporaryFolder(t)
   for (const damage of [
     '',
@@ -217,7 +217,7 @@ test('a CA that is there and cannot be read is an error, and is not replaced', {
 }, async (t) => {
   const stateDir = await temporaryFolder(t)
   const path = join(stateDir, 'local-ca-key.pem')
-  await symlink(path, path) // ELOOP: nobody can read that, not even root
+  await symlink(path, path) // ELOOP: no user can read that, not even root
   await assert.rejects(
     proxyBefore(t, emulator, { localTls: 'auto', stateDir }),
     (error: ProxyError) => error.kind === 'config' && /ELOOP/.test(error.message),
@@ -354,7 +354,7 @@ test('SSLRequest and GSSENCRequest inside direct TLS are answered N, and the cli
   await new RawClient(socket).logIn({ user: 'anybody' })
 })
 
-test('a TLS hello behind a refused GSSENCRequest is no start-up packet', async (t) => {
+test('a TLS hello behind a refused GSSENCRequest is not taken for a start-up packet', async (t) => {
   const { port } = await proxyBefore(t, emulator, { localTls: 'auto' })
   const client = await RawClient.connect(t, port)
   client.socket.write(Buffer.from('0000000804d21630', 'hex'))
@@ -380,7 +380,7 @@ test('direct TLS that is begun and not finished ends at handshake-timeout', asyn
   assert.equal((await closed).length, 0)
 })
 
-test('a client that wants TLS where there is none is one line in the log, with what to do', {
+test('a client that wants TLS from a proxy without it is one line in the log, with what to do', {
   skip: needsPsql,
 }, async (t) => {
   const { port, log } = await proxyBefore(t, emulator)
@@ -410,9 +410,13 @@ test('from beyond this machine only over TLS, and with the password', {
 }, async (t) => {
   const address = outsideAddress()
   if (address === undefined) return t.skip('this machine has only loopback addresses')
-  const door = { address: '0.0.0.0', localAuth: 'password', localPassword: 'open sesame' } as const
-  await assert.rejects(proxyBefore(t, emulator, door), /let other machines in/)
-  const { port } = await proxyBefore(t, emulator, { ...door, localTls: 'auto' })
+  const listening = {
+    address: '0.0.0.0',
+    localAuth: 'password',
+    localPassword: 'open sesame',
+  } as const
+  await assert.rejects(proxyBefore(t, emulator, listening), /let other machines in/)
+  const { port } = await proxyBefore(t, emulator, { ...listening, localTls: 'auto' })
   const ask = (host: string, sslmode: string, password = 'open sesame') =>
     psql(`host=${host} port=${port} sslmode=${sslmode}`, 'select 1', { PGPASSWORD: password })
 
@@ -424,7 +428,7 @@ test('from beyond this machine only over TLS, and with the password', {
   assert.equal((await ask('127.0.0.1', 'disable')).code, 0, 'loopback needs no TLS')
 })
 
-test('unsafe-listen opens the door to everybody, as it says', { skip: needsPsql }, async (t) => {
+test('unsafe-listen lets every client in, as it says', { skip: needsPsql }, async (t) => {
   const address = outsideAddress()
   if (address === undefined) return t.skip('this machine has only loopback addresses')
   await assert.rejects(proxyBefore(t, emulator, { address }), (error: ProxyError) =>

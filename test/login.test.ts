@@ -242,7 +242,7 @@ for (const [stage, sqlState, text, meaning] of [
   ['before password', 'XX000', `${CONTROL_PLANE}: endpoint is disabled`, 'final'],
   ['before password', 'XX000', `${CONTROL_PLANE}: endpoint cannot be found`, 'final'],
   ['before password', 'XX000', 'This IP address 10.0.0.1 is not allowed', 'final'],
-  ['after password', 'XX000', 'something nobody has seen yet', 'final'],
+  ['after password', 'XX000', 'an unknown text', 'final'],
   ['before password', '08006', 'Insecure connection. Use SSL.', 'final'],
   ['before password', '08006', 'Connection does not have SNI.', 'final'],
   ['before password', '08006', 'Invalid length of startup packet.', 'final'],
@@ -275,7 +275,7 @@ test('what is not the token’s fault costs no token, and reaches the client as 
   await proxy.close()
 })
 
-test('a token that is refused by its text alone, whatever the SQLSTATE, is replaced once', async () => {
+test('a token that is refused by its text alone, with any SQLSTATE, is replaced once', async () => {
   const { proxy, port } = await proxyForTests(emulator)
   await ask(port, 'select 1')
   const before = control.mintedCount

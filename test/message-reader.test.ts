@@ -1,4 +1,4 @@
-/** Whole messages out of a stream, in whatever pieces it comes, and never more than the limits allow. */
+/** Whole messages out of a stream, in pieces of any size, and never more than the limits allow. */
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'

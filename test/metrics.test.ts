@@ -1,4 +1,4 @@
-/** The metrics, as another's parser reads them, beside what the test did. */
+/** The metrics, read by an independent parser, compared with what the test did. */
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -77,7 +77,7 @@ test('bytes are counted while they move, and each once', async (t) => {
   assert.equal(up, log.lines.find(({ facts }) => facts.outcome === 'closed')?.facts.bytesUp)
 })
 
-test('cancels are counted by what became of them, and are no sessions', {
+test('cancels are counted by outcome, and do not count as sessions', {
   skip: needsPsql,
 }, async (t) => {
   const { daemon, port, log } = await proxyBefore(t, emulator, { adminPort: 0 })

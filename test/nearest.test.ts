@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { didYouMean, isNear, nearest } from '../src/core/nearest.js'
 
-test('one rule says what is near: one mistake, or one in three letters, whatever the case', () => {
+test('one rule says what is near: one mistake, or one in three letters, in any case', () => {
   for (const [word, candidate, near] of [
     ['prot', 'port', true],
     ['PORT', 'port', true],

@@ -351,7 +351,7 @@ test('a session that its compute ends with 57P01 is logged and shown as that', a
   assert.match(String(failure?.hint), /^Connect again/)
 })
 
-test('a failed refresh that nobody notices is a warning, and the next that succeeds is told of', async (t) => {
+test('a failed refresh that no client notices is a warning, and the next success is logged', async (t) => {
   t.after(() => control.clearFaults())
   const clock = new FakeClock()
   const { log, daemon } = await proxyBefore(t, emulator, { clock, adminPort: 0 })

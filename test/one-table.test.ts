@@ -18,7 +18,7 @@ import { authority } from './support/tls-server.js'
 
 const { cert, key } = await authority()
 
-/** What only counts beside another setting. */
+/** Settings that only count together with another setting. */
 const BESIDE: { readonly [Name in SettingName]?: Partial<ProxyOptions> } = {
   'branch-ttl': { branchFrom: 'projects/p' },
   'keep-branch': { branchFrom: 'projects/p' },

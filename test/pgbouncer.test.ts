@@ -30,7 +30,7 @@ import { issueCertificate, makeAuthority } from '../src/listener/local-certifica
 
 const MANIFEST = 'docker/kubernetes/gateway-pgbouncer.yaml'
 // PgBouncer does not run as root.
-const NOBODY = 65_534
+const UNPRIVILEGED = 65_534
 const PASSWORD = 'pooled password'
 
 const missing = spawnSync('pgbouncer', ['--version']).error !== undefined
@@ -64,12 +64,12 @@ suite('PgBouncer', {
     for (const each of ['users', 'tls']) mkdirSync(join(folder, each))
     for (const [name, text] of Object.entries(files)) {
       writeFileSync(join(folder, name), text, { mode: 0o600 })
-      if (process.getuid?.() === 0) chownSync(join(folder, name), NOBODY, NOBODY)
+      if (process.getuid?.() === 0) chownSync(join(folder, name), UNPRIVILEGED, UNPRIVILEGED)
     }
     chmodSync(folder, 0o755)
     pgbouncer = spawn('pgbouncer', [join(folder, 'pgbouncer.ini')], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      ...(process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}),
+      ...(process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {}),
     })
     await said(pgbouncer, 'process up')
   })
@@ -126,7 +126,7 @@ suite('PgBouncer', {
     assert.ok(backends.size <= 20, `${backends.size} connections`)
   })
 
-  test('the role in Lakebase is the workspace identity, whoever the client is', async () => {
+  test('the role in Lakebase is the workspace identity, for every client', async () => {
     const each = client()
     await each.connect()
     const { rows } = await each.query('select current_user as role')

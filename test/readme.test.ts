@@ -78,7 +78,7 @@ test('every command and flag that the documentation names is there', () => {
     ...GUIDE_CODE.matchAll(/^(?:\$ )?lakebase-proxy ([a-z][a-z-]*)(?=\s)/gm),
   ]
   assert.ok(named.length > 20)
-  // A word that is no command is a TARGET, and all of those are called so.
+  // A word that is not a command is a TARGET, and all of those are called so.
   const words = new Set(named.map(([, word]) => word!))
   assert.deepEqual(
     [...words].filter((word) => !commands.has(word)),
@@ -148,11 +148,20 @@ const UNPLAIN: Readonly<Record<string, string>> = {
   ...{ whatever: 'any', mend: 'fix', befall: 'happen to', 'in vain': 'without success' },
 }
 
-test('the documentation is in plain English', () => {
-  for (const { path, text } of PAGES) {
+/** Words of code that are names of other programs: the system user that PostgreSQL may run as. */
+const SYSTEM_USER = /\^nobody:/g
+
+test('the documentation, the code and the tests are in plain English', () => {
+  const code = ['src', 'test'].flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.(ts|js|html|css)$/.test(name) && name !== 'readme.test.ts')
+      .map((name) => page(`${folder}/${name}`)),
+  )
+  assert.ok(code.length > 300, `${code.length} files`)
+  for (const { path, text } of [...PAGES, ...code]) {
     for (const [word, better] of Object.entries(UNPLAIN)) {
       assert.doesNotMatch(
-        text,
+        text.replace(SYSTEM_USER, ''),
         new RegExp(`\\b${word}s?\\b`, 'i'),
         `${path}: "${word}", use ${better}`,
       )

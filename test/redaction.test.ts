@@ -63,7 +63,7 @@ test('a secret in any field of a line is taken out, however deep', async () => {
   for (const line of lines) assert.equal(typeof JSON.parse(line), 'object', 'still JSON')
 })
 
-test('what is no secret stays as it is', () => {
+test('a text without a secret stays as it is', () => {
   for (const text of [
     'postgresql://app@db.example:5432/x?sslmode=require',
     'could not connect to https://adb-1.example/oidc/v1/token',

@@ -64,7 +64,7 @@ test('no setting repeats such a value, wherever it was written', async (t) => {
   assert.ok(refused > 1000, `${refused} were refused`)
 })
 
-test('a connection string that is no TARGET is not repeated, wherever a TARGET may stand', async (t) => {
+test('a connection string that is not a TARGET is not repeated, wherever a TARGET may stand', async (t) => {
   const flags = { config: 'c.yaml' }
   for (const text of CONNECTION_STRINGS) {
     const quoted = JSON.stringify(text)

@@ -76,7 +76,7 @@ test('a changed target serves new clients as changed, at its port, and old ones 
   await assert.rejects(connectedClient(t, port), { code: '53300' })
 })
 
-test('a session is cancelled at the door of the target that took its place', async (t) => {
+test('a session is cancelled at the port of the target that took its place', async (t) => {
   const { daemon, port, settings } = await proxyBefore(t, emulator)
   const client = await connectedClient(t, port)
   await daemon.reload(settings({ targets: [{ target: 'second-instance', port }] }))
@@ -178,7 +178,7 @@ test('local TLS and a local password come and go with a reload', async (t) => {
   await connectedClient(t, port)
 })
 
-test('under load no client meets a closed port, and no session is touched', async (t) => {
+test('under load no client finds a closed port, and no session is touched', async (t) => {
   const { daemon, port, settings } = await proxyBefore(t, emulator)
   const steady = await Promise.all(Array.from({ length: 5 }, () => connectedClient(t, port)))
   let isOver = false

@@ -55,10 +55,10 @@ test('pg_receivewal streams up to where it was told to', {
 }, async (t) => {
   const { port } = await proxyBefore(t, emulator)
   const folder = await temporaryFolder(t)
-  const door = ['-h', '127.0.0.1', '-p', String(port), '-U', 'anybody', '-S', 'door_test']
-  const made = await run('pg_receivewal', [...door, '--create-slot'])
+  const connection = ['-h', '127.0.0.1', '-p', String(port), '-U', 'anybody', '-S', 'slot_test']
+  const made = await run('pg_receivewal', [...connection, '--create-slot'])
   assert.equal(made.code, 0, made.stderr)
-  t.after(() => emulator.control.query("select pg_drop_replication_slot('door_test')"))
+  t.after(() => emulator.control.query("select pg_drop_replication_slot('slot_test')"))
 
   const client = await connectedClient(t, port)
   await client.query(
@@ -66,7 +66,7 @@ test('pg_receivewal streams up to where it was told to', {
   )
   const [lsn] = (await emulator.control.query('select pg_current_wal_lsn()')).flat()
   const options = ['-D', folder, `--endpos=${lsn}`, '--no-loop']
-  const { code, stderr } = await run('pg_receivewal', [...door, ...options])
+  const { code, stderr } = await run('pg_receivewal', [...connection, ...options])
   assert.equal(code, 0, stderr)
   assert.ok((await readdir(folder)).some((name) => /^[0-9A-F]{24}/.test(name)))
 })

@@ -92,7 +92,7 @@ test('while a system look-up hangs, servers that had no answer are asked again',
   const impatient = new AbortController()
   const first = resolver.resolve(HOST, impatient.signal)
   await clock.advance(1_000)
-  await eventually(() => counts.questions > 0, 'nobody is asked')
+  await eventually(() => counts.questions > 0, 'the DNS server is not asked')
   impatient.abort(new Error('left'))
   await assert.rejects(first, /left/)
 
@@ -116,7 +116,7 @@ test("the system's answer is used when it has one", async () => {
   assert.equal(counts.questions, 0)
 })
 
-test('the old answer stays while asking anew fails', async () => {
+test('the old answer stays while asking again fails', async () => {
   let known = true
   const { at, counts } = await dnsServer(() =>
     known ? { addresses: ['10.0.0.1'], ttl: 20 } : undefined,
@@ -129,7 +129,7 @@ test('the old answer stays while asking anew fails', async () => {
   assert.equal(counts.questions, 2)
 })
 
-test('after a dial that failed the next resolve asks anew', async () => {
+test('after a dial that failed the next resolve asks again', async () => {
   let address = '10.0.0.1'
   const { at } = await dnsServer(() => ({ addresses: [address], ttl: 20 }))
   const resolver = new Resolver({ servers: [at], clock: systemClock, systemLookup: refused })
@@ -140,7 +140,7 @@ test('after a dial that failed the next resolve asks anew', async () => {
   assert.deepEqual(await resolver.resolve(HOST, signal), ['10.0.0.2'])
 })
 
-test('while asking anew takes long, one client waits two seconds for it and the next do not at all', async () => {
+test('while asking again takes long, one client waits two seconds for it and the next do not at all', async () => {
   let isSilent = false
   const { at } = await dnsServer(() =>
     isSilent ? 'silence' : { addresses: ['10.0.0.1'], ttl: 20 },
@@ -181,7 +181,7 @@ test('system look-ups that hang do not pile up: there is never more than one for
   assert.equal(lookUps, 1)
 })
 
-test('a host nobody knows is an error that names it and says what to type', async () => {
+test('an unknown host is an error that names it and says what to type', async () => {
   const { at } = await dnsServer(() => undefined)
   const resolver = new Resolver({ servers: [at], clock: systemClock, systemLookup: refused })
   await assert.rejects(resolver.resolve(HOST, signal), {

@@ -164,7 +164,7 @@ test('at most a hundred branches are open: one without clients makes room, one w
   assert.ok(!names.includes(named('b7')) && names.includes(named('b100')))
 })
 
-test('names that are no branch of the project are refused without asking the workspace', async (t) => {
+test('names that are not a branch of the project are refused without asking the workspace', async (t) => {
   const proxy = await proxyBefore(t, emulator, ON)
   await connectedClient(t, proxy.port)
   const calls = control.callCount()
@@ -197,7 +197,7 @@ test('with no other target, a client that names no branch is refused', async (t)
   )
 })
 
-test('a workspace that cannot be asked is no answer to remember', async (t) => {
+test('a workspace that cannot be asked is not remembered as an answer', async (t) => {
   const proxy = await proxyBefore(t, emulator, ON)
   await connectedClient(t, proxy.port)
   t.after(() => control.clearFaults())

@@ -1,4 +1,4 @@
-/** One port for many targets: how clients choose one, and what they meet. */
+/** One port for many targets: how clients choose one, and which errors they get. */
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
@@ -199,7 +199,7 @@ test('options are taken apart as PostgreSQL does, and what stays is byte for byt
     '-c lakebase.target=': ['', ''],
     '-c lakebase.targets=a': [undefined, '-c lakebase.targets=a'],
     '-c xlakebase.target=a': [undefined, '-c xlakebase.target=a'],
-    // The argument of a switch is no switch.
+    // The argument of a switch is not a switch.
     '-c -clakebase.target=a': [undefined, '-c -clakebase.target=a'],
     '-B -c lakebase.target=a': [undefined, '-B -c lakebase.target=a'],
     'lakebase.target=a': [undefined, 'lakebase.target=a'],

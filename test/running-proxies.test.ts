@@ -133,7 +133,7 @@ test('a number that another process has now is not the proxy', async (t) => {
 })
 
 test('a file that another user may have written is not believed', {
-  skip: process.platform === 'win32' && 'there are no modes here',
+  skip: process.platform === 'win32' && 'Windows has no file modes',
 }, async (t) => {
   const user = await newUser(t)
   await Announcement.make(place(user), PROXY)

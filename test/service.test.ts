@@ -83,7 +83,7 @@ function specWith(command: readonly string[], args: readonly string[], home: str
   }
 }
 
-test('systemd accepts the unit, whatever is in its paths, arguments and values', (context) => {
+test('systemd accepts the unit, with any characters in its paths, arguments and values', (context) => {
   if (spawnSync('systemd-analyze', ['--version']).error !== undefined) {
     context.skip('systemd-analyze is not here: install the package systemd')
     return

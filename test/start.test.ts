@@ -133,7 +133,7 @@ test('SIGHUP with a settings file reads it again, and a broken one leaves the ol
   const { code, stderr } = await proxy.done
   assert.equal(code, 0)
   assert.match(stderr, /"hint":"Did you mean \\"port\\"\?"[^\n]*old ones stay/)
-  assert.doesNotMatch(stderr, /"stack"/, 'a slip of the user is no crash of ours')
+  assert.doesNotMatch(stderr, /"stack"/, 'a mistake of the user is not a crash')
 })
 
 test('a log that cannot be written, as on a full disk, costs the log and nothing else', {
@@ -163,7 +163,7 @@ test('a log that cannot be written, as on a full disk, costs the log and nothing
   assert.deepEqual(await exit, [0, null])
 })
 
-test('a log that is not read holds nobody up, and is whole once it is read', async (t) => {
+test('a log that is not read holds no client up, and is whole once it is read', async (t) => {
   const port = await freePort()
   const args = ['demo-instance', '--port', String(port), '--no-admin', '--log-format', 'json']
   const child = spawn(process.execPath, [MAIN, ...args, '--log-level', 'debug'], {
@@ -208,7 +208,7 @@ test('no token and no password is in the log, at its most talkative', async (t) 
   assert.ok(!stderr.includes(emulator.env.DATABRICKS_TOKEN!))
 })
 
-test('an error that nobody caught is logged as what it is, and ends the process with 1', async (t) => {
+test('an uncaught error is logged as what it is, and ends the process with 1', async (t) => {
   const bug = join(await temporaryFolder(t), 'bug.mjs')
   writeFileSync(bug, "process.on('SIGUSR2', () => { throw new Error('boom') })")
   const env = { NODE_OPTIONS: `--import ${bug}` }

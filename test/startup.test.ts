@@ -171,7 +171,7 @@ test('three bytes and silence are closed without a byte when the handshake has t
   assert.equal((await readAll(socket)).length, 0)
 })
 
-test('a probe that connects and leaves is nobody’s business', async () => {
+test('a probe that connects and leaves is not logged as an error', async () => {
   const accepted = emulator.control.acceptedCount
   for (let probe = 0; probe < 50; probe++) {
     const socket = await connect(port)

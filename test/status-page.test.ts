@@ -33,7 +33,7 @@ test('a session, a token and an error are seen as they come, at every width and 
     await page.getByText('No client is connected').waitFor()
     await page.getByRole('heading', { name: 'demo-instance' }).waitFor()
     assert.equal(await page.title(), 'Ready · lakebase-proxy', name)
-    assert.deepEqual(await axeViolations(page), [], `${name}, nobody connected`)
+    assert.deepEqual(await axeViolations(page), [], `${name}, no client connected`)
 
     const refreshed = page.locator('.target').first().locator('[data-of=refreshed]')
     await refreshed.filter({ hasText: 'expires at' }).waitFor()

@@ -11,10 +11,10 @@ import { proxyBefore } from './support/proxy.js'
 import { ask, proxyForTests } from './support/started-proxy.js'
 
 const inventory = demoInventory(Date.now())
-// Two of one name, of which the API sees the first only: deleted, and made anew.
+// Two of one name, of which the API sees the first only: deleted, and created again.
 inventory.instances.push(
-  instance('made-anew', 'AVAILABLE', 0),
-  instance('made-anew', 'AVAILABLE', 0),
+  instance('recreated', 'AVAILABLE', 0),
+  instance('recreated', 'AVAILABLE', 0),
 )
 const emulator = await emulatorForTests({ inventory, transitionMs: 1_500 })
 const { control } = emulator
@@ -116,7 +116,7 @@ test('a disabled endpoint is told of: no connection enables it', async () => {
   await proxy.close()
 })
 
-test('with auto-start a client that comes while it starts is held as long, whoever started it', async () => {
+test('with auto-start a client that comes while it starts is held as long, no matter who started it', async () => {
   const { proxy, port } = await proxyForTests(emulator, {
     targets: ['stopped-instance'],
     autoStart: true,
@@ -143,15 +143,15 @@ test('with auto-start, what no start helps is told of at once', async () => {
   await proxy.close()
 })
 
-test('an instance that is deleted is told of as such, and found at its new host when made anew', async () => {
-  const { proxy, port } = await proxyForTests(emulator, { targets: ['made-anew'] })
+test('an instance that is deleted is told of as such, and found at its new host when created again', async () => {
+  const { proxy, port } = await proxyForTests(emulator, { targets: ['recreated'] })
   await ask(port, 'select 1')
-  const at = inventory.instances.findIndex(({ name }) => name === 'made-anew')
+  const at = inventory.instances.findIndex(({ name }) => name === 'recreated')
   const [old, renewed] = inventory.instances.splice(at, 2)
   old!.state = 'DELETING' // for the front door, which still knows its host
   const error = await refusal(port)
   assert.deepEqual([error.code, error.routine], ['57P03', undefined])
-  assert.match(error.message, /^database instance "made-anew" does not exist in /)
+  assert.match(error.message, /^database instance "recreated" does not exist in /)
   inventory.instances.push(renewed!)
   assert.equal((await ask(port, 'select 1 as one')).rows[0].one, 1)
   assert.equal(control.logins.at(-1)!.host, renewed!.readWriteHost)
@@ -167,7 +167,7 @@ test('where the state is fine, an IP access list or a private link is to blame, 
   await proxy.close()
 })
 
-test('a door that was closed because the instance was just starting is tried again, not explained', async (t) => {
+test('a login refused because the instance was just starting is tried again, not explained', async (t) => {
   control.setInstanceState('second-instance', 'STARTING')
   const { daemon, port } = await proxyBefore(t, emulator, { targets: ['second-instance'] })
   await daemon.targets[0]!.prime()

@@ -121,7 +121,7 @@ test('every sslmode that asks for TLS gets full verification, and a weaker one i
   }
 })
 
-test("libpq's parameters of a URL are met, are the client's affair, or are refused by name", () => {
+test("libpq's parameters of a URL are followed, left to the client, or refused by name", () => {
   const { options, target } = parseTarget(
     'postgresql://h/?user=u&password=p&dbname=d&port=7&hostaddr=10.0.0.1&sslrootcert=ca.pem&application_name=x&connect_timeout=3&channel_binding=prefer&max_protocol_version=3.2',
   )

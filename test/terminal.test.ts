@@ -48,7 +48,7 @@ test('what a server says reaches log, status and doctor on its own line and obey
   }
 })
 
-test('a line of the pretty log is one line, whoever wrote the text in it', () => {
+test('a line of the pretty log is one line, no matter who wrote the text in it', () => {
   let text = ''
   const stream = { write: (line: string) => (text += line) }
   const log = createLog({ level: 'info', format: 'pretty', stream })
@@ -61,7 +61,7 @@ test('a line of the pretty log is one line, whoever wrote the text in it', () =>
   assert.match(ours, /\n\s+at /, 'a stack keeps its lines')
 })
 
-test('whatever a command writes, a terminal obeys only what is ours', () => {
+test('for every command, a terminal obeys only our own control sequences', () => {
   const sink = new PassThrough()
   const stream = forPeople(sink)
   stream.write(`\r\u001b[Kname: \u001b[32mok\u001b[0m ${NOISE}\n`)

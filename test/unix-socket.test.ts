@@ -89,7 +89,7 @@ test('a socket that is in use is left alone, and the error says so', {
   await assert.rejects(connectedClient(t, port), { code: 'ECONNREFUSED' }, 'nor is the port kept')
 })
 
-test('a file that is no socket is left alone', { skip: onWindows }, async (t) => {
+test('a file that is not a socket is left alone', { skip: onWindows }, async (t) => {
   const folder = await temporaryFolder(t)
   const port = await freePort()
   const path = join(folder, `.s.PGSQL.${port}`)
@@ -98,18 +98,18 @@ test('a file that is no socket is left alone', { skip: onWindows }, async (t) =>
   assert.equal(await readFile(path, 'utf8'), 'precious')
 })
 
-test('somebody else’s folder, and somebody else’s file, are refused', {
+test('another user’s folder, and another user’s file, are refused', {
   skip: notRoot(),
 }, async (t) => {
-  const NOBODY = 65_534
+  const UNPRIVILEGED = 65_534
   const folder = await temporaryFolder(t)
   const port = await freePort()
   const path = join(folder, `.s.PGSQL.${port}`)
   await leaveSocketBehind(path)
-  await chown(path, NOBODY, NOBODY)
+  await chown(path, UNPRIVILEGED, UNPRIVILEGED)
   await refused(t, folder, /stands where the Unix socket is to be/, /Remove it/, port)
   assert.ok((await lstat(path)).isSocket())
-  await chown(folder, NOBODY, NOBODY)
+  await chown(folder, UNPRIVILEGED, UNPRIVILEGED)
   await refused(t, folder, /belongs to another user/, /--unix-socket/)
 })
 

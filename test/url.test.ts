@@ -46,7 +46,7 @@ const STRANGE_VARIABLES = {
     "postgresql://o'neill%2Bx%40example.com@localhost:6000/my%20%22db%22%2F%24HOME?sslmode=disable",
 }
 
-test('a shell that evaluates the env form has those variables, whatever is in the names', async () => {
+test('a shell that evaluates the env form has those variables, with any characters in the names', async () => {
   const script = `${await url(...STRANGE, '--format', 'env')}env`
   const { stdout } = await run('sh', ['-c', script])
   for (const [name, value] of Object.entries(STRANGE_VARIABLES)) {

@@ -90,7 +90,7 @@ test('a query on a spare is cancelled as any other', async (t) => {
   assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
 })
 
-test('a spare that its server has ended is given to nobody, and not replaced at once', async (t) => {
+test('a spare connection that its server has ended is given to no client, and not replaced at once', async (t) => {
   const clock = new FakeClock()
   const proxy = await warmProxy(t, { clock })
   await visit(t, proxy)
@@ -126,7 +126,7 @@ test('spares are dropped warm-ttl after the last client came, and then nothing g
   await noneOpen()
 })
 
-test('what slept through warm-ttl with its machine is given to nobody', async (t) => {
+test('a spare connection that slept through warm-ttl with its machine is given to no client', async (t) => {
   const clock = new FakeClock()
   const proxy = await warmProxy(t, { clock })
   await visit(t, proxy)
@@ -175,7 +175,7 @@ test('spares go when the token was refused', async (t) => {
   await noneOpen()
 })
 
-test('a spare that was logged in with another token is given to nobody', async (t) => {
+test('a spare connection that was logged in with another token is given to no client', async (t) => {
   const proxy = await warmProxy(t)
   await visit(t, proxy)
   await held(proxy, 2)
@@ -216,7 +216,7 @@ test('spares go when the instance was stopped', async (t) => {
   await noneOpen()
 })
 
-test('what one client asked for in vain does not cost the others their spares', async (t) => {
+test('a refused login of one client does not cost the others their spare connections', async (t) => {
   const proxy = await warmProxy(t)
   await visit(t, proxy)
   await held(proxy, 2)
@@ -258,7 +258,7 @@ test('a server that refuses spares is asked again later, one at a time', async (
   }
 })
 
-test('a reload that changes the target leaves none of the old', async (t) => {
+test('a reload that changes the target ends its spare connections', async (t) => {
   const proxy = await warmProxy(t)
   await visit(t, proxy)
   await held(proxy, 2)

@@ -100,7 +100,7 @@ test('a packet that is announced and never comes holds no more than its deadline
   assert.equal([...daemon.targets[0]!.listener.sessions].length, 0)
 })
 
-test('thousands that connect and say nothing keep nobody out: the one that waits longest goes', async (t) => {
+test('thousands of silent connections keep no client out: the longest silent one is closed', async (t) => {
   const { port, daemon, log } = await proxyBefore(t, emulator, { clock: new FakeClock() })
   const silent: Socket[] = []
   t.after(() => {

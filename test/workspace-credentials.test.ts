@@ -92,7 +92,7 @@ for (const [form, body, minutes] of [
   ['an offset', { token: 't', expiration_time: '2026-03-01T14:30:00+02:00' }, 30],
   ["no expiry, the JWT's own", { token: jwt({ exp: SERVER_NOW / 1000 + 1200 }) }, 20],
   [
-    'an expiry that is no time',
+    'an expiry that is not a time',
     { token: jwt({ exp: SERVER_NOW / 1000 + 1200 }), expire_time: 'soon' },
     20,
   ],

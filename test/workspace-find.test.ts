@@ -1,4 +1,4 @@
-/** Where a target lives: both kinds of Lakebase, names in part, the wrong door, the closest name. */
+/** Where a target lives: both kinds of Lakebase, parts of names, the other kind, the closest name. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -277,7 +277,7 @@ test('a token that no header can hold is refused at once, and not repeated', asy
 })
 
 test('a certificate that cannot be verified is refused before a token is sent', async (t) => {
-  const authority = await createCertificateAuthority('nobody knows it')
+  const authority = await createCertificateAuthority('unknown')
   const { port, seen } = await tlsServer(t, await authority.issue(['localhost']))
   const workspace = await connectTo(t, `https://localhost:${port}`)
   await assert.rejects(workspace.identity(patience), {
@@ -344,7 +344,7 @@ test('HTTPS_PROXY may leave out the scheme, and wins where the other spelling is
   assert.equal(proxy.seen[0]?.url, 'dbc-1.example.invalid:443')
 })
 
-test('an HTTPS_PROXY that is no address is refused, and its password not repeated', async (t) => {
+test('an HTTPS_PROXY that is not an address is refused, and its password not repeated', async (t) => {
   for (const HTTPS_PROXY of ['http://me:100%sesame@proxy:1', 'ftp://me:sesame@proxy', 'a b']) {
     const env = { DATABRICKS_HOST: 'https://dbc-1.example.invalid', DATABRICKS_TOKEN: 'x' }
     await assert.rejects(

@@ -63,7 +63,7 @@ test('roles of both kinds tell how they log in', async (t) => {
   ])
 })
 
-test('roles that we may not list are not known, which is no error', async (t) => {
+test('roles that we may not list are unknown, which is not an error', async (t) => {
   const server = await ScriptedWorkspace.start(t, () => ({ status: 403, body: { message: 'no' } }))
   const workspace = await connectTo(t, server.host)
   assert.equal(await workspace.listRoles(database('provisioned', 'i'), patience), undefined)

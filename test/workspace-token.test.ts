@@ -132,7 +132,7 @@ test('after a night asleep the expired token is not used', async (t) => {
   assert.equal(await workspace.identity(patience), 't2')
 })
 
-test('a sign-in that fails is told to the caller, and the next caller tries anew', async (t) => {
+test('the caller gets the error of a failed sign-in, and the next caller tries again', async (t) => {
   const { workspace, failWith } = await office(t)
   failWith({ status: 401, body: { error: 'invalid_client', error_description: 'wrong secret' } })
   await assert.rejects(workspace.identity(patience), {
@@ -265,7 +265,7 @@ test('on a host that serves an account, the issuer is found through the host met
   assert.equal(await workspace.identity(patience), 'app')
 })
 
-test('a host that is no workspace is said to be none', async (t) => {
+test('a host that is not a workspace is refused with that reason', async (t) => {
   const server = await ScriptedWorkspace.start(t, () => ({
     headers: { 'content-type': 'text/html' },
     body: '<html>hello</html>',

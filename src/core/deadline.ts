@@ -36,7 +36,7 @@ export async function withDeadline<T>(
 }
 
 /**
- * Work that is under way at most once for each key. Whoever asks meanwhile joins it. Its result is
+ * Work that is under way at most once for each key. A caller that asks meanwhile joins it. Its result is
  * not kept: the next call after the end starts it again. `Facts` go with the call that starts it.
  */
 export class SingleFlight<T, Key = void, Facts extends unknown[] = []> {

@@ -6,7 +6,7 @@
 
 import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../core/clock.js'
-import { LinkedAbort } from '../core/deadline.js'
+import { withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import type { Secret } from '../core/secret.js'
@@ -150,11 +150,11 @@ export class Spares {
   async #add(wanted: Wanted): Promise<void> {
     const { clock, timeoutMs, log } = this.#options
     const { signal } = this.#dropped
-    const limit = new LinkedAbort(signal)
-    limit.abortAfter(clock, timeoutMs, () => new ProxyError('dial', 'timeout expired'))
+    const reason = (): ProxyError => new ProxyError('dial', 'timeout expired')
+    const deadline = { clock, ms: timeoutMs, reason, signals: [signal] }
     this.#loginsUnderWay++
     try {
-      const spare = await this.#logIn(wanted, limit.signal)
+      const spare = await withDeadline(deadline, (limit) => this.#logIn(wanted, limit))
       if (signal.aborted) {
         spare.end()
       } else {
@@ -167,7 +167,6 @@ export class Spares {
         this.refused()
       }
     } finally {
-      limit.release()
       this.#loginsUnderWay--
       this.#fill()
     }

@@ -1,6 +1,6 @@
 /**
  * A process that stands for PostgreSQL where thousands of sessions only idle, more than it has
- * backends for: over TLS it greets whoever sends a StartupMessage, and says nothing after that.
+ * backends for: over TLS it greets every client that sends a StartupMessage, and says nothing after that.
  * Arguments: the port to listen on, and the PEM files of its certificate and key.
  */
 

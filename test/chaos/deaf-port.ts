@@ -1,5 +1,5 @@
 /**
- * A port at which nobody takes the call: connections to it stay under way, as through a firewall that
+ * A port that never accepts a connection: connections to it stay under way, as through a firewall that
  * drops them. Linux only, whose kernel leaves a SYN unanswered when too many wait to be accepted.
  */
 
@@ -22,7 +22,7 @@ export const needsDeafPort: false | string =
 
 const FILLERS = 8
 const SYN_SENT = '02'
-// Never back in its event loop, it accepts nobody.
+// Its event loop is blocked, so it accepts no connection.
 const SCRIPT = `
 const server = require('net').createServer()
 server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
@@ -43,7 +43,7 @@ export async function deafPort(t: TestContext): Promise<DeafPort> {
   for (const each of fillers) each.on('error', () => {})
   await once(fillers[0]!, 'connect')
   const waiting = await underWay(port)
-  assert.ok(waiting.size > 0, 'somebody takes the call')
+  assert.ok(waiting.size > 0, 'a connection was accepted')
   const own = new Set(fillers.map((each) => hexOf(each.localPort!)))
   const callers = async (): Promise<number> =>
     [...(await underWay(port))].filter((each) => !own.has(each)).length

@@ -1,6 +1,6 @@
 /**
  * The child of proxy-process.ts: a daemon, a clock that its parent may set, and answers about what
- * this process holds. Whatever goes unhandled here ends it with a message.
+ * this process holds. An unhandled error ends it with a message.
  */
 
 import { readdirSync } from 'node:fs'

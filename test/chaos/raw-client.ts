@@ -21,7 +21,7 @@ export interface ServerSaid {
 
 export class RawClient {
   readonly socket: Socket
-  /** Resolves when the socket is closed, in whatever way. */
+  /** Resolves when the socket is closed, in any way. */
   readonly closed: Promise<void>
   /** Bytes that came and were not yet taken. */
   #chunks: Buffer[] = []

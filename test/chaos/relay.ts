@@ -1,6 +1,6 @@
 /**
  * A TCP relay that spoils what passes through it, as told: for each connection a list of faults,
- * each at a byte of one direction, or by hand while the connection is open. `up` is from whoever
+ * each at a byte of one direction, or by hand while the connection is open. `up` is from the side that
  * dials the relay to its target, `down` the way back.
  */
 
@@ -20,7 +20,7 @@ export type RelayFault =
   | { readonly how: 'corrupt'; readonly direction: Direction; readonly atByte: number }
   /**
    * Once `atByte` bytes have passed. `reset`: RST both ways. `black-hole`: everything is swallowed
-   * from then on, either way, and nobody is told. `half-close`: FIN to the receiver, while the
+   * from then on, either way, and neither side is told. `half-close`: FIN to the receiver, while the
    * sender goes on into the void.
    */
   | {
@@ -35,7 +35,7 @@ export interface RelayOptions {
   host?: string
   /** Default: a free one. */
   port?: number
-  /** What the next connection meets; `index` counts from 0. */
+  /** The faults of the next connection; `index` counts from 0. */
   plan?: (index: number) => readonly RelayFault[]
 }
 
@@ -115,7 +115,7 @@ export class RelayedConnection {
   readonly passed = { up: 0, down: 0 }
   /** The faults that have taken effect. */
   readonly met: RelayFault[] = []
-  /** Resolves when the dialer has gone, in whatever way. */
+  /** Resolves when the dialer has gone, in any way. */
   readonly left: Promise<void>
   hasLeft = false
   /** Port of the dialer, and the relay's own towards the target. */
@@ -162,12 +162,12 @@ export class RelayedConnection {
     for (const socket of Object.values(this.#sockets)) socket.resetAndDestroy()
   }
 
-  /** From now on nothing passes, either way, and nobody is told. */
+  /** From now on nothing passes, either way, and neither side is told. */
   blackHole(): void {
     this.#swallowing = true
   }
 
-  /** FIN to whoever receives in this direction. */
+  /** FIN to the receiver of this direction. */
   halfClose(direction: Direction): void {
     this.#receiver(direction).end()
   }
@@ -235,15 +235,15 @@ export class RelayedConnection {
       let length = rest.length
       for (const fault of this.#faults) {
         if (fault.direction !== direction) continue
-        if (fault.how === 'slice') length = Math.min(length, this.#meet(fault).bytes)
+        if (fault.how === 'slice') length = Math.min(length, this.#applied(fault).bytes)
         if (fault.how === 'throttle') {
-          length = Math.min(length, Math.ceil(this.#meet(fault).bytesPerSecond / 20))
+          length = Math.min(length, Math.ceil(this.#applied(fault).bytesPerSecond / 20))
         }
         if ('atByte' in fault && fault.atByte > start)
           length = Math.min(length, fault.atByte - start)
         if (fault.how === 'corrupt' && fault.atByte === start) {
           rest = Buffer.concat([Buffer.of(~rest[0]! & 0xff), rest.subarray(1)])
-          this.#meet(fault)
+          this.#applied(fault)
         }
       }
       yield rest.subarray(0, length)
@@ -255,7 +255,7 @@ export class RelayedConnection {
     const pace = { ms: 0, bytesPerSecond: 0 }
     for (const fault of this.#faults) {
       if (fault.direction !== direction) continue
-      if (fault.how === 'delay') pace.ms = this.#meet(fault).ms
+      if (fault.how === 'delay') pace.ms = this.#applied(fault).ms
       if (fault.how === 'throttle') pace.bytesPerSecond = fault.bytesPerSecond
     }
     return pace
@@ -267,14 +267,14 @@ export class RelayedConnection {
       if (fault.direction !== direction || !('atByte' in fault)) continue
       if (fault.atByte > this.passed[direction] || this.met.includes(fault)) continue
       if (fault.how === 'corrupt') continue
-      this.#meet(fault)
+      this.#applied(fault)
       if (fault.how === 'reset') this.reset()
       else if (fault.how === 'black-hole') this.blackHole()
       else to.end()
     }
   }
 
-  #meet<Fault extends RelayFault>(fault: Fault): Fault {
+  #applied<Fault extends RelayFault>(fault: Fault): Fault {
     if (!this.met.includes(fault)) {
       this.met.push(fault)
       this.#onMet(fault)

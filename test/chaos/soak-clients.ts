@@ -66,7 +66,7 @@ async function withPg({ port, name, random, answered }: Job): Promise<void> {
     }
     await client.end()
   } finally {
-    // Ends the socket whatever state its driver has come to.
+    // Ends the socket, no matter what state its driver is in.
     ;(
       client as unknown as { connection: { stream: { destroy(): void } } }
     ).connection.stream.destroy()

@@ -89,7 +89,7 @@ async function workspace({ control, proxy, random, signal, did }: WeatherOptions
     did(`workspace: ${name}`)
     await called(3)
     if (signal.aborted || proxy.hasExited || random.chance(0.5)) continue
-    // Only once in a long while: what the server refuses is minted anew once in 30 s.
+    // Only once in a long while: a refused token is replaced at most once in 30 s.
     const isBack = aheadMs >= 9 * HOUR_MS
     aheadMs = isBack ? 0 : aheadMs + 3 * HOUR_MS
     await proxy.setClock(aheadMs)
@@ -99,8 +99,8 @@ async function workspace({ control, proxy, random, signal, did }: WeatherOptions
 }
 
 /**
- * Every few connections. Before a client has been let in, it is dialled again: nobody may notice. A
- * server that hangs costs half of connect-timeout, so that nobody is to meet two.
+ * Every few connections. Before a client has been let in, it is dialled again: no client may notice. A
+ * server that hangs costs half of connect-timeout, so no client may get two of them.
  */
 async function frontDoor({ control, random, signal, did }: WeatherOptions): Promise<void> {
   const phases = ['accept', 'ssl-request', 'tls', 'startup', 'password'] as const

@@ -21,7 +21,7 @@ export interface World extends TestProxy {
   /** How the sessions ended that said something, in order. */
   ends(): readonly LogLine['facts'][]
   /**
-   * No session, client or upstream connection is left and no bug was met; else fails after 5 s.
+   * No session, client or upstream connection is left and no bug was found; otherwise fails after 5 s.
    */
   assertNothingLeft(): Promise<void>
 }
@@ -40,7 +40,7 @@ export async function worldBefore(
   t.after(() => relay.close())
   const proxy = await proxyBefore(t, emulator, { upstreamPort: relay.port, ...options, clock })
   const { listener, sessions } = proxy.daemon.targets[0]!
-  // Asked for in any case: now, so that a fault meets what its test is about.
+  // Requested now, so that a fault hits only what its test is about.
   await proxy.daemon.targets[0]!.prime().catch(() => {})
   return {
     ...proxy,

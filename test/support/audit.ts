@@ -1,7 +1,7 @@
 /**
  * `npm run audit`: does npm's registry know of a weakness in what this package runs on? One that is
  * high or critical fails; others are told. A registry that does not answer, as behind a mirror or
- * without a network, is no finding: it is told, and passes.
+ * without a network, is not a finding: it is reported, and passes.
  */
 
 import { execFile } from 'node:child_process'

@@ -43,7 +43,7 @@ export async function probes(adminUrl: string): Promise<Record<string, number>> 
   return found
 }
 
-/** That nobody listens on now, for what must be known before it is opened. */
+/** A free port, for a number that must be known before it is opened. */
 export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = net.createServer().listen(0, '127.0.0.1', () => {

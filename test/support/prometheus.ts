@@ -1,4 +1,4 @@
-/** A proxy's metrics as somebody else's parser of Prometheus' text format reads them. */
+/** A proxy's metrics as an independent parser of Prometheus' text format reads them. */
 
 import { createRequire } from 'node:module'
 
@@ -28,7 +28,7 @@ export class Scrape {
 
   constructor(text: string) {
     this.text = text
-    // The parser would merge a histogram's series whatever their labels: as untyped, each is kept.
+    // The parser would merge the series of a histogram although their labels differ. As untyped, each is kept.
     this.families = parse(text.replaceAll(/^# TYPE (\S+) histogram$/gm, '# TYPE $1 untyped'))
   }
 

@@ -36,7 +36,7 @@ export async function connect(
   return socket
 }
 
-/** Everything the peer sends until it closes, in whatever way. */
+/** Everything the peer sends until it closes, in any way. */
 export async function readAll(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => chunks.push(chunk))

@@ -8,7 +8,7 @@ import type { Config } from '../../config/resolve/config.js'
 import { likelyRoleOf } from '../../config/resolve/login.js'
 import type { TargetSettings } from '../../config/resolve/settings.js'
 import { systemClock } from '../../core/clock.js'
-import { LinkedAbort } from '../../core/deadline.js'
+import { withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { shownJson } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
@@ -36,17 +36,17 @@ export async function doctor(invocation: Invocation): Promise<number> {
   const json = invocation.options.has('json')
   const layout = new Layout({ stdout, verbose: invocation.options.has('verbose') })
   const report = new DoctorReport(json ? { begins() {}, ended() {} } : layout)
-  const limit = new LinkedAbort()
-  limit.abortAfter(systemClock, LIMIT_MS, () => new ProxyError('dial', 'timeout expired'))
+  const interrupted = new AbortController()
   const stopListening = onSignal(() => {
-    limit.abort(new ProxyError('stopping', 'interrupted'))
+    interrupted.abort(new ProxyError('stopping', 'interrupted'))
   })
+  const reason = (): ProxyError => new ProxyError('dial', 'timeout expired')
+  const deadline = { clock: systemClock, ms: LIMIT_MS, reason, signals: [interrupted.signal] }
   let next: string | undefined
   try {
-    next = await examine(invocation, report, limit.signal)
+    next = await withDeadline(deadline, (limit) => examine(invocation, report, limit))
   } finally {
     stopListening()
-    limit.release()
   }
   stdout.write(
     json ? `${shownJson(report.results)}\n` : `\n${verdict(report.failed, next ?? '')}\n`,

@@ -10,7 +10,7 @@ import { TLSSocket } from 'node:tls'
 import pRetry from 'p-retry'
 import { Agent, buildConnector, type Dispatcher, fetch } from 'undici'
 import type { Clock } from '../../core/clock.js'
-import { LinkedAbort, pause } from '../../core/deadline.js'
+import { LinkedAbort, pause, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
 import { isLoopback } from '../../core/loopback.js'
@@ -154,14 +154,14 @@ export class Http {
 
   async #try(request: HttpRequest, signal: AbortSignal): Promise<HttpReply> {
     const attemptMs = this.#options.attemptMs ?? ATTEMPT_MS
-    const limit = new LinkedAbort(signal)
     let timedOut = false
-    limit.abortAfter(this.#options.clock, attemptMs, () => {
+    const reason = (): ProxyError => {
       timedOut = true
       return silent(request.url, attemptMs)
-    })
+    }
+    const deadline = { clock: this.#options.clock, ms: attemptMs, reason, signals: [signal] }
     try {
-      const reply = await this.#exchange(request, limit.signal)
+      const reply = await withDeadline(deadline, (limit) => this.#exchange(request, limit))
       if (isTemporary(reply.status)) throw new TryAgain(reply)
       return reply
     } catch (error) {
@@ -173,8 +173,6 @@ export class Http {
       throw described.temporary
         ? new TryAgain(described.error, described.surelyNotDone)
         : described.error
-    } finally {
-      limit.release()
     }
   }
 
