@@ -16,7 +16,7 @@ import type { Log } from '../core/log.js'
 import type { SignedIn } from './workspaces.js'
 
 export interface NewBranchOptions {
-  /** The proxy serves one program: many may be made at once, and nobody comes back for them. */
+  /** The proxy serves one program: many may be made at once, and none is used again. */
   readonly isForOneProgram: boolean
   readonly run: RunGit
   /** What is waited for, for people. */
