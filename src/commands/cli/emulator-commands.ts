@@ -1,4 +1,4 @@
-/** Entries of the registry: the commands that need no account. */
+/** Entries of the registry (registry.ts): `demo` and `emulator`, which need no Databricks account. */
 
 import { duration, wholeNumber } from '../../config/schema/values.js'
 import type { Command } from './command.js'

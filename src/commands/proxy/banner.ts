@@ -1,4 +1,4 @@
-/** What a person sees when the proxy has started: each target, where to connect, as whom, what to paste. */
+/** The text on a terminal when the proxy has started: each target, its address and role, and a line to paste. */
 
 import { oneLine } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
@@ -11,7 +11,7 @@ export interface Started {
 
 const PASSWORDS: Record<TargetStatus['localAuth'], string> = {
   trust: 'none',
-  password: 'the one of local-auth',
+  password: 'the local password',
   databricks: "each client's own: a personal access token, or an OAuth secret",
 }
 

@@ -14,20 +14,20 @@ import { ProxyError } from '../../core/errors.js'
 import { type InstallingShell, type InstallOptions, serviceSpec } from './spec.js'
 import { launchdAgent, SERVICE_NAME, systemdUnit } from './unit.js'
 
-/** What the machine is, and the ways out of this process: one argument, so that tests own it. */
+/** The machine and the programs that run on it, as one argument, so that tests can replace it. */
 export interface ServiceMachine extends InstallingShell {
   readonly platform: string
   readonly homeDirectory: string
   /** The user's number, which names the launchd domain. */
   readonly uid: number
-  /** Runs a program to its end; a program that is not there is a result too. */
+  /** Runs a program to its end. A missing program is a result, not an error. */
   readonly run: (program: string, args: readonly string[]) => Promise<ProgramResult>
-  /** stdout: what was asked for. */
+  /** Writes to stdout. */
   readonly print: (text: string) => void
 }
 
 export interface ProgramResult {
-  /** 127 when there is no such program. */
+  /** 127 when the program does not exist. */
   readonly exitCode: number
   readonly stdout: string
   readonly stderr: string

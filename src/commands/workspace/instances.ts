@@ -1,4 +1,4 @@
-/** `instances`: what there is in the workspace, of both kinds, and starting and stopping it. */
+/** `instances`: lists the databases of the workspace, of both kinds, and starts or stops one. */
 
 import type { Target } from '../../config/schema/target-text.js'
 import { type Clock, systemClock } from '../../core/clock.js'

@@ -1,4 +1,4 @@
-/** For commands that ask the workspace and end: signs in, runs, signs off; Ctrl-C ends what is under way. */
+/** For commands that ask the workspace and end: signs in, runs `use`, closes. Ctrl-C ends its requests. */
 
 import type { Config } from '../../config/resolve/config.js'
 import type { TargetSettings } from '../../config/resolve/settings.js'

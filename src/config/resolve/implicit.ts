@@ -1,6 +1,6 @@
 /**
- * What a `.env` that the user did not name may not do: it may have come with a cloned repository.
- * The rules stand in the tables of `schema/`.
+ * Limits what a `.env` may set that the user did not name, because it may come with a cloned
+ * repository. The rules are in the tables of `schema/`.
  */
 
 import type { Restricted } from '../schema/setting.js'
@@ -15,7 +15,7 @@ import type { Found, KnownTarget } from './known-target.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Notes a problem when the value of a setting is not one that an implicit `.env` may choose. */
+/** Adds a problem when an implicit `.env` may not choose this value. */
 export function checkImplicit(
   name: SettingName,
   value: unknown,
@@ -30,7 +30,7 @@ export function checkImplicit(
   refuse(name, found.where, rule, `--${name} or ${variableOf(name)} in the environment`, problems)
 }
 
-/** The variables of `.env` that count, and a problem for each that may not stand there. */
+/** The variables of `.env` that are used; adds a problem for each that is not allowed there. */
 export function usableVariables(
   file: EnvFile,
   environment: Environment,

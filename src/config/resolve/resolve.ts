@@ -1,6 +1,6 @@
 /**
- * From what was written to what it means: values parsed, defaults filled in, and what one setting
- * demands of another checked. Reads the files that settings name.
+ * Turns the written settings into decisions: parses values, fills in defaults, and checks that the
+ * settings fit together. Reads the files that settings name. Called once per start and reload.
  */
 
 import { plainSettings } from '../schema/setting-keys.js'

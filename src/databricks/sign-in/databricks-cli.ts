@@ -1,7 +1,7 @@
 /**
- * `databricks-cli`: the login of `databricks auth login`. The CLI is asked for a token each time;
- * where it keeps its own (a keyring, a file) is never read. When it refuses, the user reads its
- * words, and what to type.
+ * `databricks-cli`: the login of `databricks auth login`. Each token comes from the CLI; its
+ * own store (a keyring, a file) is never read. When it refuses, the user sees its message and the
+ * command that logs in.
  */
 
 import { z } from 'zod'
