@@ -146,6 +146,7 @@ const UNPLAIN: Readonly<Record<string, string>> = {
     everybody: 'a noun',
   },
   ...{ whatever: 'any', mend: 'fix', befall: 'happen to', 'in vain': 'without success' },
+  ...{ slip: 'mistake', 'would else': 'otherwise', 'does not convince': 'could not be verified' },
 }
 
 /** Words of code that are names of other programs: the system user that PostgreSQL may run as. */

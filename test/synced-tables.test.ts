@@ -102,7 +102,7 @@ for (const [what, wrong, text] of [
   [
     'an unknown policy',
     { policy: 'hourly' },
-    /"hourly" is none of snapshot, triggered, continuous/,
+    /"hourly" is not one of snapshot, triggered, continuous/,
   ],
   [
     'storage for an existing pipeline',

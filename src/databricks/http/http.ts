@@ -102,7 +102,7 @@ export class Http {
     request.signal.throwIfAborted()
     const { clock, log } = this.#options
     const budgetMs = this.#options.budgetMs ?? BUDGET_MS
-    const deadline = clock.now() + budgetMs
+    const deadline = clock.monotonic() + budgetMs
     const limit = new LinkedAbort(request.signal, this.#closing.signal)
     // A request keeps the process alive as an open socket would, also between two tries.
     const alive = setInterval(() => {}, budgetMs)
@@ -120,7 +120,7 @@ export class Http {
           if (!(error instanceof TryAgain) || limit.signal.aborted) return
           failure = error
           if (error.surelyNotDone === false && request.idempotent === false) throw error
-          if (clock.now() + error.waitMs >= deadline) throw error
+          if (clock.monotonic() + error.waitMs >= deadline) throw error
           log.debug(
             { host: request.url.host, attempt: attemptNumber, waitMs: error.waitMs },
             `${error.message}; trying again`,

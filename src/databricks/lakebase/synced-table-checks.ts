@@ -42,7 +42,7 @@ export function checkArguments(request: SyncedTableRequest): void {
   const twice = primaryKey.find((column, at) => primaryKey.indexOf(column) !== at)
   if (twice !== undefined) problems.push(`primary key column "${twice}" is named twice`)
   if (!SYNC_POLICIES.includes(policy)) {
-    problems.push(`policy "${policy}" is none of ${SYNC_POLICIES.join(', ')}`)
+    problems.push(`policy "${policy}" is not one of ${SYNC_POLICIES.join(', ')}`)
   }
   const storage = request.storageCatalog ?? request.storageSchema
   if (existingPipelineId !== undefined && storage !== undefined) {
