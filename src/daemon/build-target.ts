@@ -1,5 +1,6 @@
 /** Builds what serves a target of the settings: one target, or every branch of a project. */
 
+import type { RunGit } from '../branches/repository.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import type { Resolver } from '../endpoints/resolver.js'
@@ -15,6 +16,8 @@ export interface TargetParts extends PortOptions {
   resolver: Resolver
   workspaces: Pick<Workspaces, 'of'>
   watch: Pick<Watch, 'credentialObserver' | 'forget'>
+  /** Undefined: git is not asked. */
+  runGit: RunGit | undefined
   /** Of the port that serves every target: where its clients go, and what listens there. */
   shared: { entrance: () => TargetRouter; listener: () => Listener | undefined }
 }

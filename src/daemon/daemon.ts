@@ -118,7 +118,7 @@ export class Daemon {
       const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(settings.admin)
       const plan = { kept: [], leaving: [], starting: settings.targets }
       await daemon.#startTargets(plan, daemon.#shared, openAdminPort)
-      const onBranch = daemon.#targets.find((each) => each.settings.onNewBranch)
+      const onBranch = daemon.#targets.find((each) => daemon.#branch?.serves(each.settings))
       await daemon.#branch?.answers(() =>
         waitFor(onBranch?.tryLogin() ?? Promise.resolve(), daemon.#closing.signal),
       )
@@ -258,7 +258,7 @@ export class Daemon {
   }
 
   async #takeBranch({ newBranch: plan, targets }: ProxySettings): Promise<void> {
-    const target = targets.find(({ onNewBranch }) => onNewBranch)
+    const target = targets.find(({ name }) => plan?.targets.includes(name))
     const signedIn = target && this.#workspaces.of(target)
     if (plan === undefined || target === undefined || signedIn === undefined) return
     await waitFor(this.#workspaces.opened(), this.#closing.signal)
@@ -368,6 +368,7 @@ export class Daemon {
       sessionObserver: this.#watch.sessionObserver,
       workspaces: this.#workspaces,
       watch: this.#watch,
+      runGit: this.#options.newBranch?.run,
       shared: { entrance, listener: () => this.#sharedListener },
     })
   }

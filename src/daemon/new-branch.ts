@@ -35,10 +35,17 @@ export interface TakeOptions {
 
 export class NewBranch {
   readonly #lease: BranchLease
+  /** Names of the targets that are served from it. */
+  readonly #targets: readonly string[]
   readonly #tell: NewBranchOptions['tell']
 
-  private constructor(lease: BranchLease, tell: NewBranchOptions['tell']) {
+  private constructor(
+    lease: BranchLease,
+    targets: readonly string[],
+    tell: NewBranchOptions['tell'],
+  ) {
     this.#lease = lease
+    this.#targets = targets
     this.#tell = tell
   }
 
@@ -63,15 +70,22 @@ export class NewBranch {
       const branches = await signedIn.workspace.branches()
       const wanted = { project, source, ids, lifeMs, keep, purge }
       const lease = await BranchLease.take({ ...wanted, branches, clock, log }, limit)
-      return new NewBranch(lease, tell)
+      return new NewBranch(lease, plan.targets, tell)
     })
   }
 
   /** The same settings, with the targets that are served from the new branch on it. */
   on(settings: ProxySettings): ProxySettings {
     const { name } = this.#lease
-    const targets = settings.targets.map((each) => (each.onNewBranch ? on(each, name) : each))
+    const targets = settings.targets.map((each) =>
+      this.#targets.includes(each.name) ? on(each, name) : each,
+    )
     return { ...settings, targets }
+  }
+
+  serves({ target }: TargetSettings): boolean {
+    if (target.kind !== 'autoscaling') return false
+    return `projects/${target.project}/branches/${target.branch}` === this.#lease.name
   }
 
   /** A branch that was just made refuses logins for a while. Errors: those of `tryLogin`. */

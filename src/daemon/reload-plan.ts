@@ -24,8 +24,8 @@ export function planReload<Running extends { readonly settings: TargetSettings }
   after: ProxySettings,
 ): ReloadPlan<Running> {
   const sharedStays = fingerprint(sharedByTargets(before)) === fingerprint(sharedByTargets(after))
-  const wanted = new Set(after.targets.map(ofTarget))
-  const stays = ({ settings }: Running): boolean => sharedStays && wanted.has(ofTarget(settings))
+  const wanted = new Set(after.targets.map(fingerprint))
+  const stays = ({ settings }: Running): boolean => sharedStays && wanted.has(fingerprint(settings))
   const kept = running.filter(stays)
   const keptNames = new Set(kept.map(({ settings }) => settings.name))
   return {
@@ -61,11 +61,6 @@ function needRestart(before: ProxySettings, after: ProxySettings): readonly stri
 
 function namesWith(reload: 'all targets' | 'restart'): readonly SettingName[] {
   return SETTING_NAMES.filter((name) => SETTINGS[name].reload === reload)
-}
-
-/** Which targets are on a new branch is decided at the start. */
-function ofTarget({ onNewBranch: _, ...settings }: TargetSettings): string {
-  return fingerprint(settings)
 }
 
 /** Secrets count by their hash, or a changed password would look the same. */

@@ -1,5 +1,6 @@
 /** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
 
+import { type RunGit, repositoryOf } from '../branches/repository.js'
 import { type Login, roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
@@ -24,6 +25,7 @@ import { Connector } from '../upstream/connect.js'
 import { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { TERMINATE, toWireText } from '../wire/frontend.js'
+import { GitTargets } from './git-targets.js'
 import { clientAuthOf, type Entrance, type PortOptions, peopleOf, portListener } from './port.js'
 import type { SignedIn } from './workspaces.js'
 
@@ -40,6 +42,8 @@ export interface RunningTargetOptions extends PortOptions {
   found?: LakebaseDatabase | undefined
   /** Called when its last session has left. */
   lastLeft?: (() => void) | undefined
+  /** Undefined: git is not asked. */
+  runGit: RunGit | undefined
 }
 
 export class RunningTarget {
@@ -55,6 +59,10 @@ export class RunningTarget {
   readonly #endpoints: Endpoints
   readonly #tls: UpstreamTls
   readonly #connector: Connector
+  /** With `follow-git`. */
+  readonly #gitTargets: GitTargets | undefined
+  /** For its clients: to where they belong now. */
+  readonly connect: Connector['connect']
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #signedIn: SignedIn | undefined
@@ -96,6 +104,9 @@ export class RunningTarget {
       spares: this.spares,
     })
     this.#connector = connector
+    const connect: Connector['connect'] = (...client) => connector.connect(...client)
+    this.#gitTargets = buildGitTargets(options, connect, closing)
+    this.connect = this.#gitTargets?.connect ?? connect
     this.canceller = new Canceller({
       target: target.name,
       dialOptions: { tls, clock, dialled: () => {} },
@@ -110,7 +121,7 @@ export class RunningTarget {
       clientAuth: clientAuthOf(options),
       people: this.#people,
       admission: this.sessions,
-      connector,
+      connector: this,
       cancels: this.canceller,
       idleTimeoutMs,
     }
@@ -198,6 +209,7 @@ export class RunningTarget {
     this.spares?.close()
     await Promise.all([this.ownListener.close(), this.sessions.close()])
     this.#closing.abort()
+    await this.#gitTargets?.close()
     this.credentials.close()
     this.#people?.close()
   }
@@ -241,6 +253,34 @@ function buildPeople(
     })
   }
   return peopleOf(options, { credentialsFor, closing })
+}
+
+function buildGitTargets(
+  options: RunningTargetOptions,
+  connect: Connector['connect'],
+  closing: AbortSignal,
+): GitTargets | undefined {
+  const { target, signedIn, clock, log, runGit } = options
+  const { followGit, startTimeoutMs: timeoutMs } = target
+  if (followGit === undefined || signedIn === undefined) return undefined
+  const { workspace, identity } = signedIn
+  const run: RunGit = runGit ?? (async () => ({ exitCode: undefined, stdout: '' }))
+  const owner = async () => ({
+    identity: await identity.get(closing),
+    repository: await repositoryOf(followGit.folder, run, closing),
+  })
+  // Not loaded where no target follows git.
+  const branches = import('../branches/git-branches.js').then(
+    ({ GitBranches }) => new GitBranches({ ...followGit, workspace, owner, clock, log, closing }),
+  )
+  const open = (name: string): RunningTarget => {
+    const [, project = '', , branch = ''] = name.split('/')
+    const onBranch = { kind: 'autoscaling', project, branch } as const
+    const own = { ...target, target: onBranch, followGit: undefined }
+    const alone = { entrance: undefined, found: undefined, lastLeft: undefined }
+    return new RunningTarget({ ...options, ...alone, target: own })
+  }
+  return new GitTargets({ branches, connect, open, timeoutMs, clock })
 }
 
 function buildStarter(

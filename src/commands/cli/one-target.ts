@@ -46,7 +46,9 @@ async function configuredTarget(
 function onlyTarget(settings: ProxySettings): TargetSettings {
   const [target, ...others] = settings.targets
   if (target !== undefined && others.length === 0) return target
-  const onNewBranch = settings.targets.filter((each) => each.onNewBranch)
+  const onNewBranch = settings.targets.filter((each) =>
+    settings.newBranch?.targets.includes(each.name),
+  )
   if (onNewBranch.length === 1) return onNewBranch[0]!
   const names = settings.targets.map(({ name }) => name).join(', ')
   throw new ProxyError('config', 'several targets are configured', {

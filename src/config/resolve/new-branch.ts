@@ -10,7 +10,7 @@ import type { Problems } from '../sources/problems.js'
 import type { WrittenTarget } from '../sources/sources.js'
 import type { KnownTarget } from './known-target.js'
 import type { Lookup } from './lookup.js'
-import type { Machine, NewBranchSettings } from './settings.js'
+import type { FollowGit, Machine, NewBranchSettings, TargetSettings } from './settings.js'
 
 /** For a command line that names no TARGET. */
 export function targetsForBranch(
@@ -27,19 +27,26 @@ export function targetsForBranch(
 
 export function newBranchOf(
   lookup: Lookup,
-  targets: readonly KnownTarget[],
+  {
+    known,
+    targets,
+  }: { readonly known: readonly KnownTarget[]; readonly targets: readonly TargetSettings[] },
   machine: Machine,
   problems: Problems,
 ): NewBranchSettings | undefined {
   const source = lookup.value('branch-from')
   const written = lookup.find('branch-from')
   if (source === undefined || written === undefined) return undefined
-  if (targets.some(({ target }) => isOnSource(target, source))) {
+  const onSource = targets.filter(({ target }) => isOnSource(target, source))
+  // With `follow-git`, it is what their branches are made from.
+  const served = onSource.filter(({ followGit }) => followGit === undefined)
+  if (served.length > 0) {
     const [ttlMs, keep] = [lookup.value('branch-ttl'), lookup.value('keep-branch')]
-    return { ...source, ttlMs, keep, folder: machine.cwd }
+    const names = served.map(({ name }) => name)
+    return { ...source, targets: names, ttlMs, keep, folder: machine.cwd }
   }
   // A TARGET that was typed is stronger than what the environment or a file says for all.
-  if (written.rank === 1 && targets.length > 0) {
+  if (written.rank === 1 && known.length > 0 && onSource.length === 0) {
     problems.add(
       written.where,
       `no target is served from a new branch of ${quoted(written.text, 'that project')}`,
@@ -49,7 +56,30 @@ export function newBranchOf(
   return undefined
 }
 
-export function isOnSource(target: Target, { project, branch }: BranchSource): boolean {
+export function followGitOf(
+  known: KnownTarget,
+  lookup: Lookup,
+  machine: Machine,
+  problems: Problems,
+): FollowGit | undefined {
+  const how = lookup.value('follow-git', known)
+  if (how === 'off') return undefined
+  const { target } = known
+  if (target.kind !== 'autoscaling' || target.branch !== undefined) {
+    problems.add(
+      lookup.find('follow-git', known)?.where ?? known.written.where,
+      `follow-git chooses the branch, which ${quoted(known.name, 'the target')} leaves no room for`,
+      'Name a project alone: projects/P.',
+    )
+    return undefined
+  }
+  const project = `projects/${target.project}`
+  const from = lookup.value('branch-from')
+  const source = from?.project === project ? from.branch : undefined
+  return { project, source, create: how === 'create', folder: machine.cwd }
+}
+
+function isOnSource(target: Target, { project, branch }: BranchSource): boolean {
   if (target.kind !== 'autoscaling' || target.endpoint !== undefined) return false
   if (`projects/${target.project}` !== project) return false
   return target.branch === undefined || `${project}/branches/${target.branch}` === branch

@@ -18,7 +18,7 @@ import {
 } from './local-access.js'
 import { loginOf } from './login.js'
 import { Lookup } from './lookup.js'
-import { isOnSource, newBranchOf } from './new-branch.js'
+import { followGitOf, newBranchOf } from './new-branch.js'
 import { addressesClash, assignPorts } from './ports.js'
 import { checkRouting, namesOf, reachOf } from './routing.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
@@ -57,8 +57,6 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   )
   checkLocalPassword(localPassword, lookedUp, lookup, problems)
   const localTls = readLocalTls(lookup, values, machine.platform, problems)
-  const knownTargets = lookedUp.map((target) => target.known)
-  const newBranch = newBranchOf(lookup, knownTargets, machine, problems)
   const names = namesOf(lookedUp, lookup, problems)
   const reach = lookedUp.map((target, index) => reachOf(target, index, values, lookup))
   const listening = lookedUp.filter((_, index) => reach[index] !== 'name')
@@ -70,7 +68,8 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
     const listen = { addresses, port: ports[at]!, unixSocket }
     const { name: text, target: parsed } = target.known
     const called = { name: names[index]!, text, target: parsed, reach: reach[index]!, listen }
-    return resolveTarget(target, { ...called, localTls, newBranch }, lookup, problems)
+    const followGit = followGitOf(target.known, lookup, machine, problems)
+    return resolveTarget(target, { ...called, followGit, localTls }, lookup, problems)
   })
   checkRouting(
     lookedUp.map((target, index) => ({ ...target, settings: targets[index]! })),
@@ -80,7 +79,12 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   )
   const settings = {
     ...processSettings(values, targets, localPassword, localTls, lookup, machine),
-    newBranch,
+    newBranch: newBranchOf(
+      lookup,
+      { known: lookedUp.map((target) => target.known), targets },
+      machine,
+      problems,
+    ),
   }
   if (values['admin-socket'] !== undefined) {
     checkAdminSocket(values['admin-socket'], { machine, lookup, problems })
@@ -129,14 +133,14 @@ function portsOf(
 
 /** What was decided for a target with a look at the others. */
 interface Decided
-  extends Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen'>,
-    Pick<ProxySettings, 'localTls' | 'newBranch'> {}
+  extends Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen' | 'followGit'>,
+    Pick<ProxySettings, 'localTls'> {}
 
 const VERIFY = { 'verify-full': 'full', 'verify-ca': 'ca', require: 'none' } as const
 
 function resolveTarget(
   { known, values }: LookedUpTarget,
-  { localTls, newBranch, ...called }: Decided,
+  { localTls, ...called }: Decided,
   lookup: Lookup,
   problems: Problems,
 ): TargetSettings {
@@ -148,7 +152,6 @@ function resolveTarget(
     verify: VERIFY[values.sslmode],
     proxyProtocolFrom:
       values['proxy-protocol'] === 'on' ? values['proxy-protocol-from'] : undefined,
-    onNewBranch: newBranch !== undefined && isOnSource(known.target, newBranch),
   }
 }
 

@@ -38,8 +38,18 @@ export interface TargetSettings extends PlainSettings<true> {
   readonly verify: 'full' | 'ca' | 'none'
   /** Networks of the load balancers that send the PROXY protocol; undefined: off. */
   readonly proxyProtocolFrom: readonly Network[] | undefined
-  /** It is served from the new branch, once that is made. */
-  readonly onNewBranch: boolean
+  /** Undefined: it stays with the branch that it names. */
+  readonly followGit: FollowGit | undefined
+}
+
+export interface FollowGit {
+  /** `projects/P` */
+  readonly project: string
+  /** What branches are made from; undefined: the default branch. */
+  readonly source: string | undefined
+  readonly create: boolean
+  /** The working folder. */
+  readonly folder: string
 }
 
 export interface Listen {
@@ -63,6 +73,8 @@ export interface ShownAs {
 
 /** A branch that is made for the life of the proxy. */
 export interface NewBranchSettings extends BranchSource {
+  /** Names of those that are served from it. */
+  readonly targets: readonly string[]
   readonly ttlMs: number
   /** It outlives the proxy. */
   readonly keep: boolean

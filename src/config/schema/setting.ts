@@ -17,7 +17,9 @@ interface Row {
 }
 
 /** `sources`: it says where other settings come from, and is not one of them. */
-type Decision = 'name' | 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | ProcessDecision
+type Decision =
+  | ('name' | 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | 'followGit')
+  | ProcessDecision
 type ProcessDecision =
   | ('localPassword' | 'localTls' | 'resolver' | 'admin' | 'logFormat')
   | ('newBranch' | 'targets' | 'sources')

@@ -254,6 +254,13 @@ export const SECTIONS = {
       into: 'newBranch',
       reload: 'restart',
     }),
+    'follow-git': perTarget({
+      kind: choice('how', 'off', 'existing', 'create'),
+      default: 'off',
+      help: 'serve the branch that belongs to the git branch of the working folder; create: make it, for 7 days',
+      dotenv: FREE,
+      into: 'followGit',
+    }),
     'keep-branch': once({
       kind: switched,
       default: 'false',
