@@ -7,7 +7,7 @@
 
 import { chownSync, copyFileSync, mkdirSync, readdirSync } from 'node:fs'
 import { chown, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 import type { RunAs } from './postgres-binaries.js'
 import { type Postgres, runServer, type ServerHome } from './postgres-server.js'
@@ -116,8 +116,10 @@ async function copyData(source: Postgres, to: string, runAs: RunAs | undefined):
   const from = source.dataDirectory
   const session = await source.session()
   try {
-    // A temporary slot keeps the log segments from here on until the session ends.
-    await session.query("select pg_create_physical_replication_slot('branch_copy', true, true)")
+    // A temporary slot keeps the log segments from here on until the session ends, which may be after
+    // the next copy has begun: so each has a name of its own.
+    const slot = basename(to).replaceAll('-', '_')
+    await session.query(`select pg_create_physical_replication_slot('${slot}', true, true)`)
     await session.query("select pg_backup_start('branch', true)")
     await copyTree(from, to, runAs, (name) => !NOT_COPIED.has(name))
     const [row] = await session.query('select labelfile from pg_backup_stop(false)')
