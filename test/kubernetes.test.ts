@@ -22,8 +22,12 @@ interface TypeMeta {
 
 interface Manifest extends TypeMeta {
   metadata: { name: string }
+  data?: Record<string, string>
   spec?: {
     unhealthyPodEvictionPolicy?: string
+    replicas?: number
+    serviceName?: string
+    selector?: Record<string, string>
     template?: { metadata?: { labels?: Record<string, string> }; spec: PodSpec }
   }
 }
@@ -52,7 +56,7 @@ interface Container {
   image: string
   restartPolicy?: string
   args?: string[]
-  env?: { name: string; value: string }[]
+  env?: EnvVar[]
   ports?: { name: string; containerPort: number }[]
   startupProbe?: Probe
   readinessProbe?: Probe
@@ -60,6 +64,12 @@ interface Container {
   volumeMounts?: { name: string; mountPath: string }[]
   securityContext?: object
   resources?: { requests?: object; limits?: { memory?: string } }
+}
+
+interface EnvVar {
+  name: string
+  value: string
+  valueFrom?: { fieldRef: { fieldPath: string } }
 }
 
 interface Probe {
@@ -87,6 +97,12 @@ function containersOf(file: string): { pod: PodSpec; container: Container }[] {
     }))
   })
 }
+
+/** The label by which Kubernetes tells the pods of one version from those of another. */
+const VERSION_LABELS = new Map([
+  ['Deployment', 'pod-template-hash'],
+  ['StatefulSet', 'controller-revision-hash'],
+])
 
 function isProxy({ image }: Container): boolean {
   return image.startsWith('lakebase-proxy:')
@@ -169,9 +185,13 @@ for (const file of FILES) {
     for (const { pod, container } of containersOf(file)) {
       for (const { secret } of pod.volumes ?? []) assert.equal(secret?.defaultMode ?? 0o440, 0o440)
       assert.equal(pod.securityContext?.fsGroup, 1000)
-      for (const { name, value } of container.env ?? []) {
-        assert.equal(typeof value, 'string', `${name} must be a string`)
+      for (const { name, value, valueFrom } of container.env ?? []) {
         assert.doesNotMatch(name, /TOKEN$|SECRET|PASSWORD$|PG_URL/)
+        if (valueFrom !== undefined) {
+          assert.deepEqual(Object.keys(valueFrom), ['fieldRef'], name)
+          continue
+        }
+        assert.equal(typeof value, 'string', `${name} must be a string`)
         // A file that a setting names is one that is mounted.
         if (!value.startsWith('/')) continue
         const mounted = container.volumeMounts?.some(({ mountPath }) => value.startsWith(mountPath))
@@ -314,11 +334,12 @@ for (const file of FILES) {
 
   test(`${file}: replicas that many share are spread over zones and nodes, each version apart`, () => {
     for (const { kind, metadata, spec } of manifestsOf(file)) {
-      if (kind !== 'Deployment' || !/gateway|pgbouncer/.test(metadata.name)) continue
+      const versionLabel = VERSION_LABELS.get(kind)
+      if (versionLabel === undefined || !/gateway|pgbouncer/.test(metadata.name)) continue
       const spread = spec?.template?.spec.topologySpreadConstraints ?? []
       const keys = spread.map(({ topologyKey }) => topologyKey)
       assert.deepEqual(keys, ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'])
-      for (const each of spread) assert.deepEqual(each.matchLabelKeys, ['pod-template-hash'])
+      for (const each of spread) assert.deepEqual(each.matchLabelKeys, [versionLabel])
     }
   })
 }
@@ -343,4 +364,26 @@ test('a sidecar is one that Kubernetes stops after the application, on loopback'
       assert.ok(sidecar.env?.every(({ name }) => name !== 'LAKEBASE_PROXY_ADDRESS'))
     }
   }
+})
+
+test('each PgBouncer has a peer_id of its own, and knows the others by their names', () => {
+  const manifests = manifestsOf('gateway-pgbouncer.yaml')
+  const set = manifests.find(({ kind }) => kind === 'StatefulSet')
+  const files = manifests.find(({ kind }) => kind === 'ConfigMap')?.data ?? {}
+  const { replicas = 0, serviceName = '', template } = set?.spec ?? {}
+  assert.ok(replicas > 1)
+
+  const service = manifests.find(({ metadata }) => metadata.name === serviceName)
+  assert.deepEqual(service?.spec?.selector, template?.metadata?.labels)
+  const [container] = template?.spec.containers ?? []
+  assert.deepEqual(container?.args, ['/etc/pgbouncer/config/$(POD_NAME).ini'])
+  assert.equal(container?.env?.[0]?.valueFrom?.fieldRef.fieldPath, 'metadata.name')
+
+  const expected = Array.from({ length: replicas }, (_, ordinal) => {
+    const pod = `${set?.metadata.name}-${ordinal}`
+    const [, id] = /^peer_id = (\d+)$/m.exec(files[`${pod}.ini`] ?? '') ?? []
+    return `${id} = host=${pod}.${serviceName} port=${container?.ports?.[0]?.containerPort}`
+  })
+  assert.deepEqual(files['peers.ini']?.trim().split('\n'), ['[peers]', ...expected])
+  assert.equal(new Set(expected.map((line) => line.split(' ')[0])).size, replicas)
 })

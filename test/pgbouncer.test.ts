@@ -1,5 +1,5 @@
 /**
- * Debian's PgBouncer before the proxy, with the very settings of
+ * Debian's PgBouncer in front of the proxy, with the very settings of
  * docker/kubernetes/gateway-pgbouncer.yaml: many clients, few connections to Lakebase.
  */
 
@@ -15,7 +15,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -33,9 +33,10 @@ const MANIFEST = 'docker/kubernetes/gateway-pgbouncer.yaml'
 const UNPRIVILEGED = 65_534
 const PASSWORD = 'pooled password'
 
-const missing = spawnSync('pgbouncer', ['--version']).error !== undefined
+const { error: missing, stdout: version } = spawnSync('pgbouncer', ['--version'])
+const minor = Number(/PgBouncer 1\.(\d+)/.exec(`${version}`)?.[1])
 suite('PgBouncer', {
-  skip: missing && 'pgbouncer is not here: install the package pgbouncer',
+  skip: missing !== undefined && 'pgbouncer is not here: install the package pgbouncer',
 }, () => {
   let emulator: Emulator
   let proxy: RunningProxy
@@ -55,7 +56,12 @@ suite('PgBouncer', {
     const certificate = await issueCertificate(authority, names, life)
     ca = authority.cert
     const files = {
-      'pgbouncer.ini': settingsFor(folder, proxy.addresses[0]!.port, port),
+      'pgbouncer.ini': onThisMachine(
+        manifestFiles()['pgbouncer.ini']!,
+        folder,
+        proxy.addresses[0]!.port,
+        port,
+      ),
       'users/userlist.txt': `"app" "${PASSWORD}"\n`,
       'tls/tls.crt': certificate.cert,
       'tls/tls.key': certificate.key,
@@ -67,18 +73,11 @@ suite('PgBouncer', {
       if (process.getuid?.() === 0) chownSync(join(folder, name), UNPRIVILEGED, UNPRIVILEGED)
     }
     chmodSync(folder, 0o755)
-    pgbouncer = spawn('pgbouncer', [join(folder, 'pgbouncer.ini')], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      ...(process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {}),
-    })
-    await said(pgbouncer, 'process up')
+    pgbouncer = await startPgbouncer(join(folder, 'pgbouncer.ini'))
   })
 
   after(async () => {
-    if (pgbouncer.exitCode === null) {
-      pgbouncer.kill('SIGKILL')
-      await once(pgbouncer, 'exit')
-    }
+    await stop(pgbouncer)
     await proxy.close()
     await emulator.close()
     rmSync(folder, { recursive: true })
@@ -168,6 +167,45 @@ suite('PgBouncer', {
     await once(psql, 'close')
   })
 
+  test('a cancel request that reaches another PgBouncer is forwarded to the one it is for', {
+    skip: minor < 19 && `PgBouncer 1.${minor} has no peering: it came with 1.19`,
+  }, async (context) => {
+    const upstream = proxy.addresses[0]!.port
+    const [first, second] = [await freePort(), await freePort()]
+    for (const [ordinal, own] of [first, second].entries()) {
+      const pod = join(folder, `pod-${ordinal}`)
+      mkdirSync(pod)
+      for (const [name, text] of Object.entries(manifestFiles())) {
+        const inPod = text
+          .replaceAll('/etc/pgbouncer/config', pod)
+          .replace('host=lakebase-pgbouncer-0.lakebase-pgbouncer-peers port=6432', onPort(first))
+          .replace('host=lakebase-pgbouncer-1.lakebase-pgbouncer-peers port=6432', onPort(second))
+        const isMain = name === 'pgbouncer.ini'
+        writeFileSync(join(pod, name), isMain ? onThisMachine(inPod, folder, upstream, own) : inPod)
+      }
+      const started = await startPgbouncer(join(pod, `lakebase-pgbouncer-${ordinal}.ini`))
+      context.after(() => stop(started))
+    }
+
+    const each = client({ port: first })
+    const watch = client({ port: second })
+    await Promise.all([each.connect(), watch.connect()])
+    const sleeping = assert.rejects(each.query('select pg_sleep(61)'), { code: '57014' })
+    const asleep =
+      "select count(*)::int as count from pg_stat_activity where query = 'select pg_sleep(61)'"
+    while ((await watch.query(asleep)).rows[0].count === 0);
+    const { processID, secretKey } = each as unknown as Record<string, number>
+    const request = Buffer.alloc(16)
+    const CANCEL_REQUEST = 80_877_102
+    for (const [index, value] of [16, CANCEL_REQUEST, processID ?? 0, secretKey ?? 0].entries()) {
+      request.writeInt32BE(value, index * 4)
+    }
+    const cancel = connect(second, '127.0.0.1').end(request).resume()
+    await once(cancel, 'close')
+    await sleeping
+    await Promise.all([each.end(), watch.end()])
+  })
+
   test('pgbench runs through it, with no failed transaction', async (context) => {
     const script = join(folder, 'select.sql')
     writeFileSync(script, 'begin;\nselect :client_id + 1;\nend;\n')
@@ -182,12 +220,16 @@ suite('PgBouncer', {
   })
 })
 
-/** The manifest's own settings, with this machine's ports and folder in the place of the pod's. */
-function settingsFor(folder: string, upstreamPort: number, port: number): string {
+/** The files of the manifest's ConfigMap, by name. */
+function manifestFiles(): Record<string, string> {
   const config = parseAllDocuments(readFileSync(MANIFEST, 'utf8'))[0]!.toJS() as {
     data: Record<string, string>
   }
-  const settings = config.data['pgbouncer.ini']!
+  return config.data
+}
+
+/** The manifest's settings, with this machine's ports and folder in the place of the pod's. */
+function onThisMachine(settings: string, folder: string, upstreamPort: number, port: number) {
   const changes: [string, string][] = [
     ['port=5432', `port=${upstreamPort}`],
     ['listen_addr = *', 'listen_addr = 127.0.0.1'],
@@ -196,6 +238,25 @@ function settingsFor(folder: string, upstreamPort: number, port: number): string
   ]
   for (const [from] of changes) assert.ok(settings.includes(from), `${MANIFEST} lacks ${from}`)
   return changes.reduce((text, [from, to]) => text.replaceAll(from, to), settings)
+}
+
+function onPort(port: number): string {
+  return `host=127.0.0.1 port=${port}`
+}
+
+async function startPgbouncer(settings: string): Promise<ChildProcess> {
+  const started = spawn('pgbouncer', [settings], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    ...(process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {}),
+  })
+  await said(started, 'process up')
+  return started
+}
+
+async function stop(program: ChildProcess): Promise<void> {
+  if (program.exitCode !== null) return
+  program.kill('SIGKILL')
+  await once(program, 'exit')
 }
 
 async function freePort(): Promise<number> {
