@@ -74,6 +74,11 @@ const ada = { user: demoUser.userName, password: demoUser.pat! }
 const grace = { user: otherUser.userName, password: otherUser.pat! }
 const application = { user: servicePrincipal.userName, password: servicePrincipal.clientSecret! }
 
+/** Without a scope: only the server could say that it is no database credential. */
+const JUNK_JWT = ['{"alg":"none"}', '{"sub":"no one"}', 'no signature']
+  .map((part) => Buffer.from(part).toString('base64url'))
+  .join('.')
+
 test('a personal access token is its owner, by name or as "token"', async (t) => {
   const proxy = await gateway(t)
   assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
@@ -120,6 +125,70 @@ test('a database credential that the server refuses is 28P01, and is not tried a
   assert.equal(control.mintedCount, minted, 'no token of another takes its place')
   const status = proxy.daemon.status().targets[0]!
   assert.equal(status.state, 'ready', 'one client is refused, and not the target')
+})
+
+test('four logins of one address are with the server before it has said yes; others wait for their end', async (t) => {
+  const proxy = await gateway(t)
+  control.failFront({ at: 'accept', how: 'hang' }, 4)
+  const accepted = control.acceptedCount
+  const hanging = await Promise.all(Array.from({ length: 4 }, () => rawTls(t, proxy)))
+  for (const client of hanging) {
+    client.startup({ user: ada.user, database: 'databricks_postgres' })
+    await client.next()
+    client.send('p', `${JUNK_JWT}\0`)
+  }
+  while (control.acceptedCount < accepted + 4) await new Promise(setImmediate)
+  const guesses = Array.from({ length: 5 }, () =>
+    refused(t, proxy, { user: ada.user, password: JUNK_JWT }),
+  )
+  const { text } = control.mintToken(otherUser)
+  const good = whoIs(t, proxy, { user: otherUser.userName, password: text })
+  assert.equal(await whoIs(t, proxy, ada), demoUser.userName, 'who has proved it does not wait')
+  assert.equal(control.acceptedCount, accepted + 5)
+  for (const { socket } of hanging) socket.destroy()
+  for (const { code } of await Promise.all(guesses)) assert.equal(code, '28P01')
+  assert.equal(await good, otherUser.userName)
+  assert.equal(control.acceptedCount, accepted + 11)
+})
+
+test('who waits for the logins of others at the server is told 53300 after 30 s, and has no place', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await gateway(t, { clock, connectTimeout: '5m' })
+  control.failFront({ at: 'accept', how: 'hang' }, 4)
+  const accepted = control.acceptedCount
+  const guess = () => refused(t, proxy, { user: ada.user, password: JUNK_JWT })
+  const hanging = Array.from({ length: 4 }, () => guess().catch(() => {}))
+  while (control.acceptedCount < accepted + 4) await new Promise(setImmediate)
+  const fifth = guess()
+  let isOver = false
+  const over = fifth.finally(() => {
+    isOver = true
+  })
+  assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
+  assert.equal(proxy.daemon.targets[0]!.sessions.admitted, 4)
+  while (!isOver) await clock.advance(1_000)
+  assert.equal((await over).code, '53300')
+  assert.equal(control.acceptedCount, accepted + 5)
+  await proxy.daemon.close()
+  await Promise.all(hanging)
+})
+
+test('database credentials that are wrong, all at once, are slowed down as one by one', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await gateway(t, { clock })
+  const accepted = control.acceptedCount
+  let refusals = 0
+  const guesses = Array.from({ length: 30 }, async () => {
+    await refused(t, proxy, { user: ada.user, password: JUNK_JWT })
+    refusals++
+  })
+  while (refusals < 10) await new Promise(setImmediate)
+  await RawClient.connect(t, proxy.port)
+  // Ten are at hand, and three more may have begun when the tenth was wrong.
+  const tried = control.acceptedCount - accepted
+  assert.ok(tried <= 13, `${tried} were tried`)
+  while (refusals < 30) await clock.advance(500)
+  await Promise.all(guesses)
 })
 
 test('a database credential may not be tried with another database either', async (t) => {

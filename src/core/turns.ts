@@ -18,6 +18,11 @@ export class Turns {
     this.#options = options
   }
 
+  /** Nothing is under way, and so nothing waits. */
+  get isIdle(): boolean {
+    return this.#underWay === 0
+  }
+
   /** Runs `work` when it is its turn. Errors: `full`, the signal's reason, and those of `work`. */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     await this.#take(signal)

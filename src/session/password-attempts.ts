@@ -1,25 +1,33 @@
 /**
  * Slows down guessing: each client address has a few attempts at hand, which come back one by one.
- * Only wrong ones are used up. Other addresses do not notice, and the table is bounded.
+ * Only wrong ones are used up. Where only the server can say whether a password is right, a few
+ * logins of one address go on at once. Other addresses do not notice, and the tables are bounded.
  */
 
 import { isIPv6 } from 'node:net'
 
 import type { Clock } from '../core/clock.js'
-import { pause } from '../core/deadline.js'
+import { LinkedAbort, pause } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import { isLoopback } from '../core/loopback.js'
+import { Turns } from '../core/turns.js'
 
 const BURST = 10
 const INTERVAL_MS = 500
 // A client that would wait longer is refused at once; it also bounds how many wait for one address.
 const LONGEST_WAIT_MS = 5_000
 const MAX_ADDRESSES = 10_000
+/** Of one address, at the server. */
+const UNPROVED_AT_ONCE = 4
+const UNPROVED_WAITING = 200
+const UNPROVED_WAIT_MS = 30_000
 
 export class PasswordAttempts {
   readonly #clock: Clock
   /** When each address has all its attempts back, in the order of the last attempt. */
   readonly #restoredAt = new Map<string, number>()
+  /** Only of addresses that have such a login under way. */
+  readonly #unproved = new Map<string, Turns>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -71,9 +79,36 @@ export class PasswordAttempts {
     this.#remember(key, Math.min(furthest, this.#restored(key) + INTERVAL_MS))
   }
 
+  /**
+   * Runs a login whose password only the server can check: few of one address at once, each once the
+   * address has an attempt at hand. What is wrong is counted by `wasWrong`, before `logIn` settles.
+   * Errors: kind `limit`, the signal's reason, and those of `logIn`.
+   */
+  async whileUnproved<T>(
+    address: string | undefined,
+    logIn: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const key = keyOf(address)
+    const turns = this.#unproved.get(key) ?? turnsOfOneAddress()
+    this.#unproved.set(key, turns)
+    const waiting = new LinkedAbort(signal)
+    waiting.abortAfter(this.#clock, UNPROVED_WAIT_MS, tooManyUnproved)
+    try {
+      return await turns.run(async () => {
+        waiting.release()
+        await this.turn(address, signal)
+        return logIn()
+      }, waiting.signal)
+    } finally {
+      waiting.release()
+      if (turns.isIdle && this.#unproved.get(key) === turns) this.#unproved.delete(key)
+    }
+  }
+
   /** How many addresses it remembers. */
   get size(): number {
-    return this.#restoredAt.size
+    return this.#restoredAt.size + this.#unproved.size
   }
 
   #restored(key: string): number {
@@ -97,6 +132,10 @@ export class PasswordAttempts {
       return
     }
   }
+}
+
+function turnsOfOneAddress(): Turns {
+  return new Turns({ atOnce: UNPROVED_AT_ONCE, waiting: UNPROVED_WAITING, full: tooManyUnproved })
 }
 
 /**
@@ -133,5 +172,11 @@ function network64(spelt: string): string {
 function tooMany(): ProxyError {
   return new ProxyError('limit', 'too many wrong passwords from this address', {
     hint: 'Wait a few seconds, and connect with the right password.',
+  })
+}
+
+function tooManyUnproved(): ProxyError {
+  return new ProxyError('limit', 'too many logins with database credentials from this address', {
+    hint: 'Wait a few seconds, or connect with a personal access token or an OAuth token.',
   })
 }

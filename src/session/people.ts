@@ -114,7 +114,7 @@ export class People {
    */
   async identify(claim: Claim, signal: AbortSignal): Promise<Person> {
     const found = await this.#find(claim, signal)
-    if (found === 'database credential') return this.#passOn(claim, signal)
+    if (found === 'database credential') return this.#passOn(claim)
     const asked = groupAskedFor(claim.user, found.name)
     if (asked === 'another') throw anotherIdentity(found.name)
     return {
@@ -253,18 +253,19 @@ export class People {
   }
 
   /** As it is and once; whether it is right, the server says. */
-  async #passOn({ user, password, address }: Claim, signal: AbortSignal): Promise<Person> {
+  #passOn({ user, password, address }: Claim): Person {
     const { attempts } = this.#options
     const name = firstName(user)
     const role = secondName(user) ?? name
     if (role === '') throw noGroup()
     if (role === 'token') throw nameless()
-    await attempts.turn(address, signal)
     const onRefused = (): void => attempts.wasWrong(address)
     return {
       name,
       method: 'database-credential',
       credentials: new PassedOnCredentials({ user: role, password, onRefused }),
+      whileUnproved: (logIn, unlessAborted) =>
+        attempts.whileUnproved(address, logIn, unlessAborted),
     }
   }
 

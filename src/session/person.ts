@@ -27,6 +27,11 @@ export interface Person {
   readonly method: LoginMethod
   /** This person's, for the role or group that was asked for. */
   readonly credentials: Credentials
+  /**
+   * Only the server can say whether it is this person: then the login is run in here, where few of
+   * one address are at once. Errors: kind `limit`, the signal's reason, and those of the login.
+   */
+  readonly whileUnproved?: <T>(logIn: () => Promise<T>, signal: AbortSignal) => Promise<T>
 }
 
 /** The user that the client names; `token`, for any user, when it names a target alone. */

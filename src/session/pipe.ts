@@ -260,3 +260,13 @@ export function onceClosed(socket: Socket): Promise<void> {
     else socket.once('close', () => resolve())
   })
 }
+
+/** For the log; undefined where there is nothing to say. */
+export function endReason(
+  outcome: PipeOutcome,
+  endedFirst: Pipe['endedFirst'],
+): string | undefined {
+  if (outcome === 'upstream shutdown') return 'the compute was suspended or restarted'
+  const isServersEnd = outcome === 'closed' && endedFirst === 'upstream'
+  return isServersEnd ? 'server closed the connection' : undefined
+}

@@ -30,7 +30,7 @@ import { clientHandshake } from './client-handshake.js'
 import { ClientLeaving, ClientLeft } from './client-leaving.js'
 import { askCleartextPassword } from './password-message.js'
 import { type Claim, type LoginMethod, type Person, typedUser } from './person.js'
-import { onceClosed, Pipe } from './pipe.js'
+import { endReason, onceClosed, Pipe } from './pipe.js'
 import { readProxyHeader } from './proxy-header.js'
 import type { ReadBuffers } from './read-buffers.js'
 import { replyWithError } from './refusal-reply.js'
@@ -236,7 +236,7 @@ export class Session implements SessionView, AdmittedSession {
     this.applicationName = textOf(startup, 'application_name')
     if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
     const route = router(startup)
-    const { target: chosen, login, refusal, open } = route
+    const { target: chosen, refusal } = route
     this.target = chosen.name
     if (chosen.people !== undefined && !encrypted) throw tlsRequiredForSecrets()
     // Before a password is asked for: to pg_isready that would be a yes.
@@ -249,23 +249,33 @@ export class Session implements SessionView, AdmittedSession {
     handshake.release()
     const leaving = new ClientLeaving(client, ending)
     try {
-      let person = claim && (await chosen.people?.identify(claim, leaving.signal))
-      if (refusal !== undefined) throw refusal
-      if (open !== undefined) this.#enter('resolve')
-      const target = open === undefined ? chosen : await open(leaving.signal)
-      // Credentials are for one target, so those of the target that serves are needed.
-      if (target !== chosen)
-        person = claim && (await target.people?.identify(claim, leaving.signal))
-      // Not earlier: a client that has not proved its password takes no place.
-      this.#takePlace(target)
-      const connected = await this.#connectAs(person, target, () =>
-        target.connector.connect(login, this.#progress(), leaving.signal, person?.credentials),
-      )
-      const idleTimeoutMs = isReplication(startup) ? 0 : target.idleTimeoutMs
-      return { connected, target, idleTimeoutMs }
+      const person = claim && (await chosen.people?.identify(claim, leaving.signal))
+      const logIn = (): Promise<Admitted> => this.#logIn(route, startup, { claim, person }, leaving)
+      return await (person?.whileUnproved?.(logIn, leaving.signal) ?? logIn())
     } finally {
       leaving.release()
     }
+  }
+
+  /** From who the client is to a logged-in upstream. */
+  async #logIn(
+    { target: chosen, login, refusal, open }: Route,
+    startup: StartupMessage,
+    client: { readonly claim: Claim | undefined; readonly person: Person | undefined },
+    { signal }: ClientLeaving,
+  ): Promise<Admitted> {
+    if (refusal !== undefined) throw refusal
+    if (open !== undefined) this.#enter('resolve')
+    const target = open === undefined ? chosen : await open(signal)
+    let { claim, person } = client
+    // Credentials are for one target, so those of the target that serves are needed.
+    if (target !== chosen) person = claim && (await target.people?.identify(claim, signal))
+    // Not earlier: a client that has not proved its password takes no place.
+    this.#takePlace(target)
+    const connected = await this.#connectAs(person, target, () =>
+      target.connector.connect(login, this.#progress(), signal, person?.credentials),
+    )
+    return { connected, target, idleTimeoutMs: isReplication(startup) ? 0 : target.idleTimeoutMs }
   }
 
   #takePlace(target: ServingTarget): void {
@@ -387,9 +397,3 @@ export class Session implements SessionView, AdmittedSession {
 }
 
 function ignore(): void {}
-
-function endReason(outcome: SessionOutcome, endedFirst: Pipe['endedFirst']): string | undefined {
-  if (outcome === 'upstream shutdown') return 'the compute was suspended or restarted'
-  const isServersEnd = outcome === 'closed' && endedFirst === 'upstream'
-  return isServersEnd ? 'server closed the connection' : undefined
-}
