@@ -116,7 +116,7 @@ test('the commands of every shell block succeed', { skip: needsPsql }, async (t)
 async function stays(t: TestContext, block: CodeBlock, cwd: string): Promise<void> {
   const env = { ...emulator.env, LAKEBASE_PROXY_PORT: '0', LAKEBASE_PROXY_ADMIN_PORT: '0' }
   for (const line of block.text.trim().split('\n')) {
-    const [program, ...args] = line.replace(/ *#.*/, '').split(' ')
+    const [program, ...args] = line.replace(/ *#.*/, '').replaceAll("'", '').split(' ')
     assert.equal(program, 'lakebase-proxy', where(block))
     const started = startCli(t, args, { env, cwd })
     await started.saw(/"msg":"ready"/)
