@@ -478,6 +478,41 @@ test('what one setting demands of another is checked', async (t) => {
   assert.equal(bare.settings.targets[0]!.databricksHost, 'https://dbc-1.cloud.databricks.com/?o=1')
 })
 
+test('what local-auth=databricks demands of other settings is checked', async (t) => {
+  const flags = { 'local-auth': 'databricks', 'local-tls': 'auto' }
+  const { settings } = await load(t, { targets: ['a'], flags })
+  assert.deepEqual(settings.targets[0]!.login, { as: 'person' })
+  const role = /the role is the identity of each client, and not set by/
+  const table: [Given, RegExp][] = [
+    [
+      { targets: ['a'], flags: { 'local-auth': 'databricks' } },
+      /--local-auth: local-auth=databricks needs local-tls.*\n\s*Set local-tls=auto/,
+    ],
+    [{ targets: ['a?user=ada'], flags }, new RegExp(`TARGET "a": .*${role.source} user`)],
+    [
+      { targets: ['a'], flags: { ...flags, group: 'g' } },
+      new RegExp(`--group: .*${role.source} group`),
+    ],
+    [
+      { targets: ['a'], flags, env: { LAKEBASE_PROXY_USER: 'ada' } },
+      new RegExp(`LAKEBASE_PROXY_USER: .*${role.source} user`),
+    ],
+    [
+      { targets: ['a'], flags: { ...flags, 'unix-socket': '/tmp/socket' } },
+      /--unix-socket: local-auth=databricks needs TLS.*\n\s*Leave unix-socket out/,
+    ],
+    [
+      { targets: ['postgresql://u:p@example.com/d'], flags },
+      /--local-auth: target ".*" has one role and password for all, so local-auth=databricks is not possible/,
+    ],
+    [
+      { targets: ['a'], flags: { 'max-connections-per-user': '3' } },
+      /--max-connections-per-user: max-connections-per-user needs local-auth=databricks/,
+    ],
+  ]
+  for (const [given, expected] of table) assert.match(await refusal(t, given), expected)
+})
+
 test('paths start from the folder of what names them', async (t) => {
   const flags = { config: 'sub/c.yaml', 'unix-socket': 'here' }
   const cwd = mkdtempSync(join(tmpdir(), 'lakebase-config-'))
