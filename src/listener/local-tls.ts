@@ -1,7 +1,8 @@
 /**
  * TLS for local clients: with the user's own certificate, or with one made here, for clients that
- * insist on `sslmode=require`. Both are read again every day, so that a renewed certificate is shown
- * before the old one ends. When reading fails, the last good one stays.
+ * insist on `sslmode=require`. The user's own is read again when its files change; one that was made
+ * here is looked at every day and renewed before its end. A certificate that does not work changes
+ * nothing: the last good one stays.
  */
 
 import { networkInterfaces, platform } from 'node:os'
@@ -11,6 +12,7 @@ import type { Clock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import { readSecretFile, readWhole } from '../core/secret-file.js'
+import { WatchedContent } from '../core/watched-content.js'
 import { caFileIn, localCertificate } from './local-authority.js'
 import type { CertifiedPair } from './local-certificate.js'
 
@@ -28,28 +30,32 @@ export interface LocalTlsOptions {
 
 const DAY_MS = 24 * 60 * 60_000
 
+type Shown = WatchedContent<SecureContext> | { readonly value: SecureContext }
+
 export class LocalTls {
   readonly #options: LocalTlsOptions
   #addresses: readonly string[]
-  #context: SecureContext
+  #shown: Shown
   #cancelRefresh: () => void = () => {}
 
-  private constructor(options: LocalTlsOptions, context: SecureContext) {
+  private constructor(options: LocalTlsOptions, shown: Shown) {
     this.#options = options
     this.#addresses = options.addresses
-    this.#context = context
-    this.#refreshDaily()
+    this.#shown = shown
+    if (options.setting === 'auto') this.#refreshDaily()
   }
 
   /** Undefined when it is off. Errors: kind `config`. */
   static async open(options: LocalTlsOptions): Promise<LocalTls | undefined> {
-    if (options.setting === 'off') return undefined
-    return new LocalTls(options, await secureContext(options))
+    const { setting } = options
+    if (setting === 'off') return undefined
+    if (setting === 'auto') return new LocalTls(options, { value: await madeHere(options) })
+    return new LocalTls(options, watchOwn(setting, options))
   }
 
   /** What a session that starts now uses. */
   get context(): SecureContext {
-    return this.#context
+    return this.#shown.value
   }
 
   /** Path of the CA that a verifying client needs; undefined with the user's own certificate. */
@@ -57,9 +63,10 @@ export class LocalTls {
     return this.#options.setting === 'auto' ? caFileIn(this.#options.stateDir) : undefined
   }
 
-  /** Looks at the files again. Errors: kind `config`; then what was good stays. */
+  /** Looks at the files now. Errors: kind `config`; then what was good stays. */
   async refresh(addresses = this.#addresses): Promise<void> {
-    this.#context = await secureContext({ ...this.#options, addresses })
+    if (this.#shown instanceof WatchedContent) this.#shown.look()
+    else this.#shown = { value: await madeHere({ ...this.#options, addresses }) }
     this.#addresses = addresses
   }
 
@@ -79,27 +86,47 @@ export class LocalTls {
   }
 }
 
-async function secureContext(options: LocalTlsOptions): Promise<SecureContext> {
-  const { setting, stateDir, clock } = options
-  if (setting === 'auto') {
-    const addresses = certified(options.addresses)
-    return contextOf(await localCertificate({ stateDir, addresses, now: clock.now() }))
-  }
-  const { cert, key } = setting as { cert: string; key: string }
-  try {
-    return contextOf({ cert: readWhole(cert), key: readSecretFile(key, platform()) })
-  } catch (cause) {
-    if (cause instanceof ProxyError) throw cause
-    const { message } = cause as Error
-    throw new ProxyError(
-      'config',
-      `certificate "${cert}" and key "${key}" do not work: ${message}`,
-      {
-        cause,
-        hint: 'Name a PEM certificate (chain) with --local-tls-cert and its key with --local-tls-key.',
-      },
-    )
-  }
+async function madeHere(
+  options: Pick<LocalTlsOptions, 'stateDir' | 'addresses' | 'clock'>,
+): Promise<SecureContext> {
+  const { stateDir, clock } = options
+  const addresses = certified(options.addresses)
+  return contextOf(await localCertificate({ stateDir, addresses, now: clock.now() }))
+}
+
+/** A pair of which one file is written and the other is not yet does not work, and is not used. */
+function watchOwn(
+  { cert, key }: { readonly cert: string; readonly key: string },
+  { clock, log }: Pick<LocalTlsOptions, 'clock' | 'log'>,
+): WatchedContent<SecureContext> {
+  return new WatchedContent({
+    read: () => JSON.stringify({ cert: readWhole(cert), key: readSecretFile(key, platform()) }),
+    make: (pair) => {
+      try {
+        return contextOf(JSON.parse(pair) as CertifiedPair)
+      } catch (cause) {
+        throw notWorking(cert, key, cause as Error)
+      }
+    },
+    clock,
+    onChange: () => log.info({ file: cert }, 'local certificate read again'),
+    onProblem: ({ message }) =>
+      log.warn(
+        { file: cert, reason: message },
+        'local certificate not read again, the old one stays',
+      ),
+  })
+}
+
+function notWorking(cert: string, key: string, cause: Error): ProxyError {
+  return new ProxyError(
+    'config',
+    `certificate "${cert}" and key "${key}" do not work: ${cause.message}`,
+    {
+      cause,
+      hint: 'Name a PEM certificate (chain) with --local-tls-cert and its key with --local-tls-key.',
+    },
+  )
 }
 
 function contextOf({ cert, key }: CertifiedPair): SecureContext {

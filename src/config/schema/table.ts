@@ -97,7 +97,7 @@ export const SECTIONS = {
     'local-tls-cert': once({
       kind: text('file', true),
       default: undefined,
-      help: 'offer clients TLS with this certificate (PEM)',
+      help: 'offer clients TLS with this certificate (PEM), read again on change',
       dotenv: PROTECTION,
       into: 'localTls',
       reload: 'all targets',
