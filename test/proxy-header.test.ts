@@ -1,4 +1,4 @@
-/** The PROXY protocol header, however it is cut and whatever comes in its place. */
+/** The PROXY protocol header, however it is cut, and any other bytes in its place. */
 
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
