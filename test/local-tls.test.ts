@@ -24,6 +24,7 @@ import tls from 'node:tls'
 import type pg from 'pg'
 
 import type { ProxyError } from '../src/core/errors.js'
+import { otherUser } from '../src/emulator/inventory.js'
 import { readExactly } from '../src/wire/byte-reader.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
@@ -106,6 +107,21 @@ test('JDBC with sslmode=require is in', { skip: needsJava() }, async (t) => {
   const url = `jdbc:postgresql://localhost:${port}/databricks_postgres?user=anybody&sslmode=require`
   const { stdout, stderr } = await run('java', ['-Xshare:auto', '-cp', JAR, program, url])
   assert.equal(stdout, 'ada@example.com 100000 57014\n', stderr)
+})
+
+test('JDBC logs in with a token saved as the password, the proxy verified in full', {
+  skip: needsJava(),
+}, async (t) => {
+  const { port, daemon } = await proxyBefore(t, emulator, {
+    ...{ targets: ['projects/demo'], localAuth: 'databricks', localTls: 'auto' },
+  })
+  const program = join(await temporaryFolder(t), 'Encrypted.java')
+  await writeFile(program, JDBC_PROGRAM)
+  const login = `user=token&password=${otherUser.pat}`
+  const trust = `sslmode=verify-full&sslrootcert=${daemon.localCaFile}`
+  const url = `jdbc:postgresql://localhost:${port}/databricks_postgres?${login}&${trust}`
+  const { stdout, stderr } = await run('java', ['-Xshare:auto', '-cp', JAR, program, url])
+  assert.equal(stdout, `${otherUser.userName} 100000 57014\n`, stderr)
 })
 
 test('a million bytes each way over TLS are the same bytes', async (t) => {
