@@ -197,7 +197,7 @@ for (const [missing, here] of [
     skip: needsNetworkNamespaces(),
   }, async (t) => {
     const net = `ip link set lo up; ip addr del ${missing}/${missing === '::1' ? 128 : 8} dev lo`
-    const args = ['postgresql://ada:pass@db.example/shop', '--port', '0', '--no-admin']
+    const args = ['postgresql://ada:pass@db.example/shop', '--port', '0', '--admin-port', '0']
     const child = spawn(
       'unshare',
       ['-rn', 'sh', '-c', `${net}; exec "$@"`, 'sh', process.execPath, MAIN, ...args],

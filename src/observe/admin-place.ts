@@ -47,16 +47,21 @@ async function listenOnPort(
   { address, port, portIsDefault }: AdminPort,
   log: Log,
 ): Promise<string> {
-  let candidate = port
+  let [host, candidate] = [address, port]
   for (let tries = 1; ; tries++) {
     try {
-      await listen(server, { host: address, port: candidate })
+      await listen(server, { host, port: candidate })
       break
     } catch (error) {
+      // A machine, or a container, whose loopback has only the other address.
+      if ((error as NodeJS.ErrnoException).code === 'EADDRNOTAVAIL' && host === '127.0.0.1') {
+        host = '::1'
+        continue
+      }
       const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
       const free = inUse ? await nextFreePort(candidate) : undefined
       if (!portIsDefault || free === undefined || tries === FREE_PORT_TRIES) {
-        throw await cannotListen(address, candidate, free, error)
+        throw await cannotListen(host, candidate, free, error)
       }
       candidate = free
     }
