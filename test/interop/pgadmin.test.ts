@@ -24,6 +24,7 @@ test('pgAdmin adds the proxy as a server, opens its tree and runs a query', {
   const url = await startPgadmin(t)
   const browser = await openBrowser(t)
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } })
+  page.setDefaultTimeout(90_000) // its first start compiles for long
   await page.goto(`${url}/browser/`)
   const dialog = page.locator('.MuiDialog-root')
   await dialog.locator('input').fill('a master password')
