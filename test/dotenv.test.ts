@@ -8,11 +8,13 @@ import { test } from 'node:test'
 
 import { SETTING_NAMES, type SettingName, variableOf } from '../src/config/schema/table.js'
 import { VARIABLES } from '../src/config/schema/variables.js'
+import { readEnvFile } from '../src/config/sources/env-file.js'
 import { SIGN_IN_ATTRIBUTES } from '../src/databricks/sign-in/auth.js'
 import { cli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakePrograms } from './support/fake-programs.js'
-import { load, refusal } from './support/load-config.js'
+import { load, refusal, uid } from './support/load-config.js'
+import { temporaryFolder } from './support/proxy.js'
 
 /** Of each setting: a value that `.env` may not set, or `free`. A new setting has to be decided. */
 const SETTING_RULES: Record<SettingName, string | 'free'> = {
@@ -234,6 +236,35 @@ test('a secret of the environment does not go to a host that only .env names', a
     targets: ['a'],
     files: { '.env': `${hosts[0]!['.env']}\nDATABRICKS_TOKEN=dapi1` },
   })
+})
+
+test('what is wrong in a .env is told in the order of its lines', async (t) => {
+  const files = {
+    '.env': [
+      'LAKEBASE_PROXY_WARM=many',
+      'HTTPS_PROXY=http://evil:1',
+      'LAKEBASE_PROXY_PORT=none',
+      'LAKEBASE_PROXY_ADMIN_PORT=none',
+      'LAKEBASE_PROXY_HOSTADDR=203.0.113.7',
+    ].join('\n'),
+  }
+  const flags = { quiet: '?' }
+  const text = await refusal(t, { targets: ['a'], flags, files })
+  assert.deepEqual(
+    [...text.matchAll(/^ {2}(--quiet|.*\.env:\d)/gm)].map(([, where]) => where!.slice(-6)),
+    ['.env:1', '.env:2', '.env:3', '.env:4', '.env:5', '-quiet'],
+  )
+})
+
+test('a .env of very many variables is read in one pass', { timeout: 60_000 }, async (t) => {
+  const folder = await temporaryFolder(t)
+  const names = Array.from({ length: 30_000 }, (_, at) => `LAKEBASE_PROXY_x${at}`)
+  writeFileSync(join(folder, '.env'), names.map((name) => `${name}=1\n`).join(''), { mode: 0o600 })
+  const place = { named: '.env', shown: '.env', cwd: folder, uid, platform: process.platform }
+  const file = await readEnvFile(place)
+  for (const [at, name] of names.entries()) {
+    assert.equal(file?.where(name), `${name} (.env:${at + 1})`)
+  }
 })
 
 test('a .env that another user owns or can write to is refused by name', async (t) => {

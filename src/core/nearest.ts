@@ -7,7 +7,9 @@ const MIN_BEGINNING = 3
 
 /** Whether `word` may be `candidate` with a typing mistake: one, or one in three letters. */
 export function isNear(word: string, candidate: string): boolean {
-  return distance(word, candidate) <= Math.max(1, Math.floor(word.length / 3))
+  const most = Math.max(1, Math.floor(word.length / 3))
+  const isAsLong = Math.abs(word.length - candidate.length) <= most
+  return isAsLong && distance(word, candidate) <= most
 }
 
 /** Those of `candidates` that are near, or that `word` begins: the nearest first, at most `most`. */

@@ -37,27 +37,40 @@ export async function readEnvFile(place: EnvFilePlace): Promise<EnvFile | undefi
   const text = named === undefined ? readOwn(path, place) : readWhole(path)
   const { default: dotenv } = await import('dotenv')
   const lines = text.split('\n')
-  const assignments = (variable: string) => {
-    const assigns = new RegExp(`^\\s*(export\\s+)?${variable}\\s*[=:]`)
-    const starts = lines.flatMap((line, at) => (assigns.test(line) ? [at] : []))
-    return starts
-      .map((start, index) => {
-        const own = lines.slice(start, starts[index + 1]).join('\n')
-        return {
-          text: dotenv.parse(own)[variable] ?? '',
-          where: `${variable} (${shown}:${start + 1})`,
-        }
-      })
-      .reverse()
-  }
+  const starts = startsOf(lines)
+  const placeOf = (variable: string, line: number) => `${variable} (${shown}:${line + 1})`
   return {
     path,
     isImplicit: named === undefined,
     folder: dirname(path),
     values: dotenv.parse(text),
-    assignments,
-    where: (variable) => assignments(variable)[0]?.where ?? `${variable} (${shown})`,
+    where(variable) {
+      const last = starts.get(variable)?.at(-1)
+      return last === undefined ? `${variable} (${shown})` : placeOf(variable, last)
+    },
+    assignments(variable) {
+      const own = starts.get(variable) ?? []
+      return own
+        .map((start, index) => ({
+          text: dotenv.parse(lines.slice(start, own[index + 1]).join('\n'))[variable] ?? '',
+          where: placeOf(variable, start),
+        }))
+        .reverse()
+    },
   }
+}
+
+/** The lines that assign each variable. One pass: a file may have as many variables as lines. */
+function startsOf(lines: readonly string[]): ReadonlyMap<string, readonly number[]> {
+  const starts = new Map<string, number[]>()
+  for (const [at, line] of lines.entries()) {
+    const variable = /^\s*(?:export\s+)?([\w.-]+)\s*[=:]/.exec(line)?.[1]
+    if (variable === undefined) continue
+    const known = starts.get(variable)
+    if (known === undefined) starts.set(variable, [at])
+    else known.push(at)
+  }
+  return starts
 }
 
 /** The file is checked as it was opened, so that it cannot be exchanged in between. */

@@ -30,7 +30,7 @@ export class Problems {
 
   /** Throws one `config` error with every problem in it, if there is any. */
   throwIfAny(): void {
-    const found = [...this.#found.values()]
+    const found = inOrderOfFiles([...this.#found.values()])
     const [first] = found
     if (first === undefined) return
     if (found.length === 1) {
@@ -41,4 +41,22 @@ export class Problems {
     )
     throw new ProxyError('config', `${found.length} settings are wrong\n${lines.join('\n')}`)
   }
+}
+
+/** Those of one file stand together, in the order of its lines, so that the user goes through it once. */
+function inOrderOfFiles(found: readonly Problem[]): readonly Problem[] {
+  const placed = found.map((problem) => ({ problem, ...placeOf(problem) }))
+  const files = [...new Set(placed.map(({ file }) => file))]
+  const rank = new Map(files.map((file, at) => [file, at]))
+  return placed
+    .sort((a, b) => rank.get(a.file)! - rank.get(b.file)! || a.line - b.line)
+    .map(({ problem }) => problem)
+}
+
+/** Of `proxy.yaml:3` and `NAME (.env:3)`: the file and the line. Another place is a file of its own. */
+function placeOf({ where }: Problem): { file: string; line: number } {
+  const colon = where.lastIndexOf(':')
+  const line = Number.parseInt(where.slice(colon + 1), 10)
+  if (colon === -1 || Number.isNaN(line)) return { file: where, line: 0 }
+  return { file: where.slice(where.lastIndexOf('(', colon) + 1, colon), line }
 }
