@@ -100,6 +100,7 @@ async function adminServer(
     }),
     answers: {
       isListening: () => true,
+      targetNames: () => [],
       readiness: () => ({ ready: true, reasons: [] }),
       status: async () => '{}',
       metrics: async () => ({ type: 'text/plain', text: '' }),

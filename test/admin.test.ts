@@ -164,7 +164,9 @@ test('one target that fails does not make the others unready, and a probe can as
   const broken = await readiness('no-such-instance')
   assert.equal(broken.status, 503)
   assert.match(JSON.parse(broken.body).reasons[0], /^target "no-such-instance": .* does not exist/)
-  assert.equal((await readiness('nothing')).status, 404)
+  const unknown = await readiness('nothing')
+  assert.equal(unknown.status, 404)
+  assert.deepEqual(JSON.parse(unknown.body).targets, ['demo-instance', 'no-such-instance'])
   const status = JSON.parse((await ask(`${url}/status`)).body)
   assert.deepEqual([status.ready, status.reasons], [true, []])
   const metrics = (await ask(`${url}/metrics`)).body

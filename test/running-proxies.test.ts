@@ -18,6 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import http from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import { hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -226,6 +227,42 @@ test('an admin port of the settings wins over what runs: it may belong to a prox
   writeFileSync(join(user.runtime, '.env'), 'LAKEBASE_PROXY_ADMIN_PORT=1\n')
   const { code, stderr } = await user.run('wait', '--timeout', '1ms')
   assert.deepEqual([code, /no lakebase-proxy answers at .*:1\n/.test(stderr)], [1, true])
+})
+
+test('a port that another proxy of the user holds is in use by that, and not by node', async (t) => {
+  const user = await newUser(t)
+  const { port, proxy } = await user.start('demo-instance')
+  const [, adminPort] = await proxy.saw(/"http:\/\/127\.0\.0\.1:(\d+)"[^\n]*"status page"/)
+  for (const args of [
+    ['second-instance', '--port', port, '--admin-port', '0'],
+    ['second-instance', '--port', '0', '--admin-port', adminPort!],
+  ]) {
+    const second = await startCli(t, args, {
+      env: { ...emulator.env, XDG_RUNTIME_DIR: user.runtime },
+    }).done
+    const by = `by a running lakebase-proxy: demo-instance (pid ${proxy.child.pid})`
+    assert.equal(second.code, 2)
+    assert.ok(
+      second.stderr.includes(`port ${args.includes(port) ? port : adminPort} is in use ${by}`),
+    )
+    assert.match(second.stderr, /\nHint: Choose another: --(admin-)?port \d+ is free/)
+  }
+})
+
+test('a program in the place of a proxy that holds the same port elsewhere is named itself', async (t) => {
+  const user = await newUser(t)
+  const holder = createServer().listen(0, '127.0.0.1')
+  t.after(() => holder.close())
+  await once(holder, 'listening')
+  const { port } = holder.address() as AddressInfo
+  await user.start('demo-instance')
+  const [name] = readdirSync(user.folder)
+  const file = JSON.parse(readFileSync(join(user.folder, name!), 'utf8'))
+  file.targets[0].address.port = port
+  writeFileSync(join(user.folder, name!), JSON.stringify(file))
+  const second = await user.run('start', 'postgresql://u:p@h/d', '--port', `${port}`, '--no-admin')
+  assert.match(second.stderr, new RegExp(`port ${port} is in use by .*\\(pid ${process.pid}\\)`))
+  assert.doesNotMatch(second.stderr, /running lakebase-proxy/)
 })
 
 test('url prints the port that the running proxy got', async (t) => {

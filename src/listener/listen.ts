@@ -149,7 +149,7 @@ async function listenTcp(options: ListenOptions): Promise<ListeningSocket[]> {
       const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
       // A port that was free on one loopback address may be taken on the other.
       if (inUse && options.port === 0 && tries < FREE_PORT_TRIES) continue
-      throw inUse ? await portInUse(port) : cannotListen(options, error)
+      throw inUse ? await portInUse(port, error) : cannotListen(options, error)
     }
   }
 }
@@ -201,13 +201,14 @@ function shown(sockets: readonly ListeningSocket[]): readonly string[] {
   return sockets.map((socket) => socket.address)
 }
 
-async function portInUse(port: number): Promise<ProxyError> {
+async function portInUse(port: number, cause: unknown): Promise<ProxyError> {
   const holder = await portHolder(port)
   const free = await nextFreePort(port)
   return new ProxyError(
     'config',
     `port ${port} is in use${holder === undefined ? '' : ` by ${holder}`}`,
     {
+      cause,
       hint:
         free === undefined
           ? 'Choose another with --port.'

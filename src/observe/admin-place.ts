@@ -105,6 +105,7 @@ async function cannotListen(
     'config',
     `admin port ${port} is in use${holder === undefined ? '' : ` by ${holder}`}`,
     {
+      cause,
       hint: `Choose another${free === undefined ? '' : `: --admin-port ${free} is free`}; or do without: --no-admin.`,
     },
   )

@@ -34,6 +34,7 @@ export interface AdminAnswers {
   isListening(): boolean
   /** Of the process, or of one target: undefined when none has this name. */
   readiness(question: ReadinessQuestion): Readiness | undefined
+  targetNames(): readonly string[]
   /** As JSON text. */
   status(): Promise<string>
   metrics(): Promise<{ type: string; text: string }>
@@ -133,8 +134,10 @@ export class AdminServer {
         const asked = new URLSearchParams(query)
         const target = asked.get('target') ?? undefined
         const found = answers.readiness({ target, confirmed: asked.has('confirmed') })
-        if (found === undefined)
-          return sendJson(response, 404, { error: 'no target has this name' })
+        if (found === undefined) {
+          const targets = answers.targetNames()
+          return sendJson(response, 404, { error: 'no target has this name', targets })
+        }
         return sendJson(response, found.ready ? 200 : 503, found)
       }
       case '/liveness':

@@ -61,6 +61,7 @@ export class Admin {
               : targetReadiness(target, proxy, options.journal, question)
           return found && { ...found, reasons: found.reasons.map(redact) }
         },
+        targetNames: () => proxy.targets.map(({ settings }) => redact(settings.name)),
         status: () => this.#status({ history: this.#history.samples }),
         metrics: async () => {
           const metrics = await options.metrics.load()

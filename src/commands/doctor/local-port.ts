@@ -7,6 +7,7 @@ import { ProxyError } from '../../core/errors.js'
 import { nextFreePort, portHolder } from '../../listener/port-holder.js'
 import { AdminClient, adminAddress } from '../running/admin-client.js'
 import type { RunningFile } from '../running/announcement.js'
+import { ownerOf } from '../running/running-proxies.js'
 import type { DoctorReport } from './report.js'
 
 export interface OwnProxies {
@@ -43,10 +44,8 @@ async function ourHolder(
   port: number,
   { running, admin }: OwnProxies,
 ): Promise<string | undefined> {
-  for (const { targets, process } of running) {
-    const found = targets.find(({ address }) => address.port === port)
-    if (found !== undefined) return `${found.name} (pid ${process.pid})`
-  }
+  const known = ownerOf(port, running)
+  if (known !== undefined) return `${known.names} (pid ${known.pid})`
   if (admin === undefined || ('port' in admin && admin.port === 0)) return undefined
   const answer = await new AdminClient(adminAddress(admin)).tryAsk('/status').catch(() => undefined)
   const targets: unknown = answer?.body.targets

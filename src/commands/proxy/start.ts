@@ -67,6 +67,8 @@ async function run(
       tell: (text, isLast) =>
         progress === undefined ? log[isLast ? 'info' : 'debug'](text) : progress.tell(text, isLast),
     },
+  }).catch(async (error: unknown) => {
+    throw await withOwner(error, surroundings)
   })
   log.load()
   if (settings.unsafeListen) {
@@ -119,6 +121,23 @@ async function run(
   }
   tellStarted()
   return stopped.finally(async () => (await announcing)?.remove())
+}
+
+/** Where a port is in use by another proxy of this user: the name of its process, node, says little. */
+async function withOwner(
+  error: unknown,
+  place: Pick<Surroundings, 'env' | 'machine' | 'uid'>,
+): Promise<unknown> {
+  if (!(error instanceof ProxyError && error.kind === 'config')) return error
+  const { code, port } = (error.cause ?? {}) as { code?: unknown; port?: unknown }
+  if (code !== 'EADDRINUSE' || typeof port !== 'number') return error
+  const { ownerOf, runningProxies } = await import('../running/running-proxies.js')
+  const owner = ownerOf(port, await runningProxies(place))
+  const [, inUse, holder] = /^(.*?)(?: by .* \(pid (\d+)\))?$/.exec(error.message) ?? []
+  if (owner === undefined || (holder !== undefined && holder !== String(owner.pid))) return error
+  const { names, pid } = owner
+  const message = `${inUse} by a running lakebase-proxy: ${names} (pid ${pid})`
+  return new ProxyError('config', message, { cause: error, hint: error.hint })
 }
 
 /** Never rejects. */

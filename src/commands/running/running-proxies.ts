@@ -45,6 +45,20 @@ export async function runningProxies(place: FolderPlace): Promise<readonly Runni
     .map(({ proxy }) => proxy)
 }
 
+/** Which of them holds a port, and the names of what it serves there. */
+export function ownerOf(
+  port: number,
+  running: readonly RunningFile[],
+): { readonly names: string; readonly pid: number } | undefined {
+  for (const { admin, targets, process } of running) {
+    const served = targets.filter(({ address }) => address.port === port)
+    const isAdmin = admin !== undefined && URL.canParse(admin) && new URL(admin).port === `${port}`
+    const names = (isAdmin ? targets : served).map(({ name }) => name).join(', ')
+    if (names !== '') return { names, pid: process.pid }
+  }
+  return undefined
+}
+
 const File = z.object({
   admin: z.string().optional(),
   targets: z.array(
