@@ -7,10 +7,9 @@ import { isSea } from 'node:sea'
 import { setTimeout } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
-
-import type { StopSignal, Surroundings } from './commands/cli/command.js'
 import { runProgram } from './commands/cli/program.js'
-import { describeFailure, exitCodeOf } from './commands/cli/report.js'
+import type { StopSignal, Surroundings } from './commands/invocation/command.js'
+import { describeFailure, exitCodeOf } from './core/errors.js'
 
 /** How long a terminal that is stopped, or a pipe that is full, may keep a process that has ended. */
 const MESSAGES_WAIT_MS = 1_000

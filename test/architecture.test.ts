@@ -16,12 +16,8 @@ const ROOMS = [
   'branches',
   ...['credentials', 'endpoints', 'upstream', 'session', 'listener', 'observe'],
   ...['daemon', 'emulator'],
-  // What a command is comes first; the registry, which runs the others, comes last.
-  ...['command', 'one-target', 'progress-line', 'read-option', 'report'].map(
-    (file) => `commands/cli/${file}.ts`,
-  ),
-  'commands/proxy/banner.ts',
-  ...['service', 'running', 'proxy', 'workspace', 'doctor', 'cli'].map(
+  // What a command is given comes first; the command line, which runs them all, comes last.
+  ...['invocation', 'service', 'running', 'proxy', 'workspace', 'doctor', 'cli'].map(
     (room) => `commands/${room}`,
   ),
   'main.ts',

@@ -5,9 +5,8 @@ import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-
-import type { Command } from '../src/commands/cli/command.js'
 import { COMMANDS } from '../src/commands/cli/registry.js'
+import type { Command } from '../src/commands/invocation/command.js'
 import { SETTING_NAMES } from '../src/config/schema/table.js'
 import { cliHere, MAIN, startCli } from './support/cli.js'
 import { run, temporaryFolder } from './support/proxy.js'
@@ -75,7 +74,7 @@ test('a wrong flag, command or value names the nearest right one', async () => {
     [['exec', 'a', '--prot', '1'], /'--prot'\nHint: Did you mean "--port"/],
     [['url', 'a', '--', 'b'], /"url" takes nothing after --/],
     [['url', 'a', '--port'], /argument missing/],
-    [['emulator', '--port', 'x'], /--port: port must be a whole number/],
+    [['emulator', '--port', 'x'], /--port must be a whole number/],
     [['url'], /no target is named\nHint: Name one.*LAKEBASE_PG_URL/],
   ]
   for (const [args, expected] of table) {

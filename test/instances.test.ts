@@ -71,12 +71,12 @@ test('start tells each state in a line of its own until it is available, stop un
   assert.deepEqual([started.code, started.stdout], [0, ''])
   assert.match(
     started.stderr,
-    /^stopped-instance: STARTING, \d+ s\nstopped-instance: AVAILABLE, \d+ s\n$/,
+    /^stopped-instance: STARTING \(\d+ s\)\nstopped-instance: AVAILABLE \(\d+ s\)\n$/,
   )
   const again = await instances('start', 'stopped-instance')
   assert.deepEqual([again.code, again.stderr], [0, 'stopped-instance is AVAILABLE already.\n'])
   const stopped = await instances('stop', 'stopped-instance')
-  assert.deepEqual([stopped.code, stopped.stderr], [0, 'stopped-instance: STOPPED, 0 s\n'])
+  assert.deepEqual([stopped.code, stopped.stderr], [0, 'stopped-instance: STOPPED (0 s)\n'])
   assert.equal(control.instance('stopped-instance').state, 'STOPPED')
 })
 

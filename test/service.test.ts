@@ -314,7 +314,7 @@ for (const { reason, machine, args, message } of [
     await assert.rejects(installService({ args, settings, printOnly: false }, whole), (error) => {
       assert.ok(error instanceof ProxyError && error.hint !== undefined)
       assert.match(error.message, message)
-      return error.exitCode === 2
+      return error.kind === 'config'
     })
     assert.deepEqual([readdirSync(home), ran], [[], []])
   })

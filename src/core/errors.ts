@@ -73,11 +73,6 @@ export class ProxyError extends Error {
     this.detail = options.detail === undefined ? undefined : readable(options.detail)
     this.sqlState = options.sqlState ?? SQL_STATE[kind]
   }
-
-  /** Exit code of a command that ends with this error: 2 for wrong usage or settings, else 1. */
-  get exitCode(): 1 | 2 {
-    return this.kind === 'config' ? 2 : 1
-  }
 }
 
 const MAX_LENGTH = 8_000
@@ -104,6 +99,26 @@ export function toClientError(error: unknown): ClientError {
     return { sqlState, message, hint, detail }
   }
   return { sqlState: 'XX000', message: 'internal proxy error' }
+}
+
+/**
+ * What a person reads on stderr when a command fails: the message, and what to type next. An error
+ * that is not a ProxyError is a bug, and its stack is printed.
+ */
+export function describeFailure(error: unknown): string {
+  if (error instanceof ProxyError) {
+    const lines = [`lakebase-proxy: ${error.message}`]
+    if (error.detail !== undefined) lines.push(`Detail: ${error.detail}`)
+    if (error.hint !== undefined) lines.push(`Hint: ${error.hint}`)
+    return `${lines.join('\n')}\n`
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return `lakebase-proxy: internal error, which is a bug\n${redact(printable(stack))}\n`
+}
+
+/** Of a command that ends with this error: 2 for wrong usage or settings, else 1. */
+export function exitCodeOf(error: unknown): 1 | 2 {
+  return errorKind(error) === 'config' ? 2 : 1
 }
 
 /** The metric label of any error. */

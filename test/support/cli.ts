@@ -10,10 +10,9 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-
-import type { StopSignal } from '../../src/commands/cli/command.js'
 import { runProgram } from '../../src/commands/cli/program.js'
-import { describeFailure, exitCodeOf } from '../../src/commands/cli/report.js'
+import type { StopSignal } from '../../src/commands/invocation/command.js'
+import { describeFailure, exitCodeOf } from '../../src/core/errors.js'
 import type { Ran } from './proxy.js'
 
 export const MAIN: string = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))

@@ -7,7 +7,7 @@ import { Command as Commander, Help, Option } from 'commander'
 
 import { SECTIONS, SETTINGS, type SettingName, variableOf } from '../../config/schema/table.js'
 import { packageVersion } from '../../core/version.js'
-import type { Command } from './command.js'
+import type { Command } from '../invocation/command.js'
 
 export interface TreeOptions {
   readonly commands: readonly Command[]

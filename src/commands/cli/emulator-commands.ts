@@ -1,7 +1,7 @@
 /** Entries of the registry (registry.ts): `demo` and `emulator`, which need no Databricks account. */
 
 import { duration, wholeNumber } from '../../config/schema/values.js'
-import type { Command } from './command.js'
+import { type Command, readOption } from '../invocation/command.js'
 
 export const EMULATOR_COMMANDS: readonly Command[] = [
   {
@@ -34,7 +34,6 @@ export const EMULATOR_COMMANDS: readonly Command[] = [
     examples: ['emulator --token-ttl 30s', 'emulator --port 8080'],
     async run({ options, surroundings: { stdout, stderr, onSignal } }) {
       const { runEmulator } = await import('../proxy/emulator.js')
-      const { readOption } = await import('./read-option.js')
       const { stopOnSignal } = await import('../proxy/stop.js')
       const { signal, impatient } = stopOnSignal(onSignal)
       const running = runEmulator({

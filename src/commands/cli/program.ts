@@ -7,7 +7,7 @@ import { isSettingName, SETTINGS } from '../../config/schema/table.js'
 import { ProxyError } from '../../core/errors.js'
 import { didYouMean, isNear } from '../../core/nearest.js'
 import { forPeople } from '../../core/terminal.js'
-import type { Command, ConfigRequest, Invocation, Surroundings } from './command.js'
+import type { Command, ConfigRequest, Invocation, Surroundings } from '../invocation/command.js'
 import { buildTree, flagsOf } from './command-tree.js'
 import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
 

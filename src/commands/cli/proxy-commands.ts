@@ -1,7 +1,7 @@
 /** Entries of the registry: the commands that run a proxy, or say where it is. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
-import type { Command, ConfigRequest, Surroundings } from './command.js'
+import type { Command, ConfigRequest, Surroundings } from '../invocation/command.js'
 import { SETTINGS_NOTE } from './command-tree.js'
 
 type PickTarget = ConfigRequest['pickTarget']
@@ -41,10 +41,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
       },
     ],
     examples: ['url --format jdbc', 'url my-instance --format dotenv >> .env'],
-    async run(invocation) {
-      const { printUrl } = await import('../proxy/url.js')
-      return printUrl(invocation)
-    },
+    run: async (given) => (await import('../proxy/url.js')).printUrl(given),
   },
   {
     name: 'exec',

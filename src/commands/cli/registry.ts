@@ -4,7 +4,7 @@
  */
 
 import { ProxyError } from '../../core/errors.js'
-import type { Command } from './command.js'
+import type { Command } from '../invocation/command.js'
 import { EMULATOR_COMMANDS } from './emulator-commands.js'
 import { PROXY_COMMANDS } from './proxy-commands.js'
 import { RUNNING_COMMANDS } from './running-commands.js'

@@ -1,7 +1,7 @@
 /** Entries of the registry: the commands that ask the proxies that run. */
 
 import type { SettingName } from '../../config/schema/table.js'
-import type { Command } from './command.js'
+import type { Command } from '../invocation/command.js'
 
 /** The settings that say where the admin interface is. */
 const ADMIN_SETTINGS: readonly SettingName[] = [
@@ -22,10 +22,7 @@ export const RUNNING_COMMANDS: readonly Command[] = [
     options: [{ flags: '--json', help: 'as GET /status answers it; a list where several run' }],
     notes: FOUND_NOTE,
     examples: ['status', 'status my-instance', 'status --json'],
-    async run(invocation) {
-      const { showStatus } = await import('../running/status.js')
-      return showStatus(invocation)
-    },
+    run: async (given) => (await import('../running/status.js')).showStatus(given),
   },
   {
     name: 'wait',
@@ -38,10 +35,7 @@ export const RUNNING_COMMANDS: readonly Command[] = [
     ],
     notes: FOUND_NOTE,
     examples: ['wait', 'wait my-instance', 'wait --timeout 2m && npm start'],
-    async run(invocation) {
-      const { waitUntilReady } = await import('../running/wait.js')
-      return waitUntilReady(invocation)
-    },
+    run: async (given) => (await import('../running/wait.js')).waitUntilReady(given),
   },
   {
     name: 'shutdown',
@@ -54,9 +48,6 @@ export const RUNNING_COMMANDS: readonly Command[] = [
     ],
     notes: FOUND_NOTE,
     examples: ['shutdown', 'shutdown my-instance', 'shutdown --all'],
-    async run(invocation) {
-      const { shutDown } = await import('../running/shutdown.js')
-      return shutDown(invocation)
-    },
+    run: async (given) => (await import('../running/shutdown.js')).shutDown(given),
   },
 ]

@@ -1,8 +1,8 @@
 /** Entries of the registry: the proxy as a service of the user. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
+import { asArguments, type Command, type Surroundings } from '../invocation/command.js'
 import type { ServiceMachine } from '../service/service.js'
-import { asArguments, type Command, type Surroundings } from './command.js'
 
 export const SERVICE_COMMANDS: readonly Command[] = [
   {

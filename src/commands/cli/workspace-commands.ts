@@ -1,7 +1,7 @@
 /** The entries of registry.ts that ask the workspace and end: doctor, instances, branches, synced-tables. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
-import type { Command } from './command.js'
+import type { Command } from '../invocation/command.js'
 
 export const WORKSPACE_COMMANDS: readonly Command[] = [
   {
@@ -19,10 +19,7 @@ export const WORKSPACE_COMMANDS: readonly Command[] = [
       'doctor --profile dev projects/shop',
       'doctor --json',
     ],
-    async run(invocation) {
-      const { doctor } = await import('../doctor/doctor.js')
-      return doctor(invocation)
-    },
+    run: async (given) => (await import('../doctor/doctor.js')).doctor(given),
   },
   {
     name: 'instances',
@@ -35,10 +32,7 @@ export const WORKSPACE_COMMANDS: readonly Command[] = [
         settings: SETTING_NAMES,
         options: [{ flags: '--json', help: 'print them as JSON' }],
         examples: ['instances list', 'instances list --profile prod'],
-        async run(invocation) {
-          const { listInstances } = await import('../workspace/instances.js')
-          return listInstances(invocation)
-        },
+        run: async (given) => (await import('../workspace/instances.js')).listInstances(given),
       },
       {
         name: 'show',
@@ -47,10 +41,7 @@ export const WORKSPACE_COMMANDS: readonly Command[] = [
         settings: SETTING_NAMES,
         options: [{ flags: '--json', help: 'print it as JSON' }],
         examples: ['instances show my-instance', 'instances show projects/shop --json'],
-        async run(invocation) {
-          const { showInstance } = await import('../workspace/instances.js')
-          return showInstance(invocation)
-        },
+        run: async (given) => (await import('../workspace/instances.js')).showInstance(given),
       },
       {
         name: 'start',
@@ -58,10 +49,7 @@ export const WORKSPACE_COMMANDS: readonly Command[] = [
         operands: ['[TARGET]'],
         settings: SETTING_NAMES,
         examples: ['instances start my-instance'],
-        async run(invocation) {
-          const { startInstance } = await import('../workspace/instances.js')
-          return startInstance(invocation)
-        },
+        run: async (given) => (await import('../workspace/instances.js')).startInstance(given),
       },
       {
         name: 'stop',
@@ -69,10 +57,7 @@ export const WORKSPACE_COMMANDS: readonly Command[] = [
         operands: ['[TARGET]'],
         settings: SETTING_NAMES,
         examples: ['instances stop my-instance'],
-        async run(invocation) {
-          const { stopInstance } = await import('../workspace/instances.js')
-          return stopInstance(invocation)
-        },
+        run: async (given) => (await import('../workspace/instances.js')).stopInstance(given),
       },
     ],
   },
@@ -91,10 +76,7 @@ export const WORKSPACE_COMMANDS: readonly Command[] = [
 A branch is shown as made by lakebase-proxy when its name has the form that lakebase-proxy gives.
 `,
         examples: ['branches list', 'branches list projects/shop --json'],
-        async run(invocation) {
-          const { listBranchesOf } = await import('../workspace/branches.js')
-          return listBranchesOf(invocation)
-        },
+        run: async (given) => (await import('../workspace/branches.js')).listBranchesOf(given),
       },
       {
         name: 'create',
@@ -109,10 +91,7 @@ A branch is shown as made by lakebase-proxy when its name has the form that lake
           { flags: '--ttl <DURATION>', help: 'its life, at most 30 days', default: '2h' },
         ],
         examples: ['branches create fix-login --from projects/shop --ttl 8h'],
-        async run(invocation) {
-          const { createBranch } = await import('../workspace/branches.js')
-          return createBranch(invocation)
-        },
+        run: async (given) => (await import('../workspace/branches.js')).createBranch(given),
       },
       {
         name: 'delete',
@@ -129,10 +108,7 @@ A branch is shown as made by lakebase-proxy when its name has the form that lake
 A bare NAME is enough where the sign-in sees one project; else it is projects/P/branches/NAME.
 `,
         examples: ['branches delete fix-login', 'branches delete projects/shop/branches/fix-login'],
-        async run(invocation) {
-          const { deleteBranch } = await import('../workspace/branches.js')
-          return deleteBranch(invocation)
-        },
+        run: async (given) => (await import('../workspace/branches.js')).deleteBranch(given),
       },
     ],
   },
@@ -168,10 +144,7 @@ NAME and --source have three parts: CATALOG.SCHEMA.TABLE. --database names the P
         examples: [
           'synced-tables create main.shop.orders_synced --source main.shop.orders --primary-key id --policy snapshot --target my-instance --wait',
         ],
-        async run(invocation) {
-          const { createTable } = await import('../workspace/synced-tables.js')
-          return createTable(invocation)
-        },
+        run: async (given) => (await import('../workspace/synced-tables.js')).createTable(given),
       },
       {
         name: 'show',
@@ -180,10 +153,7 @@ NAME and --source have three parts: CATALOG.SCHEMA.TABLE. --database names the P
         settings: SETTING_NAMES,
         options: [{ flags: '--json', help: 'print it as JSON' }],
         examples: ['synced-tables show main.shop.orders_synced'],
-        async run(invocation) {
-          const { showTable } = await import('../workspace/synced-tables.js')
-          return showTable(invocation)
-        },
+        run: async (given) => (await import('../workspace/synced-tables.js')).showTable(given),
       },
       {
         name: 'list',
@@ -194,10 +164,7 @@ NAME and --source have three parts: CATALOG.SCHEMA.TABLE. --database names the P
           { flags: '--json', help: 'print them as JSON' },
         ],
         examples: ['synced-tables list --target projects/shop'],
-        async run(invocation) {
-          const { listTables } = await import('../workspace/synced-tables.js')
-          return listTables(invocation)
-        },
+        run: async (given) => (await import('../workspace/synced-tables.js')).listTables(given),
       },
       {
         name: 'delete',
@@ -206,10 +173,7 @@ NAME and --source have three parts: CATALOG.SCHEMA.TABLE. --database names the P
         settings: SETTING_NAMES,
         options: [{ flags: '--purge-data', help: 'drop the Postgres table too (Provisioned)' }],
         examples: ['synced-tables delete main.shop.orders_synced --purge-data'],
-        async run(invocation) {
-          const { deleteTable } = await import('../workspace/synced-tables.js')
-          return deleteTable(invocation)
-        },
+        run: async (given) => (await import('../workspace/synced-tables.js')).deleteTable(given),
       },
     ],
   },

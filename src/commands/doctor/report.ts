@@ -57,11 +57,6 @@ export class DoctorReport {
     }
   }
 
-  /** A failure outside any step. */
-  fail(step: string, error: unknown): void {
-    this.#add([{ ...failure(step, error), ms: 0 }])
-  }
-
   warn(step: string, text: string, fix: string): void {
     this.#add([{ step, outcome: 'warning', text, fix, ms: 0 }])
   }

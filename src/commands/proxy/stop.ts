@@ -5,7 +5,7 @@
 
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
-import type { StopSignal, Surroundings } from '../cli/command.js'
+import type { StopSignal, Surroundings } from '../invocation/command.js'
 
 export interface StoppableProxy {
   /** Resolves when it has ended, for any reason, to what `drain` resolves to. */

@@ -15,28 +15,18 @@ import {
   sslmodeOf,
   userOf,
 } from '../../observe/connection-lines.js'
-import type { Invocation } from '../cli/command.js'
-import { oneTarget } from '../cli/one-target.js'
+import type { Invocation } from '../invocation/command.js'
+import { oneTarget } from '../invocation/one-target.js'
 import type { RunningTarget } from '../running/announcement.js'
 import { runningProxies } from '../running/running-proxies.js'
 
-const URL_FORMATS = [
-  'psql',
-  'uri',
-  'env',
-  'dotenv',
-  'jdbc',
-  'sqlalchemy',
-  'pgservice',
-  'dbeaver',
-] as const
-
-type UrlFormat = (typeof URL_FORMATS)[number]
+/** The choices of `--format`. */
+type UrlFormat = 'psql' | 'uri' | 'env' | 'dotenv' | 'jdbc' | 'sqlalchemy' | 'pgservice' | 'dbeaver'
 
 /** Whole lines. Errors: kind `config`, when neither a running proxy nor the settings tell the port. */
 export async function printUrl(invocation: Invocation): Promise<number> {
   const { surroundings, options } = invocation
-  const format = URL_FORMATS.find((each) => each === options.get('format'))!
+  const format = options.get('format') as UrlFormat
   const running = (await runningProxies(surroundings)).flatMap(({ targets }) => targets)
   const { name, target, address } = await whereToConnect(invocation, running)
   if (address.port === 0) {

@@ -76,7 +76,7 @@ export function adminAddress(admin: ProxySettings['admin']): string {
   return urlOf(admin.address, admin.port)
 }
 
-export function urlOf(address: string, port: number): string {
+function urlOf(address: string, port: number): string {
   const host = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -7,11 +7,10 @@ import { resolve } from 'node:path'
 
 import type { Config } from '../../config/resolve/config.js'
 import type { ProxySettings } from '../../config/resolve/settings.js'
-import { SETTINGS, type SettingName, variableOf } from '../../config/schema/table.js'
+import { SETTINGS, variableOf } from '../../config/schema/table.js'
 import { ProxyError } from '../../core/errors.js'
-import type { Invocation } from '../cli/command.js'
-import { readOption } from '../cli/read-option.js'
-import { AdminClient, adminAddress, urlOf } from './admin-client.js'
+import { type Invocation, readOption } from '../invocation/command.js'
+import { AdminClient, adminAddress } from './admin-client.js'
 import type { RunningFile } from './announcement.js'
 import { runningProxies } from './running-proxies.js'
 
@@ -88,21 +87,17 @@ function ofFile(file: RunningFile): AskedProxy {
 /** By flag or variable: no file need be read for it. */
 function namedAddress({ flags, surroundings }: Invocation): string | undefined {
   const texts = new Map<string, string>()
-  const names: readonly SettingName[] = ['admin-port', 'admin-address', 'admin-socket']
-  for (const name of names) {
+  for (const name of ['admin-port', 'admin-address', 'admin-socket'] as const) {
     const text = flags.get(name) ?? surroundings.env[variableOf(name)] ?? ''
     if (text !== '') texts.set(name, text)
   }
   const socket = readOption(texts, 'admin-socket', SETTINGS['admin-socket'].kind)
   if (socket !== undefined) return resolve(surroundings.machine.cwd, socket)
   const port = readOption(texts, 'admin-port', SETTINGS['admin-port'].kind)
-  if (port === undefined) return undefined
-  const address = readOption(texts, 'admin-address', SETTINGS['admin-address'].kind)
-  if (port === 0 && !flags.has('admin-port')) return undefined
-  const host = SETTINGS['admin-address'].default
-  if (port === 0)
-    return adminAddress({ address: host, port, portIsDefault: false, host: undefined })
-  return urlOf(address ?? host, port)
+  if (port === undefined || (port === 0 && !flags.has('admin-port'))) return undefined
+  const { kind, default: byDefault } = SETTINGS['admin-address']
+  const address = readOption(texts, 'admin-address', kind) ?? byDefault
+  return adminAddress({ address, port, portIsDefault: false, host: undefined })
 }
 
 function isSetByHand(admin: ProxySettings['admin']): boolean {

@@ -4,7 +4,7 @@ import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { stateDir } from '../../daemon/state-dir.js'
-import type { Surroundings } from '../cli/command.js'
+import type { Surroundings } from '../invocation/command.js'
 
 export type FolderPlace = Pick<Surroundings, 'env' | 'machine' | 'uid'>
 

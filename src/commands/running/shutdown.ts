@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { writeDuration } from '../../config/schema/values.js'
 import { ProxyError } from '../../core/errors.js'
-import type { Invocation } from '../cli/command.js'
+import type { Invocation } from '../invocation/command.js'
 import type { AdminClient } from './admin-client.js'
 import { askedProxies, clientOf, onlyOne } from './asked-proxies.js'
 import { timeoutOf } from './wait.js'

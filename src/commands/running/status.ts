@@ -2,10 +2,10 @@
 
 import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
-import type { Invocation } from '../cli/command.js'
-import { asWhom, workspaceLine } from '../proxy/banner.js'
+import type { Invocation } from '../invocation/command.js'
 import type { AdminClient } from './admin-client.js'
 import { type AskedProxy, askedProxies, clientOf, describe } from './asked-proxies.js'
+import { targetLines } from './target-lines.js'
 
 type Status = ProxyStatus & { readonly version: string }
 
@@ -42,7 +42,7 @@ function statusText(status: Status, { client, file }: AskedProxy): string {
   const lines = [
     `lakebase-proxy ${version}, ${stateWord(status)}, up for ${inWords(now - startedAt)}${process}`,
     `status page ${client?.address}`,
-    ...targets.flatMap((target) => ['', ...targetLines(target, now)]),
+    ...targets.flatMap((target) => ['', ...section(target, now)]),
   ]
   const [latest] = status.errors
   if (latest !== undefined) {
@@ -62,23 +62,18 @@ function stateWord({ phase, ready }: Status): string {
   return ready ? 'ready' : 'not ready'
 }
 
-function targetLines(target: TargetStatus, now: number): string[] {
+function section(target: TargetStatus, now: number): string[] {
   const { totals, sessionsLimit, sessionsOpen } = target
   const limit = sessionsLimit > 0 ? ` of ${sessionsLimit}` : ''
-  const lines = [
+  return [
     `${target.name}: ${target.state}`,
     ...(target.state === 'ready' ? [] : [`  ${target.words}`]),
     ...(target.hint === undefined ? [] : [`  hint: ${target.hint}`]),
-    `  at        ${target.addresses.join(', ')}`,
-    `  user      ${target.userMatters ? target.connect.fields.username : 'any'}`,
-    `  database  ${target.database}`,
-    `  as        ${asWhom(target)}`,
-    ...workspaceLine(target, '  '),
+    ...targetLines(target, '  '),
     `  token     ${tokenWords(target, now)}`,
     `  sessions  ${sessionsOpen}${limit} open, ${totals.connected} so far, ${totals.failed} failed`,
     `  paste     ${target.connect.psql}`,
   ]
-  return lines
 }
 
 function tokenWords({ credential }: TargetStatus, now: number): string {

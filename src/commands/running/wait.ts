@@ -4,8 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { duration, writeDuration } from '../../config/schema/values.js'
 import { ProxyError } from '../../core/errors.js'
-import type { Invocation } from '../cli/command.js'
-import { readOption } from '../cli/read-option.js'
+import { type Invocation, readOption } from '../invocation/command.js'
 import type { Answer } from './admin-client.js'
 import { type AskedProxy, askedProxies, clientOf, onlyOne } from './asked-proxies.js'
 

@@ -7,20 +7,14 @@ import { branchIdOf, fitBranchId, isMadeByUs } from '../../branches/branch-name.
 import { makeBranch } from '../../branches/make-branch.js'
 import { roughly } from '../../branches/rough-time.js'
 import { privateSettings } from '../../config/resolve/shown-as.js'
-import {
-  branchSource,
-  duration,
-  type Kind,
-  ValueError,
-  writeDuration,
-} from '../../config/schema/values.js'
+import { branchSource, duration, writeDuration } from '../../config/schema/values.js'
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { silentLog } from '../../core/log.js'
 import { shownJson } from '../../core/plain-text.js'
 import type { LakebaseBranch, WorkspaceBranches } from '../../databricks/lakebase/workspace.js'
-import type { Invocation } from '../cli/command.js'
-import { progressLine } from '../cli/progress-line.js'
+import { type Invocation, readOption } from '../invocation/command.js'
+import { progressLine } from '../invocation/progress-line.js'
 import { startDaemon } from '../proxy/start.js'
 import { signInOf, table, withWorkspace } from './with-workspace.js'
 
@@ -43,7 +37,7 @@ export async function listBranchesOf(invocation: Invocation): Promise<number> {
 export async function createBranch(invocation: Invocation): Promise<number> {
   const { operands, options, surroundings } = invocation
   const [id = ''] = operands
-  const from = options.get('from')
+  const from = readOption(options, 'from', branchSource)
   if (from === undefined) {
     throw new ProxyError('config', 'nothing says what to make the branch from', {
       hint: `Name a project or a branch: lakebase-proxy branches create ${shownId(id)} --from projects/P`,
@@ -55,8 +49,8 @@ export async function createBranch(invocation: Invocation): Promise<number> {
       hint: `Such as: ${shownId(id)}`,
     })
   }
-  const { project, branch: source } = parsed(branchSource, from, '--from')
-  const lifeMs = parsed(LIFE, options.get('ttl') ?? '2h', '--ttl')
+  const { project, branch: source } = from
+  const lifeMs = readOption(options, 'ttl', LIFE)!
   const name = `${project}/branches/${id}`
   const progress = progressLine(surroundings.stderr)
   await withBranches(invocation, async (branches, signal) => {
@@ -119,18 +113,7 @@ function projectOf(written: string): string {
   })
 }
 
-const DAY_MS = 24 * 3600_000
-
-const LIFE = duration(5_000, 30 * DAY_MS)
-
-function parsed<T>(kind: Pick<Kind<T, never>, 'parse'>, written: string, option: string): T {
-  try {
-    return kind.parse(written)
-  } catch (error) {
-    if (!(error instanceof ValueError)) throw error
-    throw new ProxyError('config', `${option} ${error.message}`)
-  }
-}
+const LIFE = duration(5_000, 30 * 24 * 3600_000)
 
 /** A bare name means the one project that the sign-in sees. */
 async function wholeName(

@@ -1,15 +1,16 @@
 /** `instances`: lists the databases of the workspace, of both kinds, and starts or stops one. */
 
 import type { Target } from '../../config/schema/target-text.js'
-import { type Clock, systemClock } from '../../core/clock.js'
+import { writeDuration } from '../../config/schema/values.js'
+import { systemClock } from '../../core/clock.js'
 import { pause } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { oneLine, shownJson } from '../../core/plain-text.js'
-import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
 import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
 import { checkStartable } from '../../endpoints/availability.js'
-import type { Invocation } from '../cli/command.js'
-import { oneTarget } from '../cli/one-target.js'
+import type { Invocation } from '../invocation/command.js'
+import { oneTarget } from '../invocation/one-target.js'
+import { type ProgressLine, progressLine } from '../invocation/progress-line.js'
 import { signInOf, table, type WorkspaceUse, withWorkspace } from './with-workspace.js'
 
 const POLL_MS = 2_000
@@ -69,7 +70,7 @@ export async function startInstance(invocation: Invocation): Promise<number> {
       checkStartable(now)
       return isUp(now)
     }
-    await untilState({ database, use, reached, clock: systemClock, stderr })
+    await untilState({ database, use, reached, progress: progressLine(stderr) })
     return 0
   })
 }
@@ -83,7 +84,7 @@ export async function stopInstance(invocation: Invocation): Promise<number> {
     }
     await use.workspace.stopDatabase(database, use.signal)
     const reached = ({ state }: LakebaseDatabase): boolean => state === 'stopped'
-    await untilState({ database, use, reached, clock: systemClock, stderr })
+    await untilState({ database, use, reached, progress: progressLine(stderr) })
     return 0
   })
 }
@@ -107,33 +108,28 @@ async function withTarget(
   )
 }
 
-interface Progress {
+interface Waiting {
   database: LakebaseDatabase
-  use: { workspace: Pick<ConnectedWorkspace, 'findDatabase'>; signal: AbortSignal }
+  use: WorkspaceUse
   reached: (database: LakebaseDatabase) => boolean
-  clock: Clock
-  stderr: { isTTY?: boolean; write(text: string): unknown }
+  progress: ProgressLine
 }
 
-async function untilState({ database, use, reached, clock, stderr }: Progress): Promise<void> {
-  const startedAt = clock.monotonic()
+async function untilState({ database, use, reached, progress }: Waiting): Promise<void> {
+  const until = systemClock.monotonic() + START_LIMIT_MS
   const target = targetOf(database)
-  let shown = ''
   for (;;) {
     const now = await use.workspace.findDatabase(target, use.signal)
-    const seconds = Math.round((clock.monotonic() - startedAt) / 1000)
     const done = reached(now)
-    if (stderr.isTTY)
-      stderr.write(`\r\x1b[K${now.name}: ${now.apiState}, ${seconds} s${done ? '\n' : ''}`)
-    else if (now.apiState !== shown) stderr.write(`${now.name}: ${now.apiState}, ${seconds} s\n`)
-    shown = now.apiState
+    progress.tell(`${now.name}: ${now.apiState}`, done)
     if (done) return
-    if (clock.monotonic() - startedAt > START_LIMIT_MS) {
-      throw new ProxyError('starting', `${now.name} is still ${now.apiState} after ${seconds} s`, {
+    if (systemClock.monotonic() > until) {
+      const limit = writeDuration(START_LIMIT_MS)
+      throw new ProxyError('starting', `${now.name} is still ${now.apiState} after ${limit}`, {
         hint: `It goes on without us; look again with: lakebase-proxy instances show ${now.name}`,
       })
     }
-    await pause(clock, POLL_MS, use.signal)
+    await pause(systemClock, POLL_MS, use.signal)
   }
 }
 

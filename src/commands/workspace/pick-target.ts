@@ -11,7 +11,7 @@ import { plainText } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
 import { profilesToChooseFrom } from '../../databricks/sign-in/profile.js'
-import type { Surroundings } from '../cli/command.js'
+import type { Surroundings } from '../invocation/command.js'
 
 export type PromptPlace = Pick<Surroundings, 'stdin' | 'prompt' | 'machine'>
 

@@ -13,8 +13,8 @@ import {
   listSyncedTables,
   waitForSyncedTable,
 } from '../../databricks/lakebase/synced-tables.js'
-import type { Invocation } from '../cli/command.js'
-import { oneTarget } from '../cli/one-target.js'
+import type { Invocation } from '../invocation/command.js'
+import { oneTarget } from '../invocation/one-target.js'
 import { signInOf, table, withWorkspace } from './with-workspace.js'
 
 /** With `--wait`, shows each state until the table is online. Errors: when it fails. */

@@ -8,7 +8,7 @@ import { type Log, silentLog } from '../../core/log.js'
 import { oneLine } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
-import type { Surroundings } from '../cli/command.js'
+import type { Surroundings } from '../invocation/command.js'
 
 export interface WorkspaceUse {
   readonly workspace: ConnectedWorkspace

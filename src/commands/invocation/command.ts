@@ -3,6 +3,8 @@
 import type { Config, ConfigInputs } from '../../config/resolve/config.js'
 import type { Machine } from '../../config/resolve/settings.js'
 import { SETTINGS, type SettingName } from '../../config/schema/table.js'
+import { type Kind, ValueError } from '../../config/schema/values.js'
+import { ProxyError } from '../../core/errors.js'
 
 export interface Command {
   readonly name: string
@@ -82,4 +84,19 @@ export function asArguments(flags: ReadonlyMap<SettingName, string>): string[] {
     if (SETTINGS[name].kind.placeholder !== '') return [`--${name}`, text]
     return text === 'true' ? [`--${name}`] : [`--no-${name}`]
   })
+}
+
+/** An option in the way that a setting of this kind is read. Errors: kind `config`. */
+export function readOption<T>(
+  options: ReadonlyMap<string, string>,
+  name: string,
+  kind: Pick<Kind<T, never>, 'parse'>,
+): T | undefined {
+  const text = options.get(name)
+  try {
+    return text === undefined ? undefined : kind.parse(text)
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error
+    throw new ProxyError('config', `--${name} ${error.message}`)
+  }
 }
