@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
 
 import { branchIdOf, isMadeByUs } from '../src/branches/branch-name.js'
+import { startProxy } from '../src/daemon/start-proxy.js'
 import { cli, startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { JumpingClock, until } from './support/jumping-clock.js'
@@ -60,8 +61,10 @@ test('twenty at once on one git branch have a branch each, and none is left', as
   execFileSync('git', ['init', '-q', '-b', 'feature/Login', folder])
   control.behaviour.maxUnarchivedBranches = 21
   const before = control.callCount('branch-create')
+  // Twenty processes and their databases share few cores: each has time.
+  const patient = ['--connect-timeout', '60s', '--wake-timeout', '60s']
   const run = (): Promise<Ran> =>
-    cli(['exec', ...FROM, '--', 'sh', '-c', 'echo $PGPORT'], env, folder)
+    cli(['exec', ...FROM, ...patient, '--', 'sh', '-c', 'echo $PGPORT'], env, folder)
   const all = await Promise.all(Array.from({ length: 20 }, run))
   control.behaviour.maxUnarchivedBranches = 10
   for (const { code, stderr } of all) assert.equal(code, 0, stderr)
@@ -196,4 +199,30 @@ test('with branch-from and no TARGET, the new branch is the target; a TARGET of 
   const others = { ...env, LAKEBASE_PROXY_TARGETS: 'demo-instance second-instance' }
   const { code, stdout } = await cli(['exec', ...FROM, '--', 'psql', '-XAtc', 'select 1'], others)
   assert.deepEqual([code, stdout], [0, '1\n'])
+})
+
+test('the library gives a branch the name that the command gives it', async (t) => {
+  const folder = await temporaryFolder(t)
+  const git = (...args: string[]): void => {
+    const names = ['-c', 'user.name=a', '-c', 'user.email=a@b']
+    execFileSync('git', ['-C', folder, ...names, ...args], { stdio: 'ignore' })
+  }
+  git('init', '-b', 'topic')
+  git('commit', '--allow-empty', '-m', 'first')
+  const command = startCli(t, ['start', ...FROM, '--port', '0', '--no-admin'], { env, cwd: folder })
+  await command.saw(/lakebase-proxy has started/)
+  const [name] = idsOf()
+  command.kill('SIGTERM')
+  await command.done
+  await purgeAll()
+  const cwd = process.cwd()
+  process.chdir(folder)
+  t.after(() => process.chdir(cwd))
+  const own = { ...env, PATH: process.env.PATH }
+  const proxy = await startProxy({
+    ...{ targets: ['projects/demo'], branchFrom: 'projects/demo', port: 0, env: own },
+  })
+  assert.deepEqual(idsOf(), [name])
+  await proxy.close()
+  await purgeAll()
 })

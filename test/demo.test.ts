@@ -38,9 +38,9 @@ class Output {
   }
 }
 
-const ask = (port: number, sql = 'select current_user') =>
+const ask = (port: number, sql = 'select current_user', user = 'anyone') =>
   simpleQuery({
-    ...{ socket: connect(port, '127.0.0.1'), user: 'anyone', database: 'databricks_postgres' },
+    ...{ socket: connect(port, '127.0.0.1'), user, database: 'databricks_postgres' },
     sql,
   })
 
@@ -71,19 +71,20 @@ test('demo prints the line for psql and the fields for DBeaver, is found, and st
   assert.match(stdout.text, new RegExp(`Port {6}${port}`))
   assert.match(stdout.text, /Database {2}databricks_postgres/)
   assert.deepEqual(await ask(Number(port)), [['ada@example.com']])
-  const [, ofBranch] = await stdout.until(
-    /own copy of the data, .*\n\n {2}psql -h localhost -p (\d+)/,
+  const [, atPort, branch] = await stdout.until(
+    /own copy of the data[^\n]*\n\n[^\n]*\n {2}psql -h localhost -p (\d+) -U (\S+)/,
   )
+  assert.equal(atPort, port)
   const greeting = 'select text from greeting'
   assert.deepEqual(await ask(Number(port), greeting), [['hello from production']])
-  assert.deepEqual(await ask(Number(ofBranch), greeting), [['hello from the branch']])
+  assert.deepEqual(await ask(Number(port), greeting, branch), [['hello from the branch']])
   const running = async () =>
     (await runningProxies(place)).flatMap(({ targets }) =>
       targets.map(({ name, address }) => [name, address.port]),
     )
   assert.deepEqual(await running(), [
     ['demo-instance', Number(port)],
-    ['projects/demo/branches/feature', Number(ofBranch)],
+    ['projects/demo/branches/feature', Number(port)],
   ])
   stop.abort()
   assert.equal(await exitCode, 0)

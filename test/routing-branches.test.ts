@@ -78,6 +78,22 @@ test('a branch is opened at its first clients, asked for once, and shown with it
   assert.match(targets[1]!.connect.psql, / -U projects\/shop\/branches\/BRANCH /)
 })
 
+test('a choice may go on to an endpoint of the branch, or to a database of it', async (t) => {
+  const proxy = await proxyBefore(t, emulator, ON)
+  const ofEndpoint = `${named('dev')}/endpoints/primary`
+  await connectedClient(t, proxy.port, { user: ofEndpoint })
+  assert.equal(control.logins.at(-1)!.host, hostOf('dev'))
+  const ofDatabase = `${named('main')}/databases/postgres`
+  const client = await connectedClient(t, proxy.port, { user: ofDatabase, database: ofDatabase })
+  const { rows } = await client.query('select current_database() as name')
+  assert.equal(rows[0].name, 'postgres')
+  assert.equal(control.logins.at(-1)!.host, hostOf('main'))
+  assert.deepEqual(opened(proxy), ['demo-instance', ofEndpoint, ofDatabase])
+  const { code, message } = await refusal(proxy, `${named('dev')}/endpoints/nosuch`)
+  assert.equal(code, '3D000')
+  assert.match(message, /endpoints\/nosuch does not exist/)
+})
+
 test('a branch is closed ten minutes after its last client, and not before', async (t) => {
   const clock = new FakeClock()
   const proxy = await proxyBefore(t, emulator, { ...ON, clock, adminPort: 0 })
@@ -170,7 +186,9 @@ test('names that are not a branch of the project are refused without asking the 
   const calls = control.callCount()
   for (const user of [
     ...['projects/shop/branches/', 'projects/shop/branches/*', 'projects/shop', 'projects/'],
-    ...['projects/shop/branches/../../other', 'projects/shop/branches/dev/endpoints/primary'],
+    ...['projects/shop/branches/../../other', 'projects/shop/branches/dev/endpoints/'],
+    ...['projects/shop/branches/dev/roles/x', 'projects/shop/branches/dev/endpoints/a/databases/b'],
+    ...['projects/shop/branches/dev/databases/a b', 'projects/shop/branches/*/endpoints/primary'],
     ...['projects/other/branches/dev', 'projects/shop/branches/dév', 'projects/shop/branches/a b'],
     ...[`projects/shop/branches/${'x'.repeat(9_000)}`, 'projects/shop/branches/dev?user=x'],
     ...['projects/shop/branches/dev\u202e', 'a~', '~', '~~', '\u0007~\u001b[31m'],

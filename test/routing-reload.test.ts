@@ -76,19 +76,22 @@ test('another target comes first: it is the one for clients that name none, at t
   assert.equal(await one(open), 1)
 })
 
-test('route comes and goes with a reload', async (t) => {
+test('route comes and goes with a reload, and the first target keeps the free port that it got', async (t) => {
   const proxy = await proxyBefore(t, emulator, ON)
   const { port } = proxy
   await reload(proxy, { route: 'required' })
   await assert.rejects(connectedClient(t, port), { code: '3D000' })
   const open = await connectedClient(t, port, { user: 'stock' })
-  await reload(proxy, { targets: [{ ...ORDERS, port }, SECOND], route: 'off' })
+  await reload(proxy, { route: 'off' })
   assert.equal(await isSecond(t, port, 'stock'), false)
   const [, second] = proxy.daemon.targets
   assert.notEqual(second!.listener.port, port)
   assert.equal(await isSecond(t, second!.listener.port, 'anyone'), true)
-  await reload(proxy, { targets: [{ ...ORDERS, port }, SECOND], route: 'on' })
-  assert.equal(await isSecond(t, port, 'stock'), true)
+  await reload(proxy, { targets: [SECOND, ORDERS], route: 'on' })
+  assert.equal(proxy.daemon.targets[0]!.listener.port, second!.listener.port)
+  await reload(proxy, { targets: [ORDERS, SECOND], route: 'on' })
+  await reload(proxy, { targets: [ORDERS, SECOND], route: 'off' })
+  assert.equal(proxy.daemon.targets[0]!.listener.port, second!.listener.port)
   assert.equal(await one(open), 1)
 })
 

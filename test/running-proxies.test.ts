@@ -325,3 +325,26 @@ test('a proxy without an admin port is shown all the same', async (t) => {
   const { code, stderr } = await user.run('shutdown')
   assert.deepEqual([code, /To stop it: kill \d+\n/.test(stderr)], [2, true])
 })
+
+test('a branch is found at the proxy that serves every branch of its project', async (t) => {
+  const user = await newUser(t)
+  const branch = 'projects/demo/branches/production'
+  const every = 'projects/demo/branches/*?name=all'
+  const { proxy, port } = await user.start(every, '--route', 'on')
+  const { port: second } = await user.start('second-instance')
+  assert.equal((await user.run('wait', branch)).code, 0)
+  const url = await user.run('url', `${branch}/databases/postgres`, '--format', 'psql')
+  assert.equal(
+    url.stdout,
+    `psql -h localhost -p ${port} -U ${branch}/databases/postgres -d postgres\n`,
+  )
+  const { stdout } = await user.run('status', `${branch}/endpoints/primary`)
+  assert.match(stdout, new RegExp(`127\\.0\\.0\\.1:${port}`))
+  assert.doesNotMatch(stdout, new RegExp(`127\\.0\\.0\\.1:${second}`))
+  assert.match(
+    (await user.run('wait', '--timeout', '1s', 'projects/shop/branches/b')).stderr,
+    /serves "projects\/shop/,
+  )
+  assert.equal((await user.run('shutdown', branch)).code, 0)
+  assert.equal((await proxy.done).code, 0)
+})

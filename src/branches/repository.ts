@@ -1,5 +1,6 @@
 /** What tells one repository from another, in every clone of it: its first commit. */
 
+import type { CommandPlace } from '../databricks/sign-in/run-command.js'
 import { findGitFolder } from './git-head.js'
 
 /** Starts a program of the user's; the exit code is undefined when it was not found. */
@@ -12,14 +13,22 @@ export type RunGit = (
 /** The first commit, as far as git knows it here; else the folder of the repository, or nothing. */
 export async function repositoryOf(
   folder: string,
-  run: RunGit,
+  run: RunGit | undefined,
   signal: AbortSignal,
 ): Promise<string> {
   const gitFolder = await findGitFolder(folder)
-  if (gitFolder === undefined) return ''
+  if (gitFolder === undefined || run === undefined) return gitFolder ?? ''
   // In a long history, the first parents alone are quick to follow.
   const args = ['-C', folder, 'rev-list', '--first-parent', '--max-parents=0', 'HEAD']
   const { exitCode, stdout } = await run('git', args, signal)
   const commit = stdout.trim().split('\n').at(-1) ?? ''
   return exitCode === 0 && commit !== '' ? commit : gitFolder
+}
+
+/** Its code is loaded when git is asked. */
+export function gitRunner(place: CommandPlace): RunGit {
+  return async (...command) => {
+    const { commandRunner } = await import('../databricks/sign-in/run-command.js')
+    return commandRunner(place)(...command)
+  }
 }

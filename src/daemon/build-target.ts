@@ -16,7 +16,6 @@ export interface TargetParts extends PortOptions {
   resolver: Resolver
   workspaces: Pick<Workspaces, 'of'>
   watch: Pick<Watch, 'credentialObserver' | 'forget'>
-  /** Undefined: git is not asked. */
   runGit: RunGit | undefined
   /** Of the port that serves every target: where its clients go, and what listens there. */
   shared: { entrance: () => TargetRouter; listener: () => Listener | undefined }

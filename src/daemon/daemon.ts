@@ -3,6 +3,7 @@
  * them right to left.
  */
 
+import type { RunGit } from '../branches/repository.js'
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import { type Clock, systemClock } from '../core/clock.js'
 import { LinkedAbort, pause, waitFor } from '../core/deadline.js'
@@ -34,6 +35,8 @@ export interface DaemonOptions {
   stateDir: string
   log: Log
   clock?: Clock
+  /** Which repository a branch is for. Undefined: it is known by its folder alone. */
+  runGit?: RunGit
   /** How `branch-from` is gone about. */
   newBranch?: NewBranchOptions
   /** Ends the start: it then rejects with the signal's reason, once all is closed again. */
@@ -263,9 +266,9 @@ export class Daemon {
     if (plan === undefined || target === undefined || signedIn === undefined) return
     await waitFor(this.#workspaces.opened(), this.#closing.signal)
     const { NewBranch } = await import('./new-branch.js') // most proxies need none
-    const { log, newBranch: how } = this.#options
+    const { log, newBranch: how, runGit } = this.#options
     const { startTimeoutMs: timeoutMs } = target
-    const options = { how, plan, signedIn, timeoutMs, clock: this.#clock, log }
+    const options = { how, runGit, plan, signedIn, timeoutMs, clock: this.#clock, log }
     this.#branch = await NewBranch.take(options, this.#closing.signal)
   }
 
@@ -368,7 +371,7 @@ export class Daemon {
       sessionObserver: this.#watch.sessionObserver,
       workspaces: this.#workspaces,
       watch: this.#watch,
-      runGit: this.#options.newBranch?.run,
+      runGit: this.#options.runGit,
       shared: { entrance, listener: () => this.#sharedListener },
     })
   }

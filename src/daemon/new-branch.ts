@@ -18,14 +18,14 @@ import type { SignedIn } from './workspaces.js'
 export interface NewBranchOptions {
   /** The proxy serves one program: many may be made at once, and none is used again. */
   readonly isForOneProgram: boolean
-  readonly run: RunGit
   /** What is waited for, for people. */
   readonly tell: (text: string, isLast: boolean) => void
 }
 
 export interface TakeOptions {
-  /** Undefined in the process of another program: then git is not asked, and only the log is told. */
+  /** Undefined in the process of another program: then only the log is told. */
   readonly how: NewBranchOptions | undefined
+  readonly runGit: RunGit | undefined
   readonly plan: NewBranchSettings
   readonly signedIn: SignedIn
   readonly timeoutMs: number
@@ -51,8 +51,8 @@ export class NewBranch {
 
   /** Resolves when the workspace has made it. Errors: those of the workspace, kind `starting` after `timeoutMs`. */
   static async take(options: TakeOptions, signal: AbortSignal): Promise<NewBranch> {
-    const { plan, signedIn, timeoutMs, clock, log } = options
-    const { isForOneProgram: purge, run, tell } = options.how ?? alone(log)
+    const { plan, signedIn, runGit, timeoutMs, clock, log } = options
+    const { isForOneProgram: purge, tell } = options.how ?? alone(log)
     const reason = (): ProxyError =>
       new ProxyError('starting', `no branch of ${plan.project} was made in ${timeoutMs / 1000} s`, {
         hint: 'Wait longer with --start-timeout.',
@@ -62,7 +62,7 @@ export class NewBranch {
       const { project, branch: source, ttlMs: lifeMs, keep, folder } = plan
       const [identity, repository, head] = await Promise.all([
         signedIn.identity.get(limit),
-        repositoryOf(folder, run, limit),
+        repositoryOf(folder, runGit, limit),
         readGitHead(folder),
       ])
       const id = ownBranchId({ identity, repository, head })
@@ -105,7 +105,6 @@ export class NewBranch {
 function alone(log: Log): NewBranchOptions {
   return {
     isForOneProgram: false,
-    run: async () => ({ exitCode: undefined, stdout: '' }),
     tell: (text, isLast) => log[isLast ? 'info' : 'debug'](text),
   }
 }

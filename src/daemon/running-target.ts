@@ -42,7 +42,6 @@ export interface RunningTargetOptions extends PortOptions {
   found?: LakebaseDatabase | undefined
   /** Called when its last session has left. */
   lastLeft?: (() => void) | undefined
-  /** Undefined: git is not asked. */
   runGit: RunGit | undefined
 }
 
@@ -264,10 +263,9 @@ function buildGitTargets(
   const { followGit, startTimeoutMs: timeoutMs } = target
   if (followGit === undefined || signedIn === undefined) return undefined
   const { workspace, identity } = signedIn
-  const run: RunGit = runGit ?? (async () => ({ exitCode: undefined, stdout: '' }))
   const owner = async () => ({
     identity: await identity.get(closing),
-    repository: await repositoryOf(followGit.folder, run, closing),
+    repository: await repositoryOf(followGit.folder, runGit, closing),
   })
   // Not loaded where no target follows git.
   const branches = import('../branches/git-branches.js').then(

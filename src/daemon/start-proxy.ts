@@ -3,7 +3,8 @@
  * it: no signal handler, no admin port unless asked for, no log unless given one.
  */
 
-import { homedir } from 'node:os'
+import { homedir, platform } from 'node:os'
+import { gitRunner } from '../branches/repository.js'
 import {
   type ProxyOptions,
   settingsFromOptions,
@@ -50,16 +51,18 @@ export interface RunningProxy {
  */
 export async function startProxy(options: StartProxyOptions): Promise<RunningProxy> {
   const { env = process.env, log = silentLog, ...settings } = options
+  const homeDir = homedir()
   const daemon = await Daemon.start({
     settings: settingsFromOptions(settings, env),
     openWorkspace: workspaceOpener({
       env,
       programEnv: env,
-      homeDir: homedir(),
+      homeDir,
       clock: systemClock,
       log,
     }),
-    stateDir: stateDir(env, homedir()),
+    runGit: gitRunner({ programEnv: env, homeDir, platform: platform() }),
+    stateDir: stateDir(env, homeDir),
     log,
   })
   return {

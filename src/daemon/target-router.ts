@@ -3,7 +3,7 @@
  * refuses a client that has chosen no target, or an unknown one. It asks no workspace.
  */
 
-import { branchIn } from '../config/resolve/routing.js'
+import { isBranchIn } from '../config/resolve/routing.js'
 import type { ProxySettings } from '../config/resolve/settings.js'
 import { ProxyError } from '../core/errors.js'
 import { quoted } from '../core/quoted.js'
@@ -70,11 +70,10 @@ export class TargetRouter implements Entrance {
       return { target: target.serving, login, refusal }
     }
     for (const branches of this.#targets) {
-      const branch = branchIn(branches.settings, name)
-      if (branch === undefined || !(branches instanceof BranchTargets)) continue
+      if (!(branches instanceof BranchTargets) || !isBranchIn(branches.settings, name)) continue
       const refusal =
         branches.settings.login.as === 'client' && role === undefined ? noRole(name) : undefined
-      const open = (signal: AbortSignal) => branches.open(branch, signal)
+      const open = (signal: AbortSignal) => branches.open(name, signal)
       return { target: branches.serving, login, refusal, open }
     }
     return undefined

@@ -68,12 +68,13 @@ export class Listener implements ConnectionHandler {
     for (const socket of this.#sockets) if (!socket.isOpen && !this.#closed) await socket.listen()
   }
 
+  /** With `route` off before or from now on, the port that serves all was that of the first target. */
   #portOfPredecessor(leaving: readonly Listener[]): number {
-    const { portOf, port } = this.#options
-    const old = leaving.find((listener) => {
-      const before = listener.#options
-      return before.portOf === portOf && before.port === port
-    })
+    const { portOf, session } = this.#options
+    const free = leaving.filter((each) => each.#options.port === 0 && each.port !== 0)
+    const old =
+      free.find((each) => each.#options.portOf === portOf) ??
+      free.find((each) => each.#options.session.target === session.target)
     return old?.port ?? 0
   }
 

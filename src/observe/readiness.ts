@@ -5,6 +5,7 @@
  * there and the database is not stopped, so that the next client is served.
  */
 
+import { isBranchIn } from '../config/resolve/routing.js'
 import type { Journal, TargetNotes } from './journal.js'
 import type { ObservedProxy, ObservedTarget } from './observed-proxy.js'
 
@@ -33,14 +34,19 @@ export function readiness(
   return { ready, reasons: ready ? [] : missing.flatMap((why) => why ?? []) }
 }
 
-/** Of one target; undefined when none has this name. */
+/**
+ * Of one target; undefined when none has this name. A branch that is not open yet, of a target that
+ * serves every branch of a project, is as ready as that target.
+ */
 export function targetReadiness(
   name: string,
   proxy: ObservedProxy,
   journal: Journal,
   { confirmed = false }: ReadinessQuestion = {},
 ): Readiness | undefined {
-  const target = proxy.targets.find(({ settings }) => settings.name === name)
+  const target =
+    proxy.targets.find(({ settings }) => settings.name === name) ??
+    proxy.targets.find(({ settings }) => settings.text === name || isBranchIn(settings, name))
   if (target === undefined) return undefined
   const why = phaseReason(proxy) ?? missingFor(target, proxy, journal, confirmed)
   return { ready: why === undefined, reasons: why === undefined ? [] : [why] }

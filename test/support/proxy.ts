@@ -9,6 +9,7 @@ import type { TestContext } from 'node:test'
 import { promisify } from 'node:util'
 
 import pg from 'pg'
+import { gitRunner } from '../../src/branches/repository.js'
 import { type ProxyOptions, settingsFromOptions } from '../../src/config/resolve/options.js'
 import type { ProxySettings } from '../../src/config/resolve/settings.js'
 import { type Clock, systemClock } from '../../src/core/clock.js'
@@ -52,6 +53,7 @@ export async function proxyBefore(
       clock,
       log,
     }),
+    runGit: gitRunner({ programEnv: process.env, homeDir: folder, platform: process.platform }),
     stateDir: folder,
     log,
     clock,

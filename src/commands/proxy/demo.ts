@@ -47,13 +47,11 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   try {
     const branch = once ? undefined : await makeBranch(emulator)
     proxy = await startDemoProxy(emulator, branch)
-    const [main, ofBranch] = proxy.addresses
-    if (branch === undefined || ofBranch === undefined) {
-      return await queryAcrossExpiries(emulator, main!.port, options)
-    }
-    await changeBranch(ofBranch.port)
+    const { port } = proxy.addresses[0]!
+    if (branch === undefined) return await queryAcrossExpiries(emulator, port, options)
+    await changeBranch(port, branch)
     announcement = await announce(proxy, options.place)
-    stdout.write(guide(main!.port, { name: branch, port: ofBranch.port }, proxy.adminUrl))
+    stdout.write(guide(port, branch, proxy.adminUrl))
     await aborted(signal)
     return 0
   } finally {
@@ -73,7 +71,7 @@ async function startDemoProxy(
 ): Promise<RunningProxy> {
   const targets = branch === undefined ? [TARGET] : [TARGET, branch]
   const start = (ports: { port: number; adminPort?: number }) =>
-    startProxy({ targets, env: emulator.env, ...ports })
+    startProxy({ targets, route: 'on', env: emulator.env, ...ports })
   if (branch === undefined) return start({ port: 0 })
   const tries = [PORTS, { ...PORTS, adminPort: 0 }, { ...PORTS, port: 0 }]
   for (const ports of tries) {
@@ -92,10 +90,10 @@ async function announce(
   place: FolderPlace | undefined,
 ): Promise<Announcement | undefined> {
   if (place === undefined) return undefined
-  const shown = { host: 'localhost', database: DATABASE, user: undefined }
+  const shown = { host: 'localhost', database: DATABASE, tls: false }
   const targets = addresses.map(({ target: name, port }) => ({
     name,
-    address: { ...shown, port, userMatters: false, tls: false },
+    address: { ...shown, port, user: name, userMatters: true },
   }))
   return Announcement.make(place, { admin, targets })
 }
@@ -108,9 +106,9 @@ async function makeBranch(emulator: Emulator): Promise<string> {
 }
 
 /** From here on the branch has another row than the project. */
-async function changeBranch(port: number): Promise<void> {
+async function changeBranch(port: number, branch: string): Promise<void> {
   await simpleQuery({
-    ...{ socket: connect(port, '127.0.0.1'), user: 'anyone', database: DATABASE },
+    ...{ socket: connect(port, '127.0.0.1'), user: branch, database: DATABASE },
     sql: `update greeting set text = 'hello from the branch'`,
   })
 }
@@ -147,11 +145,7 @@ async function queryAcrossExpiries(
   return 0
 }
 
-function guide(
-  port: number,
-  branch: { name: string; port: number },
-  adminUrl: string | undefined,
-): string {
+function guide(port: number, branch: string, adminUrl: string | undefined): string {
   return `
 The proxy is at localhost:${port}. Paste into another terminal:
 
@@ -165,9 +159,10 @@ DBeaver, or any other tool: a new PostgreSQL connection with
   Username  anything
   Password  (leave it empty)
 
-A branch with its own copy of the data, ${branch.name}:
+A branch with its own copy of the data is at the same port. The user name chooses it:
 
-  psql -h localhost -p ${branch.port} -c 'select * from greeting'
+  psql -h localhost -p ${port} -c 'select * from greeting'
+  psql -h localhost -p ${port} -U ${branch} -c 'select * from greeting'
 
 Status page: ${adminUrl}/
 

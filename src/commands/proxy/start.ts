@@ -2,6 +2,7 @@
 
 import { platform } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
+import { gitRunner } from '../../branches/repository.js'
 import type { Config } from '../../config/resolve/config.js'
 import { systemClock } from '../../core/clock.js'
 import { waitFor } from '../../core/deadline.js'
@@ -12,7 +13,6 @@ import { Daemon } from '../../daemon/daemon.js'
 import type { NewBranchOptions } from '../../daemon/new-branch.js'
 import { stateDir } from '../../daemon/state-dir.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
-import type { RunCommand } from '../../databricks/sign-in/run-command.js'
 import { localAddress } from '../../observe/connection-lines.js'
 import { sessionLine } from '../../observe/session-line.js'
 import type { Surroundings } from '../invocation/command.js'
@@ -156,6 +156,7 @@ function runningProxy({ adminUrl: admin, targets }: Daemon): RunningProxy {
     admin,
     targets: targets.map(({ settings, listener }) => ({
       name: settings.name,
+      text: settings.text,
       address: localAddress(settings, { port: listener.port }),
     })),
   }
@@ -174,7 +175,7 @@ const BANNER_WAIT_MS = 2_000
 
 export interface StartHow {
   readonly stopping?: AbortSignal
-  readonly newBranch?: Omit<NewBranchOptions, 'run'>
+  readonly newBranch?: NewBranchOptions
 }
 
 /** Also for `exec` and `demo`. */
@@ -189,10 +190,6 @@ export function startDaemon(
   { newBranch, stopping }: StartHow = {},
 ): Promise<Daemon> {
   const { homeDir } = machine
-  const run: RunCommand = async (...command) => {
-    const { commandRunner } = await import('../../databricks/sign-in/run-command.js')
-    return commandRunner({ programEnv, homeDir, platform: platform() })(...command)
-  }
   return Daemon.start({
     settings,
     openWorkspace: workspaceOpener({
@@ -205,6 +202,7 @@ export function startDaemon(
     stateDir: stateDir(env, homeDir),
     log,
     stopping,
-    ...(newBranch && { newBranch: { ...newBranch, run } }),
+    runGit: gitRunner({ programEnv, homeDir, platform: platform() }),
+    ...(newBranch && { newBranch }),
   })
 }

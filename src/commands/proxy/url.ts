@@ -19,6 +19,7 @@ import type { Invocation } from '../invocation/command.js'
 import { oneTarget } from '../invocation/one-target.js'
 import type { RunningTarget } from '../running/announcement.js'
 import { runningProxies } from '../running/running-proxies.js'
+import { servedAs } from '../running/served-as.js'
 
 /** The choices of `--format`. */
 type UrlFormat = 'psql' | 'uri' | 'env' | 'dotenv' | 'jdbc' | 'sqlalchemy' | 'pgservice' | 'dbeaver'
@@ -75,31 +76,6 @@ async function whereToConnect(
       hint: `Those that run serve: ${names}. ${error.hint}`,
       cause: error,
     })
-  }
-}
-
-/** The running targets that a TARGET or name means; of every branch of a project, the one branch. */
-function servedAs(running: readonly RunningTarget[], name: string): readonly RunningTarget[] {
-  const served = running.filter((each) => each.name === name)
-  return served.length > 0 ? served : running.flatMap((each) => branchServedBy(each, name) ?? [])
-}
-
-function branchServedBy(every: RunningTarget, name: string): RunningTarget | undefined {
-  const wanted = parsed(name)
-  const target = parsed(every.name)
-  if (target?.kind !== 'branches' || wanted?.kind !== 'autoscaling') return undefined
-  const { project, branch, endpoint } = wanted
-  if (project !== target.project || branch === undefined || endpoint !== undefined) return undefined
-  const user = every.address.user?.replace(/BRANCH$/, () => branch)
-  return { name, address: { ...every.address, user } }
-}
-
-/** Undefined for what is no TARGET, such as the short name of one. */
-function parsed(name: string): Target | undefined {
-  try {
-    return parseTarget(name).target
-  } catch {
-    return undefined
   }
 }
 

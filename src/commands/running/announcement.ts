@@ -18,8 +18,9 @@ export interface RunningProxy {
 }
 
 export interface RunningTarget {
-  /** The TARGET as it was named. */
   readonly name: string
+  /** The TARGET as it was written; undefined from a lakebase-proxy that did not tell. */
+  readonly text?: string | undefined
   readonly address: LocalAddress
 }
 

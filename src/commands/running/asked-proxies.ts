@@ -13,6 +13,7 @@ import { type Invocation, readOption } from '../invocation/command.js'
 import { AdminClient, adminAddress } from './admin-client.js'
 import type { RunningFile } from './announcement.js'
 import { runningProxies } from './running-proxies.js'
+import { servedAs } from './served-as.js'
 
 export interface AskedProxy {
   /** Undefined for a proxy without an admin interface. */
@@ -31,7 +32,7 @@ export async function askedProxies(invocation: Invocation): Promise<readonly Ask
   const [target] = invocation.operands
   const running = await runningProxies(invocation.surroundings)
   if (target !== undefined) {
-    const serving = running.filter(({ targets }) => targets.some(({ name }) => name === target))
+    const serving = running.filter(({ targets }) => servedAs(targets, target).length > 0)
     if (serving.length > 0) return serving.map(ofFile)
     const served = running.flatMap(({ targets }) => targets.map(({ name }) => name))
     throw new ProxyError('target', `no running lakebase-proxy of yours serves "${target}"`, {

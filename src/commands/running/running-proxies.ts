@@ -64,6 +64,7 @@ const File = z.object({
   targets: z.array(
     z.object({
       name: z.string(),
+      text: z.string().optional(),
       address: z.object({
         host: z.string(),
         port: z.number(),

@@ -4,7 +4,8 @@
  */
 
 import type { Values } from '../schema/table.js'
-import { isId } from '../schema/targets.js'
+import type { Target } from '../schema/target-text.js'
+import { isId, parseTarget } from '../schema/targets.js'
 import type { Problems } from '../sources/problems.js'
 import type { KnownTarget } from './known-target.js'
 import type { Lookup } from './lookup.js'
@@ -68,29 +69,28 @@ export function targetCalled(
   const [only, ...others] = targets.filter(({ text }) => text === name)
   if (only !== undefined) return others.length === 0 ? only : undefined
   for (const target of targets) {
-    const branch = branchIn(target, name)
-    if (branch !== undefined) return branchOf(target, branch)
+    if (isBranchIn(target, name)) return branchOf(target, name)
   }
   return undefined
 }
 
-/** The id in `projects/P/branches/B`, where `target` is every branch of P. */
-export function branchIn({ target }: TargetSettings, name: string): string | undefined {
-  if (target.kind !== 'branches') return undefined
-  const start = `projects/${target.project}/branches/`
-  const id = name.startsWith(start) ? name.slice(start.length) : ''
-  return isId(id) ? id : undefined
+/** Whether `name` is a branch of P, or an endpoint or database of one, where `target` is every branch of P. */
+export function isBranchIn({ target }: { readonly target: Target }, name: string): boolean {
+  if (target.kind !== 'branches') return false
+  const [projects, project, branches, branch = '', what, id = '', ...more] = name.split('/')
+  const isOfProject = projects === 'projects' && project === target.project
+  if (!isOfProject || branches !== 'branches' || !isId(branch) || more.length > 0) return false
+  return what === undefined || ((what === 'endpoints' || what === 'databases') && isId(id))
 }
 
-/** One branch of a target that is every branch of a project. */
-export function branchOf(every: TargetSettings, branch: string): TargetSettings {
-  const { target } = every
-  if (target.kind !== 'branches') throw new Error(`"${every.name}" is one branch`)
-  const name = `projects/${target.project}/branches/${branch}`
+/** What `name` means, of a target that is every branch of a project. */
+export function branchOf(every: TargetSettings, name: string): TargetSettings {
+  if (!isBranchIn(every, name)) throw new Error(`"${every.name}" is one branch`)
+  const { target, options } = parseTarget(name)
   return {
     ...every,
-    ...{ name, text: name, reach: 'name', shownAs: { ...every.shownAs, user: name } },
-    target: { kind: 'autoscaling', project: target.project, branch },
+    ...{ name, text: name, target, database: options.get('database') ?? every.database },
+    ...{ reach: 'name', shownAs: { ...every.shownAs, user: name } },
   }
 }
 

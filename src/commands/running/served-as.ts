@@ -1,0 +1,39 @@
+/** Which of the targets that run a TARGET means: by its name, its text, or as one of the branches of a project. */
+
+import { isBranchIn } from '../../config/resolve/routing.js'
+import type { Target } from '../../config/schema/target-text.js'
+import { parseTarget } from '../../config/schema/targets.js'
+import type { RunningTarget } from './announcement.js'
+
+export function servedAs(
+  running: readonly RunningTarget[],
+  name: string,
+): readonly RunningTarget[] {
+  const named = running.filter((each) => each.name === name)
+  if (named.length > 0) return named
+  const written = running.filter(({ text }) => text === name)
+  return written.length > 0 ? written : running.flatMap((each) => branchServedBy(each, name) ?? [])
+}
+
+/** One branch of those that `every` serves, as its clients reach it. */
+function branchServedBy(every: RunningTarget, name: string): RunningTarget | undefined {
+  const target = parsed(every.text ?? every.name)
+  if (target === undefined || !isBranchIn({ target }, name)) return undefined
+  const { user, database } = every.address
+  const [, , , ...path] = name.split('/')
+  const address = {
+    ...every.address,
+    user: user?.replace(/BRANCH$/, () => path.join('/')),
+    database: parseTarget(name).options.get('database') ?? database,
+  }
+  return { name, text: name, address }
+}
+
+/** Undefined for what is no TARGET, such as the short name of one. */
+function parsed(name: string): Target | undefined {
+  try {
+    return parseTarget(name).target
+  } catch {
+    return undefined
+  }
+}
