@@ -52,14 +52,14 @@ test('roles of both kinds tell how they log in', async (t) => {
   )
   const workspace = await connectTo(t, server.host)
   assert.deepEqual(await workspace.listRoles(database('provisioned', 'i'), patience), [
-    { name: 'ada@example.com', login: 'token', identityType: 'USER' },
-    { name: 'native', login: 'password', identityType: 'PG_ONLY' },
+    { name: 'ada@example.com', login: 'token' },
+    { name: 'native', login: 'password' },
   ])
   const name = 'projects/p/branches/b/endpoints/e'
   assert.deepEqual(await workspace.listRoles(database('autoscaling', name), patience), [
-    { name: 'ada@example.com', login: 'token', identityType: 'USER' },
-    { name: 'r2', login: 'password', identityType: undefined },
-    { name: 'r3', login: 'none', identityType: undefined },
+    { name: 'ada@example.com', login: 'token' },
+    { name: 'r2', login: 'password' },
+    { name: 'r3', login: 'none' },
   ])
 })
 

@@ -10,7 +10,7 @@ import { TLSSocket } from 'node:tls'
 import pRetry from 'p-retry'
 import { Agent, buildConnector, type Dispatcher, fetch } from 'undici'
 import type { Clock } from '../../core/clock.js'
-import { LinkedAbort, pause, withDeadline } from '../../core/deadline.js'
+import { pause, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
 import { isLoopback } from '../../core/loopback.js'
@@ -56,13 +56,6 @@ export interface HttpOptions {
   readonly dispatcher?: Dispatcher
 }
 
-/** The certificate a host last showed, and was accepted with. */
-export interface PeerCertificate {
-  readonly subject: string
-  readonly issuer: string
-  readonly validTo: string
-}
-
 const BUDGET_MS = 30_000
 const ATTEMPT_MS = 10_000
 const BACKOFF_MS = 250
@@ -77,7 +70,8 @@ export class Http {
   readonly #direct: Dispatcher
   readonly #proxied: Dispatcher
   readonly #closing = new AbortController()
-  readonly #certificates = new Map<string, PeerCertificate>()
+  /** Who issued the certificate that a host last showed, and was accepted with. */
+  readonly #issuers = new Map<string, string>()
 
   constructor(options: HttpOptions) {
     this.#options = options
@@ -102,32 +96,34 @@ export class Http {
     request.signal.throwIfAborted()
     const { clock, log } = this.#options
     const budgetMs = this.#options.budgetMs ?? BUDGET_MS
-    const deadline = clock.monotonic() + budgetMs
-    const limit = new LinkedAbort(request.signal, this.#closing.signal)
+    const endsAt = clock.monotonic() + budgetMs
     // A request keeps the process alive as an open socket would, also between two tries.
     const alive = setInterval(() => {}, budgetMs)
     let failure: TryAgain | undefined
-    limit.abortAfter(clock, budgetMs, () => failure ?? new TryAgain(silent(request.url, budgetMs)))
-    try {
-      return await pRetry(() => this.#try(request, limit.signal), {
+    const reason = (): TryAgain => failure ?? new TryAgain(silent(request.url, budgetMs))
+    const signals = [request.signal, this.#closing.signal]
+    const tries = (limit: AbortSignal): Promise<HttpReply> =>
+      pRetry(() => this.#try(request, limit), {
         retries: this.#options.retries ?? Number.POSITIVE_INFINITY,
         minTimeout: this.#options.backoffMs ?? BACKOFF_MS,
         maxTimeout: MAX_BACKOFF_MS,
         randomize: true,
-        signal: limit.signal,
+        signal: limit,
         shouldRetry: ({ error }) => error instanceof TryAgain,
         onFailedAttempt: async ({ error, attemptNumber }) => {
-          if (!(error instanceof TryAgain) || limit.signal.aborted) return
+          if (!(error instanceof TryAgain) || limit.aborted) return
           failure = error
           if (error.surelyNotDone === false && request.idempotent === false) throw error
-          if (clock.monotonic() + error.waitMs >= deadline) throw error
+          if (clock.monotonic() + error.waitMs >= endsAt) throw error
           log.debug(
             { host: request.url.host, attempt: attemptNumber, waitMs: error.waitMs },
             `${error.message}; trying again`,
           )
-          if (error.waitMs > 0) await pause(clock, error.waitMs, limit.signal)
+          if (error.waitMs > 0) await pause(clock, error.waitMs, limit)
         },
       })
+    try {
+      return await withDeadline({ clock, ms: budgetMs, reason, signals }, tries)
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason
@@ -136,13 +132,12 @@ export class Http {
       return error.outcome
     } finally {
       clearInterval(alive)
-      limit.release()
     }
   }
 
-  /** Undefined when nothing was asked yet, or a proxy stands between. */
-  certificateOf(url: URL): PeerCertificate | undefined {
-    return this.#certificates.get(url.host)
+  /** Of the host's certificate. Undefined when nothing was asked yet, or a proxy stands between. */
+  issuerOf(url: URL): string | undefined {
+    return this.#issuers.get(url.host)
   }
 
   /** Ends what is under way. Safe to call twice. */
@@ -208,14 +203,11 @@ export class Http {
       connect(options, (...result) => {
         const [, socket] = result
         if (socket instanceof TLSSocket) {
-          const { subject, issuer, valid_to } = socket.getPeerCertificate()
+          const { issuer } = socket.getPeerCertificate()
           // A resumed TLS session shows no certificate.
-          if (subject !== undefined) {
-            this.#certificates.set(options.host ?? options.hostname, {
-              subject: [subject.CN].flat().join(', '),
-              issuer: [issuer.O ?? issuer.CN].flat().join(', '),
-              validTo: valid_to,
-            })
+          if (issuer !== undefined) {
+            const name = [issuer.O ?? issuer.CN].flat().join(', ')
+            this.#issuers.set(options.host ?? options.hostname, name)
           }
         }
         callback(...result)

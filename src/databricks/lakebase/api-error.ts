@@ -31,6 +31,19 @@ export class ApiError extends ProxyError {
   }
 }
 
+/** The reply, or undefined where the API refuses with one of these statuses. */
+export async function unlessRefused<T>(
+  reply: Promise<T>,
+  ...statuses: readonly number[]
+): Promise<T | undefined> {
+  try {
+    return await reply
+  } catch (error) {
+    if (error instanceof ApiError && statuses.includes(error.status)) return undefined
+    throw error
+  }
+}
+
 /** Whether the sign-in itself is refused: then any other request would be refused too. */
 export function refusesSignIn(error: unknown): boolean {
   return error instanceof SignInRefused || (error instanceof ApiError && error.refusesToken)

@@ -7,7 +7,7 @@
 import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
-import { ApiError } from './api-error.js'
+import { unlessRefused } from './api-error.js'
 import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import type { DatabaseState, LakebaseDatabase } from './workspace.js'
@@ -43,7 +43,6 @@ const Host = z.string().nullish()
 const Endpoint = z.object({
   name: z.string(),
   uid: z.string().nullish(),
-  endpoint_id: z.string().nullish(),
   status: z
     .object({
       current_state: z.string().nullish(),
@@ -234,12 +233,7 @@ async function getBranch(
 }
 
 async function orMissing<T>(reply: Promise<{ value: T }>, missing: Missing): Promise<T | Missing> {
-  try {
-    return (await reply).value
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return missing
-    throw error
-  }
+  return (await unlessRefused(reply, 404))?.value ?? missing
 }
 
 function severalChoices(

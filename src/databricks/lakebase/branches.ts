@@ -11,7 +11,7 @@ import type { Clock } from '../../core/clock.js'
 import { pause, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
-import { ApiError } from './api-error.js'
+import { ApiError, unlessRefused } from './api-error.js'
 import { Branch, listBranches, listProjects, POSTGRES, timeOf } from './autoscaling.js'
 import { apiPath, type WorkspaceClient } from './client.js'
 import type { LakebaseBranch, NewBranch, WorkspaceBranches } from './workspace.js'
@@ -47,12 +47,8 @@ export class LakebaseBranches implements WorkspaceBranches {
   }
 
   async get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined> {
-    try {
-      return described((await this.#get(name, signal)).value)
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 404) return undefined
-      throw error
-    }
+    const found = await unlessRefused(this.#get(name, signal), 404)
+    return found && described(found.value)
   }
 
   async create(

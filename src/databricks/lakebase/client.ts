@@ -10,6 +10,7 @@ import { plainText } from '../../core/plain-text.js'
 import { type Http, type HttpReply, redirectOf } from '../http/http.js'
 import type { TokenSource } from '../sign-in/auth.js'
 import type { WorkspaceToken } from '../sign-in/sign-in-method.js'
+import { readJson } from '../sign-in/token-reply.js'
 import { ApiError } from './api-error.js'
 
 export interface ApiRequest<T> {
@@ -175,13 +176,7 @@ function readError(reply: HttpReply): {
   message: string | undefined
   errorCode: string | undefined
 } {
-  let body: unknown
-  try {
-    body = JSON.parse(reply.text)
-  } catch {
-    return { message: undefined, errorCode: undefined }
-  }
-  const { data } = ErrorBody.safeParse(body)
+  const data = readJson(reply.text, ErrorBody)
   const message = data?.message || data?.error_description || data?.error || ''
   return {
     message: message === '' ? undefined : plainText(message),

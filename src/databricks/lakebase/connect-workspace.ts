@@ -8,7 +8,7 @@ import type { Target } from '../../config/schema/target-text.js'
 import type { Clock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
-import { Http, type HttpOptions, type PeerCertificate } from '../http/http.js'
+import { Http, type HttpOptions } from '../http/http.js'
 import { createTokenSource, SIGN_IN_ATTRIBUTES, type TokenSource } from '../sign-in/auth.js'
 import {
   type DatabricksConfig,
@@ -61,7 +61,8 @@ export interface SignInDescription {
 export interface Reachability {
   /** The workspace's clock less ours; undefined when it sent no Date. */
   readonly clockDifferenceMs: number | undefined
-  readonly certificate: PeerCertificate | undefined
+  /** Of its certificate; undefined without TLS, and behind an HTTP proxy. */
+  readonly issuer: string | undefined
 }
 
 /** Where no client waits, a program has the time that a request has. */
@@ -198,12 +199,6 @@ export class ConnectedWorkspace implements Workspace {
     return new ConnectedWorkspace({ config, tokens: createTokenSource(config, deps), deps })
   }
 
-  /** Signs in, and asks for nothing else. */
-  async signIn(signal: AbortSignal): Promise<SignInDescription> {
-    await this.#parts.tokens.get(signal)
-    return this.describeSignIn()
-  }
-
   /** One request without a token, for `doctor`. Any answer over a verified connection will do. */
   async reach(signal: AbortSignal): Promise<Reachability> {
     const { http, clock } = this.#parts.deps
@@ -212,7 +207,7 @@ export class ConnectedWorkspace implements Workspace {
     const serverTime = Date.parse(reply.headers.get('date') ?? '')
     return {
       clockDifferenceMs: Number.isNaN(serverTime) ? undefined : serverTime - clock.now(),
-      certificate: http.certificateOf(url),
+      issuer: http.issuerOf(url),
     }
   }
 

@@ -10,7 +10,7 @@ import { z } from 'zod'
 import type { Clock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
-import { jwtTimes } from '../sign-in/jwt.js'
+import { jwtExpiry } from '../sign-in/jwt.js'
 import { POSTGRES } from './autoscaling.js'
 import type { ApiReply, WorkspaceClient } from './client.js'
 import type { DatabaseCredential, LakebaseDatabase, MintOptions } from './workspace.js'
@@ -78,7 +78,7 @@ function requestBody(database: LakebaseDatabase, options: MintOptions): Record<s
 /** By the reply's own Date where there is one, so that a wrong local clock does no harm. */
 function lifeOf({ value, serverTime }: ApiReply<CredentialReply>, clock: Clock): number {
   const stated = Date.parse(value.expire_time ?? value.expiration_time ?? '')
-  const expiresAt = Number.isNaN(stated) ? jwtTimes(value.token).expiresAt : stated
+  const expiresAt = Number.isNaN(stated) ? jwtExpiry(value.token) : stated
   return expiresAt === undefined ? ASSUMED_LIFE_MS : expiresAt - serverNow(serverTime, clock)
 }
 

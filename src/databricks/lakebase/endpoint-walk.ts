@@ -3,7 +3,7 @@
  * projects, branches and endpoints, several at a time, and stops at the first that is wanted.
  */
 
-import { ApiError } from './api-error.js'
+import { unlessRefused } from './api-error.js'
 import { type EndpointOnBranch, listBranches, listEndpoints, listProjects } from './autoscaling.js'
 import type { WorkspaceClient } from './client.js'
 
@@ -24,9 +24,9 @@ export async function walkEndpoints(
   let enough = false
   await severalAtOnce(projects, async ({ name }, at) => {
     if (enough) return
-    for (const branch of await orNone(listBranches(client, name, signal))) {
+    for (const branch of await known(listBranches(client, name, signal))) {
       if (enough) return
-      for (const endpoint of await orNone(listEndpoints(client, branch.name, signal))) {
+      for (const endpoint of await known(listEndpoints(client, branch.name, signal))) {
         const here = { endpoint, branch }
         if (wanted(here)) found[at]!.push(here)
       }
@@ -48,11 +48,6 @@ async function severalAtOnce<T>(
 }
 
 /** What was deleted since it was listed, or is not ours to see, is passed over. */
-async function orNone<T>(items: Promise<T[]>): Promise<T[]> {
-  try {
-    return await items
-  } catch (error) {
-    if (error instanceof ApiError && (error.status === 404 || error.status === 403)) return []
-    throw error
-  }
+async function known<T>(items: Promise<T[]>): Promise<T[]> {
+  return (await unlessRefused(items, 404, 403)) ?? []
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 
-import { ApiError } from './api-error.js'
+import { unlessRefused } from './api-error.js'
 import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import type { DatabaseState, LakebaseDatabase } from './workspace.js'
@@ -15,9 +15,6 @@ const DatabaseInstance = z.object({
   read_write_dns: z.string().nullish(),
   read_only_dns: z.string().nullish(),
   effective_stopped: z.boolean().nullish(),
-  creator: z.string().nullish(),
-  pg_version: z.string().nullish(),
-  capacity: z.string().nullish(),
 })
 type DatabaseInstance = z.infer<typeof DatabaseInstance>
 
@@ -29,18 +26,14 @@ export async function getInstance(
   name: string,
   signal: AbortSignal,
 ): Promise<LakebaseDatabase | undefined> {
-  try {
-    const { value } = await client.request({
-      path: apiPath(INSTANCES, name),
-      schema: DatabaseInstance,
-      what: `look up database instance "${name}"`,
-      signal,
-    })
-    return normalize(value, name)
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined
-    throw error
-  }
+  const asked = client.request({
+    path: apiPath(INSTANCES, name),
+    schema: DatabaseInstance,
+    what: `look up database instance "${name}"`,
+    signal,
+  })
+  const found = await unlessRefused(asked, 404)
+  return found && normalize(found.value, name)
 }
 
 /** Undefined when no instance has that uid. */
@@ -49,19 +42,17 @@ export async function findInstanceByUid(
   uid: string,
   signal: AbortSignal,
 ): Promise<LakebaseDatabase | undefined> {
-  try {
-    const { value } = await client.request({
-      path: `${INSTANCES}:findByUid`,
-      query: { uid },
-      schema: DatabaseInstance,
-      what: `look up the database instance of uid ${uid}`,
-      signal,
-    })
-    if (value.name) return normalize(value, value.name)
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return undefined
-    throw error
-  }
+  const asked = client.request({
+    path: `${INSTANCES}:findByUid`,
+    query: { uid },
+    schema: DatabaseInstance,
+    what: `look up the database instance of uid ${uid}`,
+    signal,
+  })
+  const found = await unlessRefused(asked, 404)
+  if (found === undefined) return undefined
+  const { value } = found
+  if (value.name) return normalize(value, value.name)
   // Without a name nothing can be minted for it, so it is looked for in the list.
   return (await listInstances(client, signal)).find((instance) => instance.uid === uid)
 }

@@ -1,7 +1,7 @@
 /** The Postgres roles of a database, so that `doctor` can say why a login fails. */
 
 import { z } from 'zod'
-import { ApiError } from './api-error.js'
+import { unlessRefused } from './api-error.js'
 import { branchOf, POSTGRES } from './autoscaling.js'
 import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
@@ -12,8 +12,6 @@ export interface DatabaseRole {
   readonly name: string
   /** How it logs in: a Databricks identity's token, a native password, or not at all. */
   readonly login: 'token' | 'password' | 'none' | 'unknown'
-  /** `USER`, `SERVICE_PRINCIPAL`, `GROUP`, `PG_ONLY`, where the API says so. */
-  readonly identityType: string | undefined
 }
 
 /** Undefined when we have no permission to ask, which must not fail the command. */
@@ -22,35 +20,33 @@ export async function listRoles(
   database: LakebaseDatabase,
   signal: AbortSignal,
 ): Promise<DatabaseRole[] | undefined> {
-  const what = `list the roles of "${database.name}"`
-  try {
-    if (database.kind === 'provisioned') {
-      const path = apiPath('/api/2.0/database/instances', database.name, 'roles')
-      const field = 'database_instance_roles'
-      const roles = await listAll(client, { path, field, item: InstanceRole, what, signal })
-      return roles.map(({ name, identity_type: identityType }) => ({
-        name,
-        login: identityType === 'PG_ONLY' ? 'password' : 'token',
-        identityType: identityType ?? undefined,
-      }))
-    }
-    const path = apiPath(POSTGRES, branchOf(database.name), 'roles')
-    const roles = await listAll(client, { path, field: 'roles', item: BranchRole, what, signal })
-    return roles.map(normalize)
-  } catch (error) {
-    if (error instanceof ApiError && [403, 404, 501].includes(error.status)) return undefined
-    throw error
+  return unlessRefused(rolesOf(client, database, signal), 403, 404, 501)
+}
+
+async function rolesOf(
+  client: WorkspaceClient,
+  { kind, name: database }: LakebaseDatabase,
+  signal: AbortSignal,
+): Promise<DatabaseRole[]> {
+  const what = `list the roles of "${database}"`
+  if (kind === 'provisioned') {
+    const path = apiPath('/api/2.0/database/instances', database, 'roles')
+    const field = 'database_instance_roles'
+    const roles = await listAll(client, { path, field, item: InstanceRole, what, signal })
+    return roles.map(({ name, identity_type: type }) => ({
+      name,
+      login: type === 'PG_ONLY' ? 'password' : 'token',
+    }))
   }
+  const path = apiPath(POSTGRES, branchOf(database), 'roles')
+  const roles = await listAll(client, { path, field: 'roles', item: BranchRole, what, signal })
+  return roles.map(normalize)
 }
 
 const InstanceRole = z.object({ name: z.string(), identity_type: z.string().nullish() })
 
 const RoleFields = z
-  .object({
-    postgres_role: z.string().nullish(),
-    auth_method: z.string().nullish(),
-    identity_type: z.string().nullish(),
-  })
+  .object({ postgres_role: z.string().nullish(), auth_method: z.string().nullish() })
   .nullish()
 const BranchRole = z.object({ name: z.string(), spec: RoleFields, status: RoleFields })
 
@@ -59,7 +55,6 @@ function normalize({ name, spec, status }: z.infer<typeof BranchRole>): Database
   return {
     name: status?.postgres_role ?? spec?.postgres_role ?? name.replace(/^.*\//, ''),
     login: LOGINS[method] ?? 'unknown',
-    identityType: status?.identity_type ?? spec?.identity_type ?? undefined,
   }
 }
 

@@ -13,6 +13,7 @@ import {
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
+import { readJson } from './token-reply.js'
 
 export const azureCli: SignInMethod = {
   type: 'azure-cli',
@@ -78,15 +79,15 @@ async function askCli(
 }
 
 function readToken(stdout: string, deps: SignInDeps): WorkspaceToken {
-  try {
-    const { accessToken, expiresOn, expires_on: epoch } = CliToken.parse(JSON.parse(stdout))
-    const expiresAt = epoch ? epoch * 1000 : localTime(expiresOn ?? '')
-    return workspaceToken(accessToken, expiresAt, deps.clock)
-  } catch {
+  const token = readJson(stdout, CliToken)
+  if (token === undefined) {
     throw new ProxyError('identity', 'az account get-access-token printed no token', {
       hint: 'Run it by hand to see what it says, or update the Azure CLI.',
     })
   }
+  const { accessToken, expiresOn, expires_on: epoch } = token
+  const expiresAt = epoch ? epoch * 1000 : localTime(expiresOn ?? '')
+  return workspaceToken(accessToken, expiresAt, deps.clock)
 }
 
 /** `2026-01-02 15:04:05.999999`: this machine's time, without a zone. */

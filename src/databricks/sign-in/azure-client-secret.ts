@@ -3,7 +3,7 @@
 import { ClientSecretPost } from 'oauth4webapi'
 
 import { ProxyError } from '../../core/errors.js'
-import { AZURE_ATTRIBUTES, azureCloud, findTenant, isAzure, withManagementToken } from './azure.js'
+import { AZURE_ATTRIBUTES, entraServer, findTenant, isAzure, withManagementToken } from './azure.js'
 import { requestToken } from './oidc.js'
 import type { SignInMethod } from './sign-in-method.js'
 
@@ -25,14 +25,9 @@ export const azureClientSecret: SignInMethod = {
             hint: 'Set ARM_TENANT_ID.',
           })
         }
-        const { login } = azureCloud(config)
-        const server = {
-          issuer: `${login}${tenant}`,
-          token_endpoint: `${login}${encodeURIComponent(tenant)}/oauth2/token`,
-        }
         return withManagementToken(config, deps, (resource) =>
           requestToken(
-            server,
+            entraServer(config, tenant),
             {
               client: { client_id: clientId },
               clientAuth: ClientSecretPost(clientSecret.reveal()),

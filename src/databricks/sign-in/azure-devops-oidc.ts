@@ -3,10 +3,10 @@
 import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
-import { plainText } from '../../core/plain-text.js'
 import { Secret } from '../../core/secret.js'
 import type { SignInDeps, SignInMethod } from './sign-in-method.js'
-import { exchangeIdToken, federationHint } from './token-exchange.js'
+import { federationHint, idTokenSignIn } from './token-exchange.js'
+import { readTokenReply } from './token-reply.js'
 
 const PARTS = {
   devops_collection_uri: 'SYSTEM_TEAMFOUNDATIONCOLLECTIONURI',
@@ -31,21 +31,13 @@ export const azureDevopsOidc: SignInMethod = {
     // The parts are ids; encoded, so that none can lead elsewhere on the server.
     const [p, h, l, j] = [project, hub, plan, job].map(encodeURIComponent)
     const url = `${collection.replace(/(?<!\/)\/+$/, '')}/${p}/_apis/distributedtask/hubs/${h}/plans/${l}/jobs/${j}/oidctoken?api-version=7.2-preview.1`
-    const hint = federationHint(config)
-    return {
-      hint,
-      fetchToken: (signal) =>
-        exchangeIdToken(
-          {
-            what: 'the ID token of Azure Pipelines',
-            hint,
-            read: (_audience, readSignal) => requestIdToken(url, accessToken, deps, readSignal),
-          },
-          config,
-          deps,
-          signal,
-        ),
+    const source = {
+      what: 'the ID token of Azure Pipelines',
+      hint: federationHint(config),
+      read: (_audience: unknown, signal: AbortSignal) =>
+        requestIdToken(url, accessToken, deps, signal),
     }
+    return idTokenSignIn(source, config, deps)
   },
 }
 
@@ -69,19 +61,9 @@ async function requestIdToken(
     body: '',
     signal,
   })
-  const token = reply.status === 200 ? readToken(reply.text) : undefined
-  if (token !== undefined) return token
-  throw new ProxyError(
-    'identity',
-    `Azure Pipelines gave no ID token: HTTP status ${reply.status}: ${plainText(reply.text)}`,
-    { hint: 'Map the token into the task: env: SYSTEM_ACCESSTOKEN: $(System.AccessToken).' },
-  )
+  const hint = 'Map the token into the task: env: SYSTEM_ACCESSTOKEN: $(System.AccessToken).'
+  const { oidcToken } = readTokenReply(reply, IdToken, 'Azure Pipelines gave no ID token', hint)
+  return new Secret(oidcToken)
 }
 
-function readToken(text: string): Secret | undefined {
-  try {
-    return new Secret(z.object({ oidcToken: z.string().min(1) }).parse(JSON.parse(text)).oidcToken)
-  } catch {
-    return undefined
-  }
-}
+const IdToken = z.object({ oidcToken: z.string().min(1) })

@@ -1,9 +1,5 @@
 /** `azure-msi`: the managed identity of an Azure machine, asked of its instance metadata service. */
 
-import { z } from 'zod'
-
-import { ProxyError } from '../../core/errors.js'
-import { plainText } from '../../core/plain-text.js'
 import { AZURE_ATTRIBUTES, isAzure, withManagementToken } from './azure.js'
 import {
   type SignInDeps,
@@ -11,6 +7,7 @@ import {
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
+import { EpochToken, readTokenReply } from './token-reply.js'
 
 export const azureMsi: SignInMethod = {
   type: 'azure-msi',
@@ -50,24 +47,7 @@ async function askMachine(
     toMachine: true,
     signal,
   })
-  const token = reply.status === 200 ? readToken(reply.text) : undefined
-  if (token !== undefined)
-    return workspaceToken(token.access_token, token.expires_on * 1000, deps.clock)
-  const why = reply.status === 200 ? 'no token in its reply' : plainText(reply.text)
-  throw new ProxyError(
-    'identity',
-    `the Azure machine's identity service gave no token: HTTP status ${reply.status}: ${why}`,
-    { hint: HINT },
-  )
-}
-
-/** `expires_on` is in seconds since the epoch, as text. */
-const TokenReply = z.object({ access_token: z.string().min(1), expires_on: z.coerce.number() })
-
-function readToken(text: string): z.infer<typeof TokenReply> | undefined {
-  try {
-    return TokenReply.parse(JSON.parse(text))
-  } catch {
-    return undefined
-  }
+  const gave = "the Azure machine's identity service gave no token"
+  const token = readTokenReply(reply, EpochToken, gave, HINT)
+  return workspaceToken(token.access_token, token.expires_on * 1000, deps.clock)
 }

@@ -4,6 +4,8 @@
  * principal that is not yet in the workspace.
  */
 
+import type { AuthorizationServer } from 'oauth4webapi'
+
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import { redirectOf } from '../http/http.js'
@@ -23,7 +25,7 @@ export const AZURE_ATTRIBUTES: readonly Attribute[] = [
 /** The application that stands for Azure Databricks in every tenant. */
 export const DATABRICKS_RESOURCE = '2ff814a6-3304-4ab8-85cb-cd0e6f879c1d'
 
-export interface AzureCloud {
+interface AzureCloud {
   readonly login: string
   readonly management: string
 }
@@ -61,7 +63,16 @@ export function isAzure(config: ConfigWithHost): boolean {
   )
 }
 
-export function azureCloud(config: ConfigWithHost): AzureCloud {
+/** Where Microsoft Entra ID issues the tokens of a tenant. */
+export function entraServer(config: ConfigWithHost, tenant: string): AuthorizationServer {
+  const { login } = azureCloud(config)
+  return {
+    issuer: `${login}${tenant}`,
+    token_endpoint: `${login}${encodeURIComponent(tenant)}/oauth2/token`,
+  }
+}
+
+function azureCloud(config: ConfigWithHost): AzureCloud {
   const { hostname } = new URL(config.host)
   const byHost = /\.us$/.test(hostname)
     ? 'USGOVERNMENT'

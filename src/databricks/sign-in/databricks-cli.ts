@@ -17,6 +17,7 @@ import {
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
+import { readJson } from './token-reply.js'
 
 export const databricksCli: SignInMethod = {
   type: 'databricks-cli',
@@ -59,8 +60,13 @@ async function askCli(
       hint,
     })
   }
-  const { access_token: token, expiry } = readToken(result.stdout, command)
-  return workspaceToken(token, Date.parse(expiry ?? ''), deps.clock)
+  const token = readJson(result.stdout, CliToken)
+  if (token === undefined) {
+    throw new ProxyError('identity', `${command} auth token printed no token`, {
+      hint: 'Run it by hand to see what it says, or update the Databricks CLI.',
+    })
+  }
+  return workspaceToken(token.access_token, Date.parse(token.expiry ?? ''), deps.clock)
 }
 
 /** Which login is meant: the profile's, else the host's. */
@@ -85,14 +91,4 @@ function isAtLeast(version: readonly number[], wanted: readonly number[]): boole
     if (version[at] !== part) return version[at]! > part
   }
   return true
-}
-
-function readToken(stdout: string, command: string): z.infer<typeof CliToken> {
-  try {
-    return CliToken.parse(JSON.parse(stdout))
-  } catch {
-    throw new ProxyError('identity', `${command} auth token printed no token`, {
-      hint: 'Run it by hand to see what it says, or update the Databricks CLI.',
-    })
-  }
 }

@@ -4,7 +4,7 @@ import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import { withoutLineBreak } from './databricks-config.js'
 import type { SignInMethod } from './sign-in-method.js'
-import { exchangeIdToken, federationHint } from './token-exchange.js'
+import { federationHint, idTokenSignIn } from './token-exchange.js'
 
 const DEFAULT_VARIABLE = 'DATABRICKS_OIDC_TOKEN'
 
@@ -16,24 +16,15 @@ export const envOidc: SignInMethod = {
   configure(config, deps) {
     const variable = config.get('oidc_token_env') ?? DEFAULT_VARIABLE
     if ((deps.env[variable] ?? '') === '') return undefined
-    const hint = `${federationHint(config)} The token in ${variable} may also have expired.`
-    return {
-      hint,
-      fetchToken: (signal) =>
-        exchangeIdToken(
-          {
-            what: `the ID token in ${variable}`,
-            hint,
-            async read() {
-              const token = withoutLineBreak(deps.env[variable] ?? '')
-              if (token !== '') return new Secret(token)
-              throw new ProxyError('identity', `${variable} no longer holds an ID token`)
-            },
-          },
-          config,
-          deps,
-          signal,
-        ),
+    const source = {
+      what: `the ID token in ${variable}`,
+      hint: `${federationHint(config)} The token in ${variable} may also have expired.`,
+      async read() {
+        const token = withoutLineBreak(deps.env[variable] ?? '')
+        if (token !== '') return new Secret(token)
+        throw new ProxyError('identity', `${variable} no longer holds an ID token`)
+      },
     }
+    return idTokenSignIn(source, config, deps)
   },
 }

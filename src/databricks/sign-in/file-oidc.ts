@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import type { SignInMethod } from './sign-in-method.js'
-import { exchangeIdToken, federationHint } from './token-exchange.js'
+import { federationHint, idTokenSignIn } from './token-exchange.js'
 
 export const fileOidc: SignInMethod = {
   type: 'file-oidc',
@@ -23,17 +23,12 @@ export const fileOidc: SignInMethod = {
   configure(config, deps) {
     const file = config.get('oidc_token_filepath') ?? config.get('databricks_id_token_filepath')
     if (file === undefined) return undefined
-    const hint = `${federationHint(config)} The token in ${file} may also have expired.`
-    return {
-      hint,
-      fetchToken: (signal) =>
-        exchangeIdToken(
-          { what: `the ID token in ${file}`, hint, read: () => readIdToken(file) },
-          config,
-          deps,
-          signal,
-        ),
+    const source = {
+      what: `the ID token in ${file}`,
+      hint: `${federationHint(config)} The token in ${file} may also have expired.`,
+      read: () => readIdToken(file),
     }
+    return idTokenSignIn(source, config, deps)
   },
 }
 

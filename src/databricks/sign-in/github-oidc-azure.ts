@@ -1,6 +1,6 @@
 /** `github-oidc-azure`: a GitHub Actions job that Microsoft Entra ID trusts as a service principal. */
 
-import { AZURE_ATTRIBUTES, azureCloud, DATABRICKS_RESOURCE, isAzure } from './azure.js'
+import { AZURE_ATTRIBUTES, DATABRICKS_RESOURCE, entraServer, isAzure } from './azure.js'
 import { GITHUB_ATTRIBUTES, githubIdTokenReader } from './github-oidc.js'
 import { requestToken } from './oidc.js'
 import type { SignInMethod } from './sign-in-method.js'
@@ -21,17 +21,13 @@ export const githubOidcAzure: SignInMethod = {
     // With a secret of its own it is `azure-client-secret`.
     const hasSecret = config.get('azure_client_secret') !== undefined
     if (!readIdToken || !clientId || !tenant || hasSecret || !isAzure(config)) return undefined
-    const { login } = azureCloud(config)
     const hint = `Give the Entra application ${clientId} a federated credential for this repository.`
     return {
       hint,
       async fetchToken(signal) {
         const assertion = await readIdToken(async () => ENTRA_AUDIENCE, signal)
         return requestToken(
-          {
-            issuer: `${login}${tenant}`,
-            token_endpoint: `${login}${encodeURIComponent(tenant)}/oauth2/token`,
-          },
+          entraServer(config, tenant),
           {
             client: { client_id: clientId },
             clientAuth: (_server, client, body) => {

@@ -2,12 +2,11 @@
 
 import { z } from 'zod'
 
-import { ProxyError } from '../../core/errors.js'
-import { plainText } from '../../core/plain-text.js'
 import { Secret } from '../../core/secret.js'
 import type { Attribute } from './databricks-config.js'
 import type { ConfigWithHost, SignInDeps, SignInMethod } from './sign-in-method.js'
-import { exchangeIdToken, federationHint, type ReadIdToken } from './token-exchange.js'
+import { federationHint, idTokenSignIn, type ReadIdToken } from './token-exchange.js'
+import { readTokenReply } from './token-reply.js'
 
 export const GITHUB_ATTRIBUTES: readonly Attribute[] = [
   { name: 'actions_id_token_request_url', env: ['ACTIONS_ID_TOKEN_REQUEST_URL'] },
@@ -26,9 +25,8 @@ export const githubOidc: SignInMethod = {
   configure(config, deps) {
     const read = githubIdTokenReader(config, deps)
     if (read === undefined) return undefined
-    const hint = federationHint(config)
-    const source = { what: 'the ID token of GitHub Actions', hint, read }
-    return { hint, fetchToken: (signal) => exchangeIdToken(source, config, deps, signal) }
+    const source = { what: 'the ID token of GitHub Actions', hint: federationHint(config), read }
+    return idTokenSignIn(source, config, deps)
   },
 }
 
@@ -45,20 +43,9 @@ export function githubIdTokenReader(
     url.searchParams.set('audience', await audience())
     const headers = { authorization: `Bearer ${requestToken.reveal()}` }
     const reply = await http.send({ url, headers, signal })
-    const token = reply.status === 200 ? readValue(reply.text) : undefined
-    if (token !== undefined) return token
-    throw new ProxyError(
-      'identity',
-      `GitHub gave no ID token: HTTP status ${reply.status}: ${plainText(reply.text)}`,
-      { hint: 'Give the job "permissions: id-token: write".' },
-    )
+    const hint = 'Give the job "permissions: id-token: write".'
+    return new Secret(readTokenReply(reply, IdToken, 'GitHub gave no ID token', hint).value)
   }
 }
 
-function readValue(text: string): Secret | undefined {
-  try {
-    return new Secret(z.object({ value: z.string().min(1) }).parse(JSON.parse(text)).value)
-  } catch {
-    return undefined
-  }
-}
+const IdToken = z.object({ value: z.string().min(1) })

@@ -23,6 +23,7 @@ import {
   tokenOfKey,
 } from './google.js'
 import type { SignInDeps, SignInMethod } from './sign-in-method.js'
+import { readJson } from './token-reply.js'
 
 export const googleId: SignInMethod = {
   type: 'google-id',
@@ -96,7 +97,7 @@ async function applicationDefaultToken(deps: SignInDeps, signal: AbortSignal): P
   if (text === undefined) return tokenOfMachine(deps, signal)
   const key = readServiceAccountKey(text)
   if (key !== undefined) return tokenOfKey(key, { scope: GOOGLE_SCOPES[0]! }, deps, signal)
-  const login = readUserLogin(text)
+  const login = readJson(text, UserLogin)
   if (login === undefined) {
     throw new ProxyError('config', `${file ?? wellKnown} holds no Google login that is supported`, {
       hint: 'Type: gcloud auth application-default login',
@@ -111,14 +112,6 @@ async function applicationDefaultToken(deps: SignInDeps, signal: AbortSignal): P
   const url = new URL('https://oauth2.googleapis.com/token')
   const who = 'the login of gcloud'
   return googleToken({ url, form, field: 'access_token', who }, deps, signal)
-}
-
-function readUserLogin(text: string): z.infer<typeof UserLogin> | undefined {
-  try {
-    return UserLogin.parse(JSON.parse(text))
-  } catch {
-    return undefined
-  }
 }
 
 function gcloudFolder({ env, homeDir }: SignInDeps): string {

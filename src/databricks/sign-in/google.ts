@@ -9,12 +9,13 @@ import { z } from 'zod'
 
 import type { Clock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
-import { plainText } from '../../core/plain-text.js'
 import { Secret } from '../../core/secret.js'
+import type { HttpReply } from '../http/http.js'
 import { isDatabricksHost, isGoogleHost } from '../http/workspace-host.js'
 import type { Attribute } from './databricks-config.js'
-import { jwtTimes } from './jwt.js'
+import { jwtExpiry } from './jwt.js'
 import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
+import { readJson, readTokenReply } from './token-reply.js'
 
 export const GOOGLE_ATTRIBUTES: readonly Attribute[] = [
   {
@@ -49,11 +50,7 @@ export type ServiceAccountKey = z.infer<typeof ServiceAccountKey>
 
 /** Undefined for credentials of another kind, and for text that is not JSON. */
 export function readServiceAccountKey(text: string): ServiceAccountKey | undefined {
-  try {
-    return ServiceAccountKey.parse(JSON.parse(text))
-  } catch {
-    return undefined
-  }
+  return readJson(text, ServiceAccountKey)
 }
 
 const LIFE_S = 3600
@@ -92,22 +89,9 @@ export async function googleToken(
 /** Where the reply holds the token: Google's APIs differ. */
 export type TokenField = 'id_token' | 'access_token' | 'token' | 'accessToken'
 
-export function readGoogleToken(
-  reply: { readonly status: number; readonly text: string },
-  field: TokenField,
-  what: string,
-): Secret {
-  if (reply.status === 200) {
-    try {
-      const token = z.record(z.string(), z.unknown()).parse(JSON.parse(reply.text))[field]
-      if (typeof token === 'string' && token !== '') return new Secret(token)
-    } catch {}
-  }
-  const why = reply.status === 200 ? 'no token in its reply' : plainText(reply.text)
-  throw new ProxyError(
-    'identity',
-    `Google gave no token ${what}: HTTP status ${reply.status}: ${why}`,
-  )
+export function readGoogleToken(reply: HttpReply, field: TokenField, what: string): Secret {
+  const schema = z.object({ [field]: z.string().min(1) })
+  return new Secret(readTokenReply(reply, schema, `Google gave no token ${what}`)[field]!)
 }
 
 /** The ID token signs in; the access token lets a service account in by its rights in Google alone. */
@@ -118,7 +102,7 @@ export function googleWorkspaceToken(
 ): WorkspaceToken {
   return {
     accessToken: idToken,
-    expiresAt: jwtTimes(idToken.reveal()).expiresAt ?? clock.now() + (LIFE_S * 1000) / 2,
+    expiresAt: jwtExpiry(idToken.reveal()) ?? clock.now() + (LIFE_S * 1000) / 2,
     ...(accessToken === undefined
       ? {}
       : { headers: { 'x-databricks-gcp-sa-access-token': accessToken } }),

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { ProxyError } from '../../core/errors.js'
 import type { Http } from '../http/http.js'
 import type { ConfigWithHost } from './sign-in-method.js'
+import { readJson } from './token-reply.js'
 
 const HostMetadata = z.object({
   oidc_endpoint: z.string().nullish().catch(undefined),
@@ -24,12 +25,7 @@ export async function hostMetadata(
     url: new URL('/.well-known/databricks-config', config.host),
     signal,
   })
-  if (reply.status !== 200) return {}
-  try {
-    return HostMetadata.parse(JSON.parse(reply.text))
-  } catch {
-    return {}
-  }
+  return (reply.status === 200 ? readJson(reply.text, HostMetadata) : undefined) ?? {}
 }
 
 /**

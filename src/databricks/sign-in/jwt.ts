@@ -1,14 +1,9 @@
 /** What a token says about itself. Read, never believed: its signature is not ours to check. */
 
-export interface JwtTimes {
-  /** Epoch ms. */
-  readonly expiresAt: number | undefined
-}
-
-/** Nothing is known of a token that is not a JWT. */
-export function jwtTimes(token: string): JwtTimes {
+/** Epoch ms; undefined when the token does not say, and when it is not a JWT. */
+export function jwtExpiry(token: string): number | undefined {
   const exp = claimsOf(token)?.exp
-  return { expiresAt: typeof exp === 'number' ? exp * 1000 : undefined }
+  return typeof exp === 'number' ? exp * 1000 : undefined
 }
 
 /** What the token may be used for; undefined when it is not a JWT. */
@@ -24,12 +19,9 @@ function claimsOf(token: string): Readonly<Record<string, unknown>> | undefined 
   if (payload === undefined) return undefined
   try {
     const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'))
-    return isRecord(claims) ? claims : undefined
+    const isObject = typeof claims === 'object' && claims !== null && !Array.isArray(claims)
+    return isObject ? (claims as Readonly<Record<string, unknown>>) : undefined
   } catch {
     return undefined
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -3,12 +3,10 @@
  * over HTTP on this machine.
  */
 
-import { z } from 'zod'
-
 import { ProxyError } from '../../core/errors.js'
 import { isLoopback } from '../../core/loopback.js'
-import { plainText } from '../../core/plain-text.js'
 import { type SignInMethod, workspaceToken } from './sign-in-method.js'
+import { EpochToken, readTokenReply } from './token-reply.js'
 
 export const metadataService: SignInMethod = {
   type: 'metadata-service',
@@ -37,31 +35,10 @@ export const metadataService: SignInMethod = {
       async fetchToken(signal) {
         const headers = { 'x-databricks-metadata-version': '1', 'x-databricks-host': config.host }
         const reply = await deps.http.send({ url, headers, signal })
-        const token = reply.status === 200 ? readToken(reply.text) : undefined
-        if (token === undefined) {
-          const why = reply.status === 200 ? 'no token in its reply' : plainText(reply.text)
-          throw new ProxyError(
-            'identity',
-            `the metadata service gave no token for ${config.host}: HTTP status ${reply.status}: ${why}`,
-            { hint },
-          )
-        }
+        const gave = `the metadata service gave no token for ${config.host}`
+        const token = readTokenReply(reply, EpochToken, gave, hint)
         return workspaceToken(token.access_token, token.expires_on * 1000, deps.clock)
       },
     }
   },
-}
-
-/** `expires_on` is in seconds since the epoch, sometimes as text. */
-const MetadataReply = z.object({
-  access_token: z.string().min(1),
-  expires_on: z.coerce.number(),
-})
-
-function readToken(text: string): z.infer<typeof MetadataReply> | undefined {
-  try {
-    return MetadataReply.parse(JSON.parse(text))
-  } catch {
-    return undefined
-  }
 }

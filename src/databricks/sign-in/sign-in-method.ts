@@ -6,7 +6,7 @@ import type { Log } from '../../core/log.js'
 import { Secret } from '../../core/secret.js'
 import type { Http } from '../http/http.js'
 import type { Attribute, DatabricksConfig } from './databricks-config.js'
-import { jwtTimes } from './jwt.js'
+import { jwtExpiry } from './jwt.js'
 import type { RunCommand } from './run-command.js'
 
 export interface WorkspaceToken {
@@ -77,6 +77,6 @@ export function workspaceToken(
   const stated = expiresAt !== undefined && !Number.isNaN(expiresAt) ? expiresAt : undefined
   return {
     accessToken: new Secret(accessToken),
-    expiresAt: stated ?? jwtTimes(accessToken).expiresAt ?? clock.now() + ASSUMED_LIFE_MS,
+    expiresAt: stated ?? jwtExpiry(accessToken) ?? clock.now() + ASSUMED_LIFE_MS,
   }
 }

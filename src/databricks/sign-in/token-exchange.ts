@@ -8,7 +8,7 @@ import { None } from 'oauth4webapi'
 import type { Secret } from '../../core/secret.js'
 import { federationAudience } from './host-metadata.js'
 import { discoverAuthorizationServer, requestToken } from './oidc.js'
-import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
+import type { ConfigWithHost, SignIn, SignInDeps, WorkspaceToken } from './sign-in-method.js'
 
 export interface IdTokenSource {
   /** For "refused …": `the ID token of GitHub Actions`. */
@@ -21,7 +21,18 @@ export interface IdTokenSource {
 /** `audience` may ask the host, so it is called only by sources that can choose one. */
 export type ReadIdToken = (audience: () => Promise<string>, signal: AbortSignal) => Promise<Secret>
 
-export async function exchangeIdToken(
+export function idTokenSignIn(
+  source: IdTokenSource,
+  config: ConfigWithHost,
+  deps: SignInDeps,
+): SignIn {
+  return {
+    hint: source.hint,
+    fetchToken: (signal) => exchangeIdToken(source, config, deps, signal),
+  }
+}
+
+async function exchangeIdToken(
   source: IdTokenSource,
   config: ConfigWithHost,
   deps: SignInDeps,
