@@ -208,7 +208,7 @@ function ofUrl(text: string, { roleOf }: Row): Said {
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(url.port),
     database: url.pathname.slice(1),
-    tls: url.searchParams.get('sslmode') === 'require',
+    tls: url.searchParams.get('sslmode') === 'verify-full',
   }
 }
 
@@ -222,7 +222,7 @@ function ofText(text: string, { roleOf }: Row): Said {
 function ofPsql(text: string): Said {
   const [, host, port, , role, database] =
     /psql -h (\S+) -p (\d+)( -U (\S+))? -d '?(?:dbname=)?([^ '\n]+)/.exec(text) ?? []
-  const tls = text.includes('sslmode=require')
+  const tls = text.includes('sslmode=verify-full')
   return { host, port: Number(port), database, tls, ...(role === undefined ? {} : { role }) }
 }
 

@@ -3,11 +3,15 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 
+import pg from 'pg'
+
 import { ProxyError } from '../src/core/errors.js'
 import { createLog } from '../src/core/log.js'
+import { demoUser } from '../src/emulator/inventory.js'
 import { connectionLines } from '../src/observe/connection-lines.js'
 import { Journal } from '../src/observe/journal.js'
 import { SESSION_CONNECTED, SESSION_ENDED, sessionLine } from '../src/observe/session-line.js'
@@ -18,7 +22,7 @@ import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { ask } from './support/http.js'
 import { Scrape } from './support/prometheus.js'
-import { connectedClient, proxyBefore, run } from './support/proxy.js'
+import { connectedClient, proxyBefore, run, temporaryFolder } from './support/proxy.js'
 import type { LogLine } from './support/recorded-log.js'
 import { connect } from './support/sockets.js'
 
@@ -279,7 +283,8 @@ test('a status of 500 sessions with the longest texts is what `status` can read,
     }) as unknown as SessionView
   for (let i = 0; i < 600; i++) tally.opened(session(i, 'pipe'))
   for (const phase of ['client-handshake', 'client-auth']) tally.opened(session(900, phase))
-  const proxy = { phase: 'running', targets: [], unreadyWhenFull: false } as const
+  const phase = 'running'
+  const proxy = { phase, targets: [], unreadyWhenFull: false, localCaFile: undefined } as const
   const journal = new Journal(clock)
   const status = proxyStatus({ proxy, tally, journal, startedAt: 0, now: 0 })
   assert.deepEqual([status.sessions.length, status.sessionsOmitted], [500, 100])
@@ -376,13 +381,32 @@ test('a failed refresh that no client notices is a warning, and the next success
 test('the psql line works as it is, with local TLS and without, for every kind of user', {
   skip: needsPsql,
 }, async (t) => {
-  for (const options of [{}, { localTls: 'auto' }, { user: 'client' }] as const) {
+  const gateway = { localTls: 'auto', localAuth: 'databricks' } as const
+  for (const options of [{}, { localTls: 'auto' }, { user: 'client' }, gateway] as const) {
     const { daemon } = await proxyBefore(t, emulator, options)
-    while (daemon.targets[0]?.identity === undefined) await settle()
+    // A gateway's clients do not get its own identity, so that it is not asked for.
+    while (options !== gateway && daemon.targets[0]?.identity === undefined) await settle()
     const { psql } = daemon.status().targets[0]!.connect
-    const { stdout, stderr } = await run('sh', ['-c', `${psql} -XAtc 'select current_user'`])
+    const env = { PATH: process.env.PATH!, PGPASSWORD: demoUser.pat! }
+    const { stdout, stderr } = await run('sh', ['-c', `${psql} -XAtc 'select current_user'`], env)
     assert.equal(stdout, 'ada@example.com\n', `${psql}: ${stderr}`)
   }
+})
+
+test('the URL verifies a gateway in full, and node-postgres takes it as it is', async (t) => {
+  const stateDir = join(await temporaryFolder(t), 'a state, 100%')
+  const gateway = { localTls: 'auto', localAuth: 'databricks', stateDir } as const
+  const { daemon } = await proxyBefore(t, emulator, gateway)
+  const { uri } = daemon.status().targets[0]!.connect
+  assert.match(uri, /sslmode=verify-full&sslrootcert=/)
+  const logIn = (connectionString: string) => {
+    const withPassword = connectionString.replace('@', `:${demoUser.pat}@`)
+    const client = new pg.Client({ connectionString: withPassword })
+    return client.connect().then(() => client.end())
+  }
+  await logIn(uri)
+  const other = uri.replace(/&sslrootcert=.*/, '')
+  await assert.rejects(logIn(other), /self-signed certificate|unable to verify/)
 })
 
 test('lines are right for odd names, addresses and databases', () => {
@@ -392,20 +416,24 @@ test('lines are right for odd names, addresses and databases', () => {
     database: "it's $HOME",
     user: 'a b@c',
     userMatters: true,
-    tls: true,
-  }
+    sslmode: 'verify-full',
+    sslrootcert: '/my state/ca.pem',
+  } as const
   const { psql, uri, jdbc, sqlalchemy, dbeaver, fields } = connectionLines(odd)
   assert.equal(
     psql,
-    `psql -h ::1 -p 1 -U 'a b@c' -d 'dbname='\\''it\\'\\''s $HOME'\\'' sslmode=require'`,
+    `psql -h ::1 -p 1 -U 'a b@c' -d 'dbname='\\''it\\'\\''s $HOME'\\'' sslmode=verify-full sslrootcert='\\''/my state/ca.pem'\\'''`,
   )
-  assert.equal(jdbc, "jdbc:postgresql://[::1]:1/it's%20%24HOME?user=a+b%40c&sslmode=require")
-  assert.equal(sqlalchemy, "postgresql+psycopg://a%20b%40c@[::1]:1/it's%20%24HOME?sslmode=require")
-  assert.equal(uri, "postgresql://a%20b%40c@[::1]:1/it's%20%24HOME?sslmode=require")
+  const tls = 'sslmode=verify-full&sslrootcert=%2Fmy%20state%2Fca.pem'
+  const inForm = tls.replace('%20', '+')
+  assert.equal(jdbc, `jdbc:postgresql://[::1]:1/it's%20%24HOME?user=a+b%40c&${inForm}`)
+  assert.equal(sqlalchemy, `postgresql+psycopg://a%20b%40c@[::1]:1/it's%20%24HOME?${tls}`)
+  assert.equal(uri, `postgresql://a%20b%40c@[::1]:1/it's%20%24HOME?${tls}`)
   assert.deepEqual(fields, {
     ...{ host: '::1', port: '1', database: "it's $HOME", username: 'a b@c' },
   })
   assert.match(dbeaver, /^dbeaver -con '.*\|user=a b@c\|/)
+  assert.match(dbeaver, /\|prop.sslmode=verify-full\|prop.sslrootcert=\/my state\/ca.pem'$/)
 })
 
 /** Server-sent events, by name. */

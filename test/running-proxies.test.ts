@@ -67,7 +67,13 @@ function place({ runtime }: Pick<User, 'runtime'>) {
   }
 }
 
-const ADDRESS = { host: 'localhost', port: 6000, database: 'shop', userMatters: false, tls: false }
+const ADDRESS = {
+  host: 'localhost',
+  port: 6000,
+  database: 'shop',
+  userMatters: false,
+  sslmode: 'disable' as const,
+}
 const PROXY = {
   admin: 'http://127.0.0.1:1',
   targets: [{ name: 'a', address: { ...ADDRESS, user: undefined } }],

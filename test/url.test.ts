@@ -7,6 +7,7 @@ import { test } from 'node:test'
 
 import dotenv from 'dotenv'
 
+import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
 import { cliHere } from './support/cli.js'
 import { run, temporaryFolder } from './support/proxy.js'
 
@@ -87,7 +88,6 @@ test('host, user and TLS follow the settings', async () => {
   const static_ = 'postgresql://app:hunter2@db.example.com/shop'
   assert.equal(await url(static_), 'postgresql://app@localhost:5432/shop?sslmode=disable\n')
   assert.match(await url('a', '--address', '::1'), /@\[::1\]:5432\//)
-  assert.match(await url('a', '--local-tls', 'auto'), /\?sslmode=require\n$/)
   assert.match(await url('a', '--user', 'client', '--format', 'psql'), / -U ROLE /)
   const { code, stderr } = await cliHere(['url', 'a', '--port', '0'])
   assert.equal(code, 2)
@@ -95,6 +95,42 @@ test('host, user and TLS follow the settings', async () => {
     stderr,
     /only the running proxy knows\nHint: Start it, and ask again: lakebase-proxy a /,
   )
+})
+
+const GATEWAY = ['a', '--local-auth', 'databricks']
+const OWN_CERTIFICATE = ['--local-tls-cert', 'gateway.pem', '--local-tls-key', 'gateway-key.pem']
+
+test('TLS with our own certificate is verified by its CA, in every form', async () => {
+  const ca = '/nonexistent/.local/state/lakebase-proxy/local-ca.pem'
+  const named = `sslmode=verify-full&sslrootcert=${encodeURIComponent(ca)}\n`
+  const forms: [string, string][] = [
+    ['psql', ` -d 'dbname=databricks_postgres sslmode=verify-full sslrootcert=${ca}'\n`],
+    ['uri', `?${named}`],
+    ['env', `export PGSSLMODE=verify-full\nexport PGSSLROOTCERT=${ca}\n`],
+    ['dotenv', `PGSSLMODE=verify-full\nPGSSLROOTCERT=${ca}\n`],
+    ['jdbc', `&${named}`],
+    ['sqlalchemy', `?${named}`],
+    ['pgservice', `\nsslmode=verify-full\nsslrootcert=${ca}\n`],
+    ['dbeaver', `|prop.sslmode=verify-full|prop.sslrootcert=${ca}'\n`],
+  ]
+  for (const [format, part] of forms) {
+    const text = await url(...GATEWAY, '--local-tls', 'auto', '--format', format)
+    assert.ok(text.includes(part), text)
+  }
+  assert.ok((await url('a', '--local-tls', 'auto')).endsWith(named), 'without local-auth, too')
+})
+
+test("with the user's own certificate only a gateway, which is sent secrets, must be verified", async (t) => {
+  const cwd = await temporaryFolder(t)
+  const life = { now: Date.now(), days: 1 }
+  const names = { hosts: ['gateway.example.com'], addresses: [] }
+  const { cert, key } = await issueCertificate(await makeAuthority(life), names, life)
+  writeFileSync(join(cwd, 'gateway.pem'), cert)
+  writeFileSync(join(cwd, 'gateway-key.pem'), key, { mode: 0o600 })
+  const own = await cliHere(['url', 'a', ...OWN_CERTIFICATE], { cwd })
+  assert.match(own.stdout, /\?sslmode=require\n$/, own.stderr)
+  const gateway = await cliHere(['url', ...GATEWAY, ...OWN_CERTIFICATE], { cwd })
+  assert.match(gateway.stdout, /\?sslmode=verify-full\n$/, gateway.stderr)
 })
 
 test('what the dotenv form prints for the application is never a target of the proxy', async (t) => {

@@ -11,13 +11,19 @@ export interface LocalAddress {
   user: string | undefined
   /** The client must send this user name: it chooses the role or the target. */
   userMatters: boolean
-  tls: boolean
+  sslmode: 'disable' | 'require' | 'verify-full'
+  /** The CA of the proxy's certificate, where it is known. */
+  sslrootcert?: string | undefined
 }
 
 /** `known`: what only a running proxy can tell. */
 export function localAddress(
   target: TargetSettings,
-  known: { readonly port?: number; readonly identity?: string | undefined } = {},
+  known: {
+    readonly port?: number
+    readonly identity?: string | undefined
+    readonly caFile?: string | undefined
+  } = {},
 ): LocalAddress {
   const { user: choice, ...shown } = target.shownAs
   const role = likelyRoleOf(target, known.identity)
@@ -27,6 +33,7 @@ export function localAddress(
   return {
     ...shown,
     ...(known.port === undefined ? {} : { port: known.port }),
+    ...(shown.sslmode === 'verify-full' ? { sslrootcert: known.caFile } : {}),
     database: target.database,
     user: choice === undefined ? role : chosen,
     userMatters: isClients || choice !== undefined,
@@ -68,30 +75,31 @@ export function connectionLines(address: LocalAddress): ConnectionLines {
 }
 
 function psql(address: LocalAddress): string {
-  const { host, port, database, userMatters, tls } = address
+  const { host, port, database, userMatters } = address
   const parts = ['psql', '-h', quoted(host), '-p', String(port)]
   if (userMatters) parts.push('-U', quoted(userOf(address)))
-  parts.push('-d', quoted(tls ? `dbname=${inConninfo(database)} sslmode=require` : database))
+  const tls = tlsOf(address).map(([name, value]) => ` ${name}=${inConninfo(value)}`)
+  const conninfo = `dbname=${inConninfo(database)}${tls.join('')}`
+  parts.push('-d', quoted(tls.length === 0 ? database : conninfo))
   return parts.join(' ')
 }
 
 function jdbc(address: LocalAddress): string {
   const { host, port, database } = address
-  const query = new URLSearchParams()
-  query.set('user', userOf(address))
-  query.set('sslmode', sslmodeOf(address))
+  const query = new URLSearchParams([['user', userOf(address)], ...sslOf(address)])
   return `jdbc:postgresql://${inUrl(host)}:${port}/${encodeURIComponent(database)}?${query}`
 }
 
 function sqlalchemy(address: LocalAddress): string {
-  const { host, port, database, tls } = address
+  const { host, port, database } = address
   const role = encodeURIComponent(userOf(address))
-  const query = tls ? '?sslmode=require' : ''
-  return `postgresql+psycopg://${role}@${inUrl(host)}:${port}/${encodeURIComponent(database)}${query}`
+  const query = tlsOf(address).map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+  const place = `${role}@${inUrl(host)}:${port}/${encodeURIComponent(database)}`
+  return ['postgresql+psycopg://', place, query.length === 0 ? '' : '?', query.join('&')].join('')
 }
 
 function dbeaver(address: LocalAddress): string {
-  const { host, port, database, tls } = address
+  const { host, port, database } = address
   const facts = [
     'driver=postgresql',
     `host=${host}`,
@@ -100,7 +108,7 @@ function dbeaver(address: LocalAddress): string {
     `user=${userOf(address)}`,
     'name=Lakebase',
     'savePassword=true',
-    ...(tls ? ['prop.sslmode=require'] : []),
+    ...tlsOf(address).map(([name, value]) => `prop.${name}=${value}`),
   ]
   return `dbeaver -con ${quoted(facts.join('|'))}`
 }
@@ -109,7 +117,8 @@ function uri(address: LocalAddress): string {
   const database = encodeURIComponent(address.database)
   const user = encodeURIComponent(userOf(address))
   const host = inUrl(address.host)
-  return `postgresql://${user}@${host}:${address.port}/${database}?sslmode=${sslmodeOf(address)}`
+  const query = sslOf(address).map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+  return `postgresql://${user}@${host}:${address.port}/${database}?${query.join('&')}`
 }
 
 /** What libpq's tools and most drivers read, and the variable of our own. */
@@ -119,14 +128,22 @@ export function localVariables(address: LocalAddress): Readonly<Record<string, s
     PGPORT: String(address.port),
     PGUSER: userOf(address),
     PGDATABASE: address.database,
-    PGSSLMODE: sslmodeOf(address),
+    ...Object.fromEntries(
+      sslOf(address).map(([name, value]) => [`PG${name.toUpperCase()}`, value]),
+    ),
     LAKEBASE_PG_URL: uri(address),
   }
 }
 
-/** Our own certificate is not one that clients can verify; on loopback the alternative is no TLS. */
-export function sslmodeOf({ tls }: LocalAddress): 'require' | 'disable' {
-  return tls ? 'require' : 'disable'
+/** libpq's parameters, which pgjdbc, psycopg, pgx and others share. */
+export function sslOf({ sslmode, sslrootcert }: LocalAddress): [name: string, value: string][] {
+  const mode: [string, string] = ['sslmode', sslmode]
+  return sslrootcert === undefined ? [mode] : [mode, ['sslrootcert', sslrootcert]]
+}
+
+/** None where there is no TLS, for tools that then ask for none by themselves. */
+function tlsOf(address: LocalAddress): [name: string, value: string][] {
+  return address.sslmode === 'disable' ? [] : sslOf(address)
 }
 
 /** Any name is accepted; drivers default to the operating system's user, which a container may lack. */
@@ -140,7 +157,7 @@ function inUrl(host: string): string {
 }
 
 function inConninfo(value: string): string {
-  return /^[\w.-]+$/.test(value) ? value : `'${value.replace(/['\\]/g, '\\$&')}'`
+  return /^[\w./-]+$/.test(value) ? value : `'${value.replace(/['\\]/g, '\\$&')}'`
 }
 
 /** As one word of a POSIX shell. */

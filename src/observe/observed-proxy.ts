@@ -12,6 +12,8 @@ export interface ObservedProxy {
   readonly targets: readonly ObservedTarget[]
   /** The setting: a target at its max-connections is not ready. */
   readonly unreadyWhenFull: boolean
+  /** Path of the CA that verifies `local-tls=auto`. */
+  readonly localCaFile: string | undefined
 }
 
 export interface ObservedTarget {

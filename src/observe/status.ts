@@ -101,7 +101,7 @@ export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSou
     ...readiness(proxy, journal),
     startedAt,
     now,
-    targets: proxy.targets.map((target) => targetStatus(target, proxy.phase, tally, journal)),
+    targets: proxy.targets.map((target) => targetStatus(target, proxy, tally, journal)),
     sessions: sessions.slice(-MAX_SESSIONS).map(sessionStatus),
     sessionsOmitted: Math.max(0, sessions.length - MAX_SESSIONS),
     errors: journal.failures,
@@ -110,13 +110,13 @@ export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSou
 
 function targetStatus(
   target: ObservedTarget,
-  phase: ProxyPhase,
+  { phase, localCaFile: caFile }: ObservedProxy,
   tally: Tally,
   journal: Journal,
 ): TargetStatus {
   const { settings, identity, listener, credentials, database, spares } = target
   const notes = journal.notes(settings.name)
-  const address = localAddress(settings, { port: listener.port, identity })
+  const address = localAddress(settings, { port: listener.port, identity, caFile })
   return {
     name: settings.name,
     kind: database?.kind ?? settings.target.kind,

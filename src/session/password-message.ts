@@ -21,7 +21,11 @@ export async function askCleartextPassword(client: Duplex, signal: AbortSignal):
   try {
     // One zero byte, and that at the end.
     if (body.indexOf(0) !== body.length - 1) throw malformed('invalid password packet size')
-    if (body.length === 1) throw new ProxyError('password', 'empty password returned by client')
+    if (body.length === 1) {
+      throw new ProxyError('password', 'empty password returned by client', {
+        hint: 'Give a personal access token, an OAuth token or an OAuth secret as the password.',
+      })
+    }
     return new Secret(body.toString('utf8', 0, body.length - 1))
   } finally {
     body.fill(0)

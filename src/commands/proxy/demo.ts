@@ -90,7 +90,7 @@ async function announce(
   place: FolderPlace | undefined,
 ): Promise<Announcement | undefined> {
   if (place === undefined) return undefined
-  const shown = { host: 'localhost', database: DATABASE, tls: false }
+  const shown = { host: 'localhost', database: DATABASE, sslmode: 'disable' as const }
   const targets = addresses.map(({ target: name, port }) => ({
     name,
     address: { ...shown, port, user: name, userMatters: true },

@@ -151,13 +151,13 @@ async function announce(
 }
 
 /** What the other commands find it by. */
-function runningProxy({ adminUrl: admin, targets }: Daemon): RunningProxy {
+function runningProxy({ adminUrl: admin, targets, localCaFile: caFile }: Daemon): RunningProxy {
   return {
     admin,
     targets: targets.map(({ settings, listener }) => ({
       name: settings.name,
       text: settings.text,
-      address: localAddress(settings, { port: listener.port }),
+      address: localAddress(settings, { port: listener.port, caFile }),
     })),
   }
 }

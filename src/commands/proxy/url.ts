@@ -6,13 +6,15 @@
 import type { Target } from '../../config/schema/target-text.js'
 import { parseTarget } from '../../config/schema/targets.js'
 import { ProxyError } from '../../core/errors.js'
+import { stateDir } from '../../daemon/state-dir.js'
+import { caFileIn } from '../../listener/local-authority.js'
 import {
   connectionLines,
   type LocalAddress,
   localAddress,
   localVariables,
   quoted,
-  sslmodeOf,
+  sslOf,
   userOf,
 } from '../../observe/connection-lines.js'
 import type { Invocation } from '../invocation/command.js'
@@ -52,8 +54,11 @@ async function whereToConnect(
   const { operands, flags } = invocation
   const [named] = operands
   try {
-    const { target } = await oneTarget(invocation)
-    const address = localAddress(target)
+    const { config, target } = await oneTarget(invocation)
+    const { env, machine } = invocation.surroundings
+    const isOwn = config.settings.localTls === 'auto'
+    const caFile = isOwn ? caFileIn(stateDir(env, machine.homeDir)) : undefined
+    const address = localAddress(target, { caFile })
     const served = servedAs(running, target.name)
     const exact = served.find((each) => each.address.port === address.port)
     // A flag says what is meant, whether it runs or not.
@@ -132,7 +137,7 @@ function serviceSection(address: LocalAddress, name: string): string {
     `port=${address.port}`,
     `dbname=${address.database}`,
     `user=${userOf(address)}`,
-    `sslmode=${sslmodeOf(address)}`,
+    ...sslOf(address).map(([name, value]) => `${name}=${value}`),
   ]
   return `${lines.join('\n')}\n`
 }

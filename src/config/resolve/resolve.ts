@@ -144,10 +144,10 @@ function resolveTarget(
   lookup: Lookup,
   problems: Problems,
 ): TargetSettings {
+  const settings = { ...plainSettings(values, true), ...called }
   return {
-    ...plainSettings(values, true),
-    ...called,
-    shownAs: shownAs(called, localTls),
+    ...settings,
+    shownAs: shownAs(settings, localTls),
     login: loginOf(known, values, lookup, problems),
     verify: VERIFY[values.sslmode],
     proxyProtocolFrom:

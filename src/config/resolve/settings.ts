@@ -65,8 +65,8 @@ export interface ShownAs {
   readonly host: string
   /** 0: only the running proxy knows it. */
   readonly port: number
-  /** Clients may ask for TLS. */
-  readonly tls: boolean
+  /** `disable` where clients get no TLS. */
+  readonly sslmode: 'disable' | 'require' | 'verify-full'
   /** The user name that chooses it, where the port serves several. */
   readonly user: string | undefined
 }

@@ -3,16 +3,28 @@
 import { isLoopback } from '../../core/loopback.js'
 import type { Listen, LocalPassword, ProxySettings, ShownAs, TargetSettings } from './settings.js'
 
-type Called = Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen'>
+type Called = Pick<TargetSettings, 'name' | 'text' | 'target' | 'reach' | 'listen' | 'localAuth'>
 
 export function shownAs(
-  { name, text, target, reach, listen }: Called,
+  { name, text, target, reach, listen, localAuth }: Called,
   localTls: ProxySettings['localTls'],
 ): ShownAs {
   const { addresses, port } = listen
   const chosen = target.kind === 'branches' ? text.replace('*', 'BRANCH') : name
   const user = reach === 'own port' && target.kind !== 'branches' ? undefined : chosen
-  return { host: localHost(addresses), port, tls: localTls !== 'off', user }
+  return { host: localHost(addresses), port, sslmode: sslmodeFor(localAuth, localTls), user }
+}
+
+/**
+ * A certificate made here is good for every address shown, and its CA is on this machine. Of another
+ * one, neither is known; but a secret that is good for the workspace is sent to a verified server only.
+ */
+function sslmodeFor(
+  localAuth: TargetSettings['localAuth'],
+  localTls: ProxySettings['localTls'],
+): ShownAs['sslmode'] {
+  if (localTls === 'off') return 'disable'
+  return localTls === 'auto' || localAuth === 'databricks' ? 'verify-full' : 'require'
 }
 
 /** `localhost` is both loopback addresses, so that one of them alone is named by itself. */
