@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { ApiFault } from '../src/emulator/api-faults.js'
+import type { ApiFault } from '../src/emulator/workspace-api.js'
 import { RawClient, type ServerSaid } from './chaos/raw-client.js'
 import { eventually, SettableClock, type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'

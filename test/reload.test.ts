@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 
 import type pg from 'pg'
 
-import type { ApiFault } from '../src/emulator/api-faults.js'
+import type { ApiFault } from '../src/emulator/workspace-api.js'
 import { RawClient as ByHand } from './chaos/raw-client.js'
 import { eventually, SettableClock, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'

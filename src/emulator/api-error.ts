@@ -4,13 +4,26 @@ export class ApiError extends Error {
   readonly status: number
   readonly errorCode: string
   /** As in google.rpc.Status. */
-  readonly details: readonly object[]
+  readonly #details: readonly object[]
 
   constructor(status: number, errorCode: string, message: string, details: readonly object[] = []) {
     super(message)
     this.status = status
     this.errorCode = errorCode
-    this.details = details
+    this.#details = details
+  }
+
+  get body(): object {
+    const message = `${this.message} [TraceId: 00-emulator-00]`
+    const details = this.#details.length > 0 ? { details: this.#details } : {}
+    return { error_code: this.errorCode, message, ...details }
+  }
+}
+
+/** Of the token endpoint: https://datatracker.ietf.org/doc/html/rfc6749#section-5.2 */
+export class OAuthError extends ApiError {
+  override get body(): object {
+    return { error: this.errorCode, error_description: this.message }
   }
 }
 

@@ -1,12 +1,10 @@
-/**
- * What the parts of the workspace API share: a route, what it is given, and the forms of a reply.
- */
+/** What the parts of the workspace API share: a route, what it is given, and the forms of a reply. */
 
 import type { Clock } from '../core/clock.js'
-import { badRequest } from './api-error.js'
+import { badRequest, notFound } from './api-error.js'
 import type { Behaviour } from './behaviour.js'
 import type { Branches } from './branches.js'
-import type { Identity, Inventory } from './inventory.js'
+import type { Branch, Identity, Inventory, Project } from './inventory.js'
 import type { Operations } from './operations.js'
 import type { TokenIssuer } from './tokens.js'
 
@@ -25,19 +23,26 @@ export interface ApiCall {
   readonly origin: string
 }
 
-export interface ApiReply {
-  readonly status?: number
-  readonly body: unknown
-}
-
 export interface ApiRoute {
   /** For counting and for faults. */
   readonly api: ApiName
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  readonly method: string
   readonly path: RegExp
   /** Needs no bearer token. */
   readonly isPublic?: boolean
-  handle(call: ApiCall): ApiReply
+  /** Returns the body of the reply. Errors: ApiError. */
+  handle(call: ApiCall): object
+}
+
+/**
+ * `where` is a method and a path, as in `GET /api/2.0/postgres/(projects/*)`: `*` is one part of the
+ * path, `**` one or more, and what stands in brackets is handed to `handle`.
+ */
+export function route(api: ApiName, where: string, handle: ApiRoute['handle']): ApiRoute {
+  const [method = '', path = ''] = where.split(' ')
+  const marks: Readonly<Record<string, string>> = { '**': '.+', '*': '[^/]+', '.': '\\.' }
+  const pattern = path.replace(/\*{1,2}|\./g, (mark) => marks[mark]!)
+  return { api, method, path: new RegExp(`^${pattern}$`), handle }
 }
 
 export type ApiName =
@@ -80,6 +85,33 @@ export interface ApiContext {
   readonly behaviour: Behaviour
   readonly branches: Branches
   readonly operations: Operations
+}
+
+/** Errors: ApiError, when there is none. */
+export function findProject({ inventory }: ApiContext, name: string): Project {
+  const found = inventory.projects.find((each) => each.name === name)
+  if (found === undefined) throw notFound('project id not found')
+  return found
+}
+
+/** By its path `projects/P/branches/B`. Errors: ApiError, when there is none. */
+export function findBranch(context: ApiContext, name: string): Branch {
+  const project = findProject(context, name.split('/').slice(0, 2).join('/'))
+  const found = context.branches.present(project).find((each) => each.name === name)
+  if (found === undefined) throw notFound('branch id not found')
+  return found
+}
+
+/** The reply to a call that changes `name`: an operation that takes as long as any state change. */
+export function beginChange(
+  { clock, behaviour, operations }: ApiContext,
+  name: string,
+  response: () => object,
+): object {
+  const doneAt = clock.now() + behaviour.transitionMs
+  return operations.begin(name, () =>
+    clock.now() < doneAt ? { is: 'running' } : { is: 'done', response: response() },
+  )
 }
 
 /** A time in a reply, by the API's clock. */

@@ -34,6 +34,14 @@ export async function untilEnd(stream: Duplex, signal?: AbortSignal): Promise<vo
   await nextEvent(stream, ['end', 'close'], signal)
 }
 
+const LINGER_MS = 1_000
+
+/** Until the connection is closed, for a while: what was sent last may still be on its way. Never rejects. */
+export async function untilClosed(stream: Duplex): Promise<void> {
+  if (stream.closed) return
+  await nextEvent(stream, ['close'], AbortSignal.timeout(LINGER_MS)).catch(() => {})
+}
+
 /** The first of these events. Errors: the signal's reason. */
 function nextEvent(
   stream: Duplex,

@@ -4,7 +4,6 @@
  */
 
 import type { Clock } from '../core/clock.js'
-import type { ApiFault, ApiFaults } from './api-faults.js'
 import type { ApiName } from './api-route.js'
 import type { Behaviour } from './behaviour.js'
 import type { Branches } from './branches.js'
@@ -26,7 +25,7 @@ import {
 import { newIdentityRole } from './postgres.js'
 import type { Postgres } from './postgres-server.js'
 import type { IssuedToken, TokenIssuer } from './tokens.js'
-import type { RecordedCall, WorkspaceApi } from './workspace-api.js'
+import type { ApiFault, ApiFaults, RecordedCall, WorkspaceApi } from './workspace-api.js'
 
 export interface ControlParts {
   inventory: Inventory
@@ -168,7 +167,7 @@ export class EmulatorControl {
 
   /** The next `times` connections that reach that phase fail in this way. */
   failFront(fault: FrontFault, times = Number.POSITIVE_INFINITY): void {
-    this.#parts.frontFaults.add(fault, times)
+    this.#parts.frontFaults.add(fault.at, fault, times)
   }
 
   /** Connections to the front door that are open now. */

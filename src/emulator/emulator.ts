@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { type Clock, systemClock } from '../core/clock.js'
-import { ApiFaults } from './api-faults.js'
 import { defaultBehaviour } from './behaviour.js'
 import { BranchClusters } from './branch-clusters.js'
 import { Branches } from './branches.js'
@@ -18,13 +17,14 @@ import { Computes } from './computes.js'
 import { EmulatorControl } from './control.js'
 import { branchDestinations, destinations } from './destinations.js'
 import { startDns } from './dns.js'
+import { Faults } from './faults.js'
 import { startFront } from './front.js'
-import { FrontFaults } from './front-faults.js'
+import type { FrontFaults } from './front-faults.js'
 import { demoInventory, demoUser, groups, type Inventory } from './inventory.js'
 import { Operations } from './operations.js'
 import { type NativeRole, startPostgres } from './postgres.js'
 import { TokenIssuer } from './tokens.js'
-import { startWorkspaceApi } from './workspace-api.js'
+import { type ApiFaults, startWorkspaceApi } from './workspace-api.js'
 
 export interface EmulatorOptions {
   /** Life of database credentials where the request names none. Default: an hour. */
@@ -79,8 +79,8 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     ...(transitionMs !== undefined && { transitionMs }),
   })
   const tokens = new TokenIssuer(clock, inventory.workspaceId)
-  const apiFaults = new ApiFaults()
-  const frontFaults = new FrontFaults()
+  const apiFaults: ApiFaults = new Faults()
+  const frontFaults: FrontFaults = new Faults()
   const hosts = new Map(destinations(inventory).map((each) => [each.host, each]))
   // Closed in the reverse order of this list, whether start-up came to its end or not.
   const closers: (() => Promise<void>)[] = []

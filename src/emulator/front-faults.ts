@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net'
 
 import { untilEnd } from './byte-stream.js'
+import type { Faults } from './faults.js'
 import { type Refusal, Refused } from './front-messages.js'
 
 /**
@@ -25,24 +26,7 @@ export type FrontFault =
   /** Asks an identity for something else than its token. */
   | { readonly at: 'startup'; readonly ask: 'sasl' | 'md5' }
 
-export class FrontFaults {
-  readonly #pending: { fault: FrontFault; left: number }[] = []
-
-  /** It happens to the next `times` connections that reach its phase. */
-  add(fault: FrontFault, times: number): void {
-    this.#pending.push({ fault, left: times })
-  }
-
-  take(phase: FrontPhase): FrontFault | undefined {
-    const found = this.#pending.find((each) => each.fault.at === phase && each.left > 0)
-    if (found !== undefined) found.left--
-    return found?.fault
-  }
-
-  clear(): void {
-    this.#pending.length = 0
-  }
-}
+export type FrontFaults = Faults<FrontPhase, FrontFault>
 
 /** Behaves as told at this phase, and returns a fault that the caller itself must act out. */
 export async function actOutFault(

@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
+import { withDeadline } from '../core/deadline.js'
 import { takeBytes, untilEnd } from './byte-stream.js'
 import type { FrontConnection, FrontContext } from './front-connection.js'
 import { actOutFault } from './front-faults.js'
@@ -136,20 +137,11 @@ async function forwardCancel(
   context.onCancel()
 }
 
-async function endsWithin(
-  delayMs: number,
-  client: Socket,
-  context: FrontContext,
-): Promise<boolean> {
-  if (delayMs === 0) return false
-  const found = new AbortController()
-  const cancelTimer = context.clock.after(delayMs, () => found.abort())
-  try {
-    await untilEnd(client, found.signal)
-    return true
-  } catch {
-    return false
-  } finally {
-    cancelTimer()
-  }
+async function endsWithin(ms: number, client: Socket, { clock }: FrontContext): Promise<boolean> {
+  if (ms === 0) return false
+  const reason = (): Error => new Error('the session is found')
+  return withDeadline({ clock, ms, reason }, (signal) => untilEnd(client, signal)).then(
+    () => true,
+    () => false,
+  )
 }

@@ -4,11 +4,11 @@
  * its own: that ends both. PostgreSQL alone asks a native role for its password.
  */
 
-import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { withDeadline } from '../core/deadline.js'
 import type { Behaviour } from './behaviour.js'
-import { takeBytes } from './byte-stream.js'
+import { takeBytes, untilClosed } from './byte-stream.js'
 import type { Destination } from './destinations.js'
 import type { FrontConnection, FrontContext } from './front-connection.js'
 import { actOutFault } from './front-faults.js'
@@ -27,8 +27,7 @@ const BACKEND_KEY_DATA = 0x4b // K
 const ERROR_RESPONSE = 0x45 // E
 const PASSWORD_MESSAGE = 0x70 // p
 const MAX_PASSWORD_BYTES = 65_535
-/** How long what was already sent may take to arrive once either side has ended. */
-const LINGER_MS = 1_000
+const PASSWORD_MS = 60_000
 
 export async function logIn(
   client: TLSSocket,
@@ -125,18 +124,15 @@ async function refuseAsPooler(client: TLSSocket, context: FrontContext): Promise
 
 /** The body of one message of type p: a password, or what SASL says first. */
 async function readPasswordMessage(client: TLSSocket, context: FrontContext): Promise<Buffer> {
-  const limit = new AbortController()
-  const cancel = context.clock.after(60_000, () => limit.abort(new Error('no password')))
-  try {
-    const head = await takeBytes(client, 5, limit.signal)
+  const reason = (): Error => new Error('no password')
+  return withDeadline({ clock: context.clock, ms: PASSWORD_MS, reason }, async (signal) => {
+    const head = await takeBytes(client, 5, signal)
     const length = head.readInt32BE(1)
     if (head[0] !== PASSWORD_MESSAGE || length < 4 || length > MAX_PASSWORD_BYTES) {
       throw new Refused(refusals.noPassword)
     }
-    return await takeBytes(client, length - 4, limit.signal)
-  } finally {
-    cancel()
-  }
+    return takeBytes(client, length - 4, signal)
+  })
 }
 
 /** The token's number. */
@@ -208,10 +204,7 @@ async function relay(client: TLSSocket, server: Socket): Promise<void> {
   client.unpipe(server).resume()
   server.end()
   client.end()
-  const limit = new AbortController()
-  const timer = setTimeout(() => limit.abort(), LINGER_MS).unref()
-  await once(client, 'close', { signal: limit.signal }).catch(() => {})
-  clearTimeout(timer)
+  await untilClosed(client)
 }
 
 function over(socket: Socket): Promise<void> {

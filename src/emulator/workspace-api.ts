@@ -8,14 +8,32 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ApiError, notFound } from './api-error.js'
-import type { ApiFaults } from './api-faults.js'
-import type { ApiContext, ApiName, ApiReply, ApiRoute } from './api-route.js'
+import { type ApiContext, type ApiName, type ApiRoute, route } from './api-route.js'
+import type { Faults } from './faults.js'
 import type { Identity } from './inventory.js'
 import { branchRoutes } from './workspace-branches.js'
 import { databaseRoutes } from './workspace-database.js'
 import { oidcRoutes } from './workspace-oidc.js'
 import { postgresRoutes } from './workspace-postgres.js'
 import { syncedTableRoutes } from './workspace-synced-tables.js'
+
+/** A way in which the API can be told to misbehave. */
+export type ApiFault =
+  /** Answers this instead; `body` defaults to an error in the real shape. */
+  | {
+      readonly status: number
+      readonly errorCode?: string
+      readonly message?: string
+      readonly headers?: Readonly<Record<string, string>>
+      readonly body?: string
+    }
+  | { readonly how: 'reset' | 'hang' | 'garbage' }
+  /** Mints what has expired already. */
+  | { readonly how: 'expired' }
+  /** Answers rightly, but late. */
+  | { readonly delayMs: number }
+
+export type ApiFaults = Faults<ApiName, ApiFault>
 
 /** A call that came in, answered or not. */
 export interface RecordedCall {
@@ -72,24 +90,17 @@ export async function startWorkspaceApi(options: WorkspaceApiOptions): Promise<W
   }
 }
 
-const meRoute: ApiRoute = {
-  api: 'me',
-  method: 'GET',
-  path: /^\/api\/2\.0\/preview\/scim\/v2\/Me$/,
-  handle: ({ identity }) => ({
-    body: {
-      schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'],
-      id: '1000000000000001',
-      userName: identity.userName,
-      displayName: identity.displayName,
-      active: true,
-      ...(identity.kind === 'user' && {
-        emails: [{ type: 'work', value: identity.userName, primary: true }],
-      }),
-      groups: identity.groups.map((display) => ({ display, type: 'direct' })),
-    },
+const meRoute = route('me', 'GET /api/2.0/preview/scim/v2/Me', ({ identity }) => ({
+  schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'],
+  id: '1000000000000001',
+  userName: identity.userName,
+  displayName: identity.displayName,
+  active: true,
+  ...(identity.kind === 'user' && {
+    emails: [{ type: 'work', value: identity.userName, primary: true }],
   }),
-}
+  groups: identity.groups.map((display) => ({ display, type: 'direct' })),
+}))
 
 async function answer(
   request: IncomingMessage,
@@ -100,10 +111,10 @@ async function answer(
 ): Promise<void> {
   const body = await readBody(request)
   const url = new URL(request.url ?? '/', 'http://workspace')
-  const route = routes.find(
+  const found = routes.find(
     (each) => each.method === request.method && each.path.test(url.pathname),
   )
-  const api = route?.api ?? 'unknown'
+  const api = found?.api ?? 'unknown'
   calls.push({
     ...{ api, body, method: request.method ?? '', url: request.url ?? '' },
     ...{ headers: request.headers, at: options.clock.now() },
@@ -127,9 +138,9 @@ async function answer(
   const { behaviour } = options
   const { tokenTtlMs } = behaviour
   if (fault !== undefined && 'how' in fault) behaviour.tokenTtlMs = -5_000
-  const reply = handle(request, url, body, route, options)
+  const reply = handle(request, url, body, found, options)
   behaviour.tokenTtlMs = tokenTtlMs
-  send(response, reply.status ?? 200, JSON.stringify(reply.body), options)
+  send(response, reply.status, JSON.stringify(reply.body), options)
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
@@ -147,17 +158,17 @@ function handle(
   request: IncomingMessage,
   url: URL,
   body: string,
-  route: ApiRoute | undefined,
+  found: ApiRoute | undefined,
   context: ApiContext,
-): ApiReply {
+): { status: number; body: object } {
   try {
-    const identity = route?.isPublic
+    const identity = found?.isPublic
       ? ANONYMOUS
       : authenticate(request.headers.authorization, context)
-    if (route === undefined) throw notFound(`No API found for '${request.method} ${url.pathname}'`)
-    const isJson = !route.isPublic && body !== ''
-    return route.handle({
-      path: (route.path.exec(url.pathname) ?? []).slice(1).map(decodeURIComponent),
+    if (found === undefined) throw notFound(`No API found for '${request.method} ${url.pathname}'`)
+    const isJson = !found.isPublic && body !== ''
+    const reply = found.handle({
+      path: (found.path.exec(url.pathname) ?? []).slice(1).map(decodeURIComponent),
       query: url.searchParams,
       headers: request.headers,
       body: isJson ? parseObject(body) : {},
@@ -165,11 +176,11 @@ function handle(
       identity,
       origin: `http://${request.headers.host ?? 'localhost'}`,
     })
+    return { status: 200, body: reply }
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    const message = `${error.message} [TraceId: 00-emulator-00]`
-    const details = error.details.length > 0 ? { details: error.details } : {}
-    return { status: error.status, body: { error_code: error.errorCode, message, ...details } }
+    const { status, body: refusal } = error
+    return { status, body: refusal }
   }
 }
 

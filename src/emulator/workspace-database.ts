@@ -1,10 +1,11 @@
 /** The API of Lakebase Provisioned, `/api/2.0/database`, as far as a proxy and its commands ask it. */
 
 import { ApiError, badRequest, notFound } from './api-error.js'
-import { type ApiContext, type ApiRoute, page, text, timestamp } from './api-route.js'
+import { type ApiContext, type ApiRoute, page, route, text, timestamp } from './api-route.js'
 import { changeState, type Identity, type Instance } from './inventory.js'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+const INSTANCES = '/api/2.0/database/instances'
 
 export function databaseRoutes(context: ApiContext): ApiRoute[] {
   const { inventory, behaviour, tokens, clock } = context
@@ -13,90 +14,55 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
     if (found === undefined) throw notFound(`Database instance '${name}' not found.`)
     return found
   }
+  const withRole = (): Identity[] => inventory.identities.filter((each) => each.hasRole)
   return [
-    {
-      api: 'instances',
-      method: 'GET',
-      path: /^\/api\/2\.0\/database\/instances$/,
-      handle({ query }) {
-        const { items, next } = page(inventory.instances, query, behaviour)
-        const instances = items.map((each) => ({ name: each.name, ...describe(each, context) }))
-        return { body: { ...(items.length > 0 && { database_instances: instances }), ...next } }
-      },
-    },
-    {
-      api: 'instance-by-uid',
-      method: 'GET',
-      path: /^\/api\/2\.0\/database\/instances:findByUid$/,
-      handle({ query }) {
-        const uid = query.get('uid') ?? ''
-        const found = inventory.instances.find((each) => each.uid === uid)
-        if (found === undefined) throw notFound(`Database instance with uid '${uid}' not found.`)
-        return { body: { name: found.name, ...describe(found, context) } }
-      },
-    },
-    {
-      api: 'instance',
-      method: 'GET',
-      path: /^\/api\/2\.0\/database\/instances\/([^/]+)$/,
-      // The real reply to a question by name may leave the name out.
-      handle: ({ path }) => ({ body: describe(find(path[0]!), context) }),
-    },
-    {
-      api: 'instance-update',
-      method: 'PATCH',
-      path: /^\/api\/2\.0\/database\/instances\/([^/]+)$/,
-      handle({ path, query, body }) {
-        const found = find(path[0]!)
-        const mask = (query.get('update_mask') ?? '').split(',')
-        if (!mask.includes('stopped') && !mask.includes('*')) {
-          throw badRequest('update_mask must name a field that can be updated')
-        }
-        if (typeof body.stopped !== 'boolean') throw badRequest('stopped is not set')
-        if (found.state === 'DELETING') {
-          throw new ApiError(409, 'RESOURCE_CONFLICT', 'Instance is being deleted.')
-        }
-        const to = body.stopped ? 'STOPPED' : 'AVAILABLE'
-        changeState(found, to, behaviour.transitionMs, clock)
-        return { body: describe(found, context) }
-      },
-    },
-    {
-      api: 'roles',
-      method: 'GET',
-      path: /^\/api\/2\.0\/database\/instances\/([^/]+)\/roles$/,
-      handle({ path, query }) {
-        find(path[0]!)
-        const withRole = inventory.identities.filter((each) => each.hasRole)
-        const { items, next } = page(withRole, query, behaviour)
-        return { body: { database_instance_roles: items.map(describeRole), ...next } }
-      },
-    },
-    {
-      api: 'role',
-      method: 'GET',
-      path: /^\/api\/2\.0\/database\/instances\/([^/]+)\/roles\/([^/]+)$/,
-      handle({ path }) {
-        find(path[0]!)
-        const found = inventory.identities.find((each) => each.hasRole && each.userName === path[1])
-        if (found === undefined) throw notFound(`Role '${path[1]}' not found.`)
-        return { body: describeRole(found) }
-      },
-    },
-    {
-      api: 'credentials',
-      method: 'POST',
-      path: /^\/api\/2\.0\/database\/credentials$/,
-      handle({ body, identity }) {
-        if (!UUID.test(text(body.request_id) ?? '')) throw badRequest('request_id must be a UUID')
-        const names = Array.isArray(body.instance_names) ? (body.instance_names as unknown[]) : []
-        if (names.length === 0) throw badRequest('instance_names must not be empty')
-        for (const name of names) find(String(name))
-        const token = tokens.mint({ use: 'database', identity, lifeMs: behaviour.tokenTtlMs })
-        const expiry = { expiration_time: timestamp(token.expiresAt, behaviour) }
-        return { body: { token: token.text, ...(!behaviour.omitExpiry && expiry) } }
-      },
-    },
+    route('instances', `GET ${INSTANCES}`, ({ query }) => {
+      const { items, next } = page(inventory.instances, query, behaviour)
+      const instances = items.map((each) => ({ name: each.name, ...describe(each, context) }))
+      return { ...(items.length > 0 && { database_instances: instances }), ...next }
+    }),
+    route('instance-by-uid', `GET ${INSTANCES}:findByUid`, ({ query }) => {
+      const uid = query.get('uid') ?? ''
+      const found = inventory.instances.find((each) => each.uid === uid)
+      if (found === undefined) throw notFound(`Database instance with uid '${uid}' not found.`)
+      return { name: found.name, ...describe(found, context) }
+    }),
+    // The real reply to a question by name may leave the name out.
+    route('instance', `GET ${INSTANCES}/(*)`, ({ path }) => describe(find(path[0]!), context)),
+    route('instance-update', `PATCH ${INSTANCES}/(*)`, ({ path, query, body }) => {
+      const found = find(path[0]!)
+      const mask = (query.get('update_mask') ?? '').split(',')
+      if (!mask.includes('stopped') && !mask.includes('*')) {
+        throw badRequest('update_mask must name a field that can be updated')
+      }
+      if (typeof body.stopped !== 'boolean') throw badRequest('stopped is not set')
+      if (found.state === 'DELETING') {
+        throw new ApiError(409, 'RESOURCE_CONFLICT', 'Instance is being deleted.')
+      }
+      const to = body.stopped ? 'STOPPED' : 'AVAILABLE'
+      changeState(found, to, behaviour.transitionMs, clock)
+      return describe(found, context)
+    }),
+    route('roles', `GET ${INSTANCES}/(*)/roles`, ({ path, query }) => {
+      find(path[0]!)
+      const { items, next } = page(withRole(), query, behaviour)
+      return { database_instance_roles: items.map(describeRole), ...next }
+    }),
+    route('role', `GET ${INSTANCES}/(*)/roles/(*)`, ({ path }) => {
+      find(path[0]!)
+      const found = withRole().find((each) => each.userName === path[1])
+      if (found === undefined) throw notFound(`Role '${path[1]}' not found.`)
+      return describeRole(found)
+    }),
+    route('credentials', 'POST /api/2.0/database/credentials', ({ body, identity }) => {
+      if (!UUID.test(text(body.request_id) ?? '')) throw badRequest('request_id must be a UUID')
+      const names = Array.isArray(body.instance_names) ? (body.instance_names as unknown[]) : []
+      if (names.length === 0) throw badRequest('instance_names must not be empty')
+      for (const name of names) find(String(name))
+      const token = tokens.mint({ use: 'database', identity, lifeMs: behaviour.tokenTtlMs })
+      const expiry = { expiration_time: timestamp(token.expiresAt, behaviour) }
+      return { token: token.text, ...(!behaviour.omitExpiry && expiry) }
+    }),
   ]
 }
 

@@ -3,78 +3,45 @@
  * (client secret, or an ID token of a federated issuer). https://datatracker.ietf.org/doc/html/rfc8414
  */
 
-import { ApiError } from './api-error.js'
-import type { ApiContext, ApiReply, ApiRoute } from './api-route.js'
+import { ApiError, OAuthError } from './api-error.js'
+import { type ApiContext, type ApiRoute, route } from './api-route.js'
 import type { Identity } from './inventory.js'
 
 /** The bearer that a GitHub Actions job would hold to ask for its ID token. */
 const GITHUB_REQUEST_TOKEN = 'github-actions-request-token'
 
 export function oidcRoutes(context: ApiContext): ApiRoute[] {
-  return [
-    {
-      api: 'oidc-discovery',
-      method: 'GET',
-      path: /^\/oidc\/\.well-known\/oauth-authorization-server$/,
-      isPublic: true,
-      handle: ({ origin }) => ({
-        body: {
-          issuer: `${origin}/oidc`,
-          authorization_endpoint: `${origin}/oidc/v1/authorize`,
-          token_endpoint: `${origin}/oidc/v1/token`,
-          scopes_supported: ['all-apis', 'email', 'offline_access', 'openid', 'profile', 'sql'],
-          response_types_supported: ['code', 'id_token'],
-          token_endpoint_auth_methods_supported: [
-            'client_secret_basic',
-            'client_secret_post',
-            'none',
-          ],
-          grant_types_supported: [
-            'client_credentials',
-            'authorization_code',
-            'refresh_token',
-            TOKEN_EXCHANGE,
-          ],
-          code_challenge_methods_supported: ['S256'],
-        },
-      }),
-    },
-    {
-      api: 'databricks-config',
-      method: 'GET',
-      path: /^\/\.well-known\/databricks-config$/,
-      isPublic: true,
-      handle: ({ origin }) => ({
-        body: {
-          oidc_endpoint: `${origin}/oidc`,
-          account_id: '11111111-2222-3333-4444-555555555555',
-          workspace_id: context.inventory.workspaceId,
-          cloud: 'aws',
-          host_type: 'workspace',
-        },
-      }),
-    },
-    {
-      api: 'oidc-token',
-      method: 'POST',
-      path: /^\/oidc\/v1\/token$/,
-      isPublic: true,
-      handle: ({ text, headers }) =>
-        grant(new URLSearchParams(text), headers.authorization, context),
-    },
-    {
-      api: 'github-id-token',
-      method: 'GET',
-      path: /^\/emulator\/github-id-token$/,
-      isPublic: true,
-      handle({ query, headers }) {
-        if (headers.authorization?.toString().toLowerCase() !== `bearer ${GITHUB_REQUEST_TOKEN}`) {
-          throw new ApiError(401, 'UNAUTHENTICATED', 'wrong request token')
-        }
-        return { body: { value: idToken(query.get('audience') ?? 'none') } }
-      },
-    },
+  const routes = [
+    route('oidc-discovery', 'GET /oidc/.well-known/oauth-authorization-server', ({ origin }) => ({
+      issuer: `${origin}/oidc`,
+      authorization_endpoint: `${origin}/oidc/v1/authorize`,
+      token_endpoint: `${origin}/oidc/v1/token`,
+      scopes_supported: ['all-apis', 'email', 'offline_access', 'openid', 'profile', 'sql'],
+      response_types_supported: ['code', 'id_token'],
+      token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
+      grant_types_supported: [
+        ...['client_credentials', 'authorization_code', 'refresh_token', TOKEN_EXCHANGE],
+      ],
+      code_challenge_methods_supported: ['S256'],
+    })),
+    route('databricks-config', 'GET /.well-known/databricks-config', ({ origin }) => ({
+      oidc_endpoint: `${origin}/oidc`,
+      account_id: '11111111-2222-3333-4444-555555555555',
+      workspace_id: context.inventory.workspaceId,
+      cloud: 'aws',
+      host_type: 'workspace',
+    })),
+    route('oidc-token', 'POST /oidc/v1/token', ({ text, headers }) =>
+      grant(new URLSearchParams(text), headers.authorization, context),
+    ),
+    route('github-id-token', 'GET /emulator/github-id-token', ({ query, headers }) => {
+      if (headers.authorization?.toString().toLowerCase() !== `bearer ${GITHUB_REQUEST_TOKEN}`) {
+        throw new ApiError(401, 'UNAUTHENTICATED', 'wrong request token')
+      }
+      return { value: idToken(query.get('audience') ?? 'none') }
+    }),
   ]
+  return routes.map((each) => ({ ...each, isPublic: true }))
 }
 
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
@@ -92,8 +59,10 @@ function grant(
   form: URLSearchParams,
   authorization: string | string[] | undefined,
   context: ApiContext,
-): ApiReply {
-  if (form.get('scope') !== 'all-apis') return oauthError(400, 'invalid_scope', 'scope is invalid')
+): object {
+  if (form.get('scope') !== 'all-apis') {
+    throw new OAuthError(400, 'invalid_scope', 'scope is invalid')
+  }
   let identity: Identity | undefined
   switch (form.get('grant_type')) {
     case 'client_credentials':
@@ -103,20 +72,18 @@ function grant(
       identity = byIdToken(form, context)
       break
     default:
-      return oauthError(400, 'unsupported_grant_type', 'grant type is not supported')
+      throw new OAuthError(400, 'unsupported_grant_type', 'grant type is not supported')
   }
   if (identity === undefined) {
-    return oauthError(401, 'invalid_client', 'Client authentication failed')
+    throw new OAuthError(401, 'invalid_client', 'Client authentication failed')
   }
   const lifeMs = context.behaviour.workspaceTokenTtlMs
   const token = context.tokens.mint({ use: 'workspace', identity, lifeMs })
   return {
-    body: {
-      access_token: token.text,
-      token_type: 'Bearer',
-      expires_in: Math.floor(lifeMs / 1000),
-      scope: 'all-apis',
-    },
+    access_token: token.text,
+    token_type: 'Bearer',
+    expires_in: Math.floor(lifeMs / 1000),
+    scope: 'all-apis',
   }
 }
 
@@ -147,8 +114,4 @@ function byIdToken(form: URLSearchParams, context: ApiContext): Identity | undef
   return context.inventory.identities.find(
     (each) => each.kind === 'service_principal' && each.userName === clientId,
   )
-}
-
-function oauthError(status: number, error: string, description: string): ApiReply {
-  return { status, body: { error, error_description: description } }
 }

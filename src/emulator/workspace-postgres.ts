@@ -1,139 +1,88 @@
 /** Projects, endpoints, roles and credentials in the API of Lakebase Autoscaling, `/api/2.0/postgres`. */
 
 import { ApiError, badRequest, notFound } from './api-error.js'
-import { type ApiContext, type ApiRoute, objectOf, page, text, timestamp } from './api-route.js'
+import {
+  type ApiContext,
+  type ApiRoute,
+  beginChange,
+  findBranch,
+  findProject,
+  objectOf,
+  page,
+  route,
+  text,
+  timestamp,
+} from './api-route.js'
 import { type Branch, type Endpoint, groups, type Project } from './inventory.js'
-import type { OperationState } from './operations.js'
+
+const PROJECT = '/api/2.0/postgres/(projects/*)'
+const BRANCH = '/api/2.0/postgres/(projects/*/branches/*)'
+const ENDPOINT = '/api/2.0/postgres/(projects/*/branches/*/endpoints/*)'
 
 export function postgresRoutes(context: ApiContext): ApiRoute[] {
   const { inventory, behaviour, tokens } = context
-  const findProject = (name: string): Project => {
-    const found = inventory.projects.find((each) => each.name === name)
-    if (found === undefined) throw notFound('project id not found')
-    return found
-  }
-  const findBranch = (name: string): Branch => {
-    const project = findProject(name.split('/').slice(0, 2).join('/'))
-    const found = context.branches.present(project).find((each) => each.name === name)
-    if (found === undefined) throw notFound('branch id not found')
-    return found
-  }
+  const branchOf = (path: readonly string[]): Branch => findBranch(context, path[0]!)
   const findEndpoint = (name: string): Endpoint => {
-    const branch = findBranch(name.split('/').slice(0, 4).join('/'))
+    const branch = findBranch(context, name.split('/').slice(0, 4).join('/'))
     const found = branch.endpoints.find((each) => each.name === name)
     if (found === undefined) throw notFound('endpoint id not found')
     return found
   }
   return [
-    {
-      api: 'projects',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/projects$/,
-      handle({ query }) {
-        const { items, next } = page(inventory.projects, query, behaviour)
-        return { body: { projects: items.map((each) => describeProject(each, context)), ...next } }
-      },
-    },
-    {
-      api: 'project',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+)$/,
-      handle: ({ path }) => ({ body: describeProject(findProject(path[0]!), context) }),
-    },
-    {
-      api: 'endpoints',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/endpoints$/,
-      handle({ path, query }) {
-        const { items, next } = page(findBranch(path[0]!).endpoints, query, behaviour)
-        return {
-          body: { endpoints: items.map((each) => describeEndpoint(each, context)), ...next },
-        }
-      },
-    },
-    {
-      api: 'endpoint',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+\/endpoints\/[^/]+)$/,
-      handle: ({ path }) => ({ body: describeEndpoint(findEndpoint(path[0]!), context) }),
-    },
-    {
-      api: 'endpoint-update',
-      method: 'PATCH',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+\/endpoints\/[^/]+)$/,
-      handle({ path, query, body }) {
-        const endpoint = findEndpoint(path[0]!)
-        if (query.get('update_mask') !== 'spec.disabled') {
-          throw badRequest('update_mask must be spec.disabled')
-        }
-        endpoint.disabled = objectOf(body.spec).disabled === true
-        const doneAt = context.clock.now() + behaviour.transitionMs
-        const state = (): OperationState =>
-          context.clock.now() < doneAt
-            ? { is: 'running' }
-            : { is: 'done', response: describeEndpoint(endpoint, context) }
-        return { body: context.operations.begin(endpoint.name, state) }
-      },
-    },
-    {
-      api: 'databases',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/databases$/,
-      handle: ({ path }) => ({ body: { databases: [describeDatabase(findBranch(path[0]!))] } }),
-    },
-    {
-      api: 'database',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/databases\/([^/]+)$/,
-      handle({ path }) {
-        const database = describeDatabase(findBranch(path[0]!))
-        if (!database.name.endsWith(`/${path[1]}`)) throw notFound('database id not found')
-        return { body: database }
-      },
-    },
-    {
-      api: 'roles',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/(projects\/[^/]+\/branches\/[^/]+)\/roles$/,
-      handle({ path, query }) {
-        const described = describeRoles(findBranch(path[0]!), context)
-        const { items, next } = page(described, query, behaviour)
-        return { body: { roles: items, ...next } }
-      },
-    },
-    {
-      api: 'role',
-      method: 'GET',
-      path: /^\/api\/2\.0\/postgres\/((projects\/[^/]+\/branches\/[^/]+)\/roles\/[^/]+)$/,
-      handle({ path }) {
-        const described = describeRoles(findBranch(path[1]!), context)
-        const found = described.find((each) => each.name === path[0])
-        if (found === undefined) throw notFound('role id not found')
-        return { body: found }
-      },
-    },
-    {
-      api: 'credentials',
-      method: 'POST',
-      path: /^\/api\/2\.0\/postgres\/credentials$/,
-      handle({ body, identity }) {
-        const name = text(body.endpoint)
-        if (name === undefined || name === '') throw badRequest('endpoint is required')
-        findEndpoint(name)
-        const group = text(body.group_name)
-        if (group !== undefined && !identity.groups.includes(group)) {
-          throw new ApiError(
-            403,
-            'PERMISSION_DENIED',
-            `Caller is not a member of group '${group}'.`,
-          )
-        }
-        const lifeMs = requestedLifeMs(body, context) ?? behaviour.tokenTtlMs
-        const token = tokens.mint({ use: 'database', identity, lifeMs, group })
-        const expiry = { expire_time: timestamp(token.expiresAt, behaviour) }
-        return { body: { token: token.text, ...(!behaviour.omitExpiry && expiry) } }
-      },
-    },
+    route('projects', 'GET /api/2.0/postgres/projects', ({ query }) => {
+      const { items, next } = page(inventory.projects, query, behaviour)
+      return { projects: items.map((each) => describeProject(each, context)), ...next }
+    }),
+    route('project', `GET ${PROJECT}`, ({ path }) =>
+      describeProject(findProject(context, path[0]!), context),
+    ),
+    route('endpoints', `GET ${BRANCH}/endpoints`, ({ path, query }) => {
+      const { items, next } = page(branchOf(path).endpoints, query, behaviour)
+      return { endpoints: items.map((each) => describeEndpoint(each, context)), ...next }
+    }),
+    route('endpoint', `GET ${ENDPOINT}`, ({ path }) =>
+      describeEndpoint(findEndpoint(path[0]!), context),
+    ),
+    route('endpoint-update', `PATCH ${ENDPOINT}`, ({ path, query, body }) => {
+      const endpoint = findEndpoint(path[0]!)
+      if (query.get('update_mask') !== 'spec.disabled') {
+        throw badRequest('update_mask must be spec.disabled')
+      }
+      endpoint.disabled = objectOf(body.spec).disabled === true
+      return beginChange(context, endpoint.name, () => describeEndpoint(endpoint, context))
+    }),
+    route('databases', `GET ${BRANCH}/databases`, ({ path }) => ({
+      databases: [describeDatabase(branchOf(path))],
+    })),
+    route('database', `GET ${BRANCH}/databases/(*)`, ({ path }) => {
+      const database = describeDatabase(branchOf(path))
+      if (!database.name.endsWith(`/${path[1]}`)) throw notFound('database id not found')
+      return database
+    }),
+    route('roles', `GET ${BRANCH}/roles`, ({ path, query }) => {
+      const { items, next } = page(describeRoles(branchOf(path), context), query, behaviour)
+      return { roles: items, ...next }
+    }),
+    route('role', `GET ${BRANCH}/roles/(*)`, ({ path }) => {
+      const described = describeRoles(branchOf(path), context)
+      const found = described.find((each) => each.name.endsWith(`/roles/${path[1]}`))
+      if (found === undefined) throw notFound('role id not found')
+      return found
+    }),
+    route('credentials', 'POST /api/2.0/postgres/credentials', ({ body, identity }) => {
+      const name = text(body.endpoint)
+      if (name === undefined || name === '') throw badRequest('endpoint is required')
+      findEndpoint(name)
+      const group = text(body.group_name)
+      if (group !== undefined && !identity.groups.includes(group)) {
+        const message = `Caller is not a member of group '${group}'.`
+        throw new ApiError(403, 'PERMISSION_DENIED', message)
+      }
+      const lifeMs = requestedLifeMs(body, context) ?? behaviour.tokenTtlMs
+      const token = tokens.mint({ use: 'database', identity, lifeMs, group })
+      const expiry = { expire_time: timestamp(token.expiresAt, behaviour) }
+      return { token: token.text, ...(!behaviour.omitExpiry && expiry) }
+    }),
   ]
 }
 

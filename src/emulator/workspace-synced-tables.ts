@@ -1,8 +1,15 @@
 /** Synced tables as the two APIs have them: one answers at once, the other with an operation. */
 
 import { ApiError, badRequest, notFound } from './api-error.js'
-import { type ApiContext, type ApiRoute, objectOf, text, timestamp } from './api-route.js'
-import type { OperationState } from './operations.js'
+import {
+  type ApiContext,
+  type ApiRoute,
+  beginChange,
+  objectOf,
+  route,
+  text,
+  timestamp,
+} from './api-route.js'
 import { type SyncedTable, SyncedTables, syncStateOf } from './synced-tables.js'
 
 export function syncedTableRoutes(context: ApiContext): ApiRoute[] {
@@ -20,56 +27,35 @@ const REGISTERED_CATALOG = {
 function databaseRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
   const { inventory, behaviour, clock } = context
   const api = 'database'
-  const one = /^\/api\/2\.0\/database\/synced_tables\/([^/]+)$/
+  const one = '/api/2.0/database/synced_tables/(*)'
   const notImplemented = () => {
     throw new ApiError(501, 'NOT_IMPLEMENTED', 'This API is not implemented.')
   }
   return [
-    {
-      api: 'synced-tables',
-      method: 'POST',
-      path: /^\/api\/2\.0\/database\/synced_tables$/,
-      handle({ body }) {
-        const name = text(body.name) ?? ''
-        const place = placeOf(name, body)
-        if (!inventory.instances.some((each) => each.name === place.instance)) {
-          throw notFound(`Database instance '${place.instance}' not found.`)
-        }
-        const spec = objectOf(body.spec)
-        const stepMs = behaviour.transitionMs
-        const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
-        return { body: describeProvisioned(table, context, body) }
-      },
-    },
-    {
-      api: 'synced-table',
-      method: 'GET',
-      path: one,
-      handle: ({ path }) => ({ body: describeProvisioned(tables.get(path[0]!, api), context) }),
-    },
-    {
-      api: 'synced-table',
-      method: 'DELETE',
-      path: one,
-      handle({ path }) {
-        tables.delete(path[0]!, api)
-        return { body: {} }
-      },
-    },
-    { api: 'synced-table', method: 'PATCH', path: one, handle: notImplemented },
-    {
-      api: 'synced-tables',
-      method: 'GET',
-      path: /^\/api\/2\.0\/database\/instances\/([^/]+)\/synced_tables$/,
-      handle: notImplemented,
-    },
+    route('synced-tables', 'POST /api/2.0/database/synced_tables', ({ body }) => {
+      const name = text(body.name) ?? ''
+      const instance = instanceOf(name, body)
+      if (!inventory.instances.some((each) => each.name === instance)) {
+        throw notFound(`Database instance '${instance}' not found.`)
+      }
+      const spec = objectOf(body.spec)
+      const stepMs = behaviour.transitionMs
+      const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
+      return describeProvisioned(table, context, body)
+    }),
+    route('synced-table', `GET ${one}`, ({ path }) =>
+      describeProvisioned(tables.get(path[0]!, api), context),
+    ),
+    route('synced-table', `DELETE ${one}`, ({ path }) => {
+      tables.delete(path[0]!, api)
+      return {}
+    }),
+    route('synced-table', `PATCH ${one}`, notImplemented),
+    route('synced-tables', 'GET /api/2.0/database/instances/(*)/synced_tables', notImplemented),
   ]
 }
 
-function placeOf(
-  name: string,
-  body: Readonly<Record<string, unknown>>,
-): { instance: string; database: string } {
+function instanceOf(name: string, body: Readonly<Record<string, unknown>>): string {
   const instance = text(body.database_instance_name)
   const database = text(body.logical_database_name)
   if (name.startsWith(`${REGISTERED_CATALOG.name}.`)) {
@@ -77,14 +63,14 @@ function placeOf(
     if ((instance ?? itsInstance) !== itsInstance || (database ?? itsDatabase) !== itsDatabase) {
       throw badRequest('instance and database must match those of the registered catalog')
     }
-    return { instance: itsInstance, database: itsDatabase }
+    return itsInstance
   }
   if (instance === undefined || database === undefined) {
     throw badRequest(
       'database_instance_name and logical_database_name are required for a standard catalog',
     )
   }
-  return { instance, database }
+  return instance
 }
 
 function describeProvisioned(
@@ -118,48 +104,31 @@ function lastSync(table: SyncedTable, behaviour: ApiContext['behaviour']): objec
 function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
   const { inventory, behaviour, clock, operations } = context
   const api = 'postgres'
-  const one = /^\/api\/2\.0\/postgres\/synced_tables\/([^/]+)$/
+  const one = '/api/2.0/postgres/synced_tables/(*)'
   return [
-    {
-      api: 'synced-tables',
-      method: 'POST',
-      path: /^\/api\/2\.0\/postgres\/synced_tables$/,
-      handle({ query, body }) {
-        const name = query.get('synced_table_id') ?? ''
-        const spec = objectOf(body.spec)
-        const known = inventory.projects.flatMap((project) => context.branches.present(project))
-        if (!known.some((branch) => branch.name === spec.branch)) {
-          throw notFound('branch id not found')
-        }
-        if (text(spec.postgres_database) === undefined) {
-          throw badRequest('spec.postgres_database is required')
-        }
-        const stepMs = behaviour.transitionMs
-        const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
-        // The operation is the table's creation: the table tells what follows.
-        const state = (): OperationState =>
-          clock.now() - table.createdAt >= table.stepMs
-            ? { is: 'done', response: describeAutoscaling(table, context) }
-            : { is: 'running' }
-        return { body: operations.begin(`synced_tables/${name}`, state) }
-      },
-    },
-    {
-      api: 'synced-table',
-      method: 'GET',
-      path: one,
-      handle: ({ path }) => ({ body: describeAutoscaling(tables.get(path[0]!, api), context) }),
-    },
-    {
-      api: 'synced-table',
-      method: 'DELETE',
-      path: one,
-      handle({ path }) {
-        tables.delete(path[0]!, api)
-        const done = { is: 'done', response: {} } as const
-        return { body: operations.begin(`synced_tables/${path[0]}`, () => done) }
-      },
-    },
+    route('synced-tables', 'POST /api/2.0/postgres/synced_tables', ({ query, body }) => {
+      const name = query.get('synced_table_id') ?? ''
+      const spec = objectOf(body.spec)
+      const known = inventory.projects.flatMap((project) => context.branches.present(project))
+      if (!known.some((branch) => branch.name === spec.branch)) {
+        throw notFound('branch id not found')
+      }
+      if (text(spec.postgres_database) === undefined) {
+        throw badRequest('spec.postgres_database is required')
+      }
+      const stepMs = behaviour.transitionMs
+      const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
+      // The operation is the table's creation, the first step: the table tells what follows.
+      const described = (): object => describeAutoscaling(table, context)
+      return beginChange(context, `synced_tables/${name}`, described)
+    }),
+    route('synced-table', `GET ${one}`, ({ path }) =>
+      describeAutoscaling(tables.get(path[0]!, api), context),
+    ),
+    route('synced-table', `DELETE ${one}`, ({ path }) => {
+      tables.delete(path[0]!, api)
+      return operations.begin(`synced_tables/${path[0]}`, () => ({ is: 'done', response: {} }))
+    }),
   ]
 }
 

@@ -3,9 +3,9 @@
  * through a relay, and a bad time for the workspace, DNS, the front door and the clock.
  */
 
-import type { ApiFault } from '../../src/emulator/api-faults.js'
 import type { EmulatorControl } from '../../src/emulator/control.js'
 import type { FrontFault } from '../../src/emulator/front-faults.js'
+import type { ApiFault } from '../../src/emulator/workspace-api.js'
 import type { ProxyProcess } from './proxy-process.js'
 import type { Random } from './random.js'
 import type { Direction, RelayFault } from './relay.js'
