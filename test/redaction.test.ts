@@ -7,7 +7,7 @@ import { type ProxyOptions, settingsFromOptions } from '../src/config/resolve/op
 import { systemClock } from '../src/core/clock.js'
 import { createLog } from '../src/core/log.js'
 import { redact } from '../src/core/redact.js'
-import { Secret } from '../src/core/secret.js'
+import { hideKnown, Secret } from '../src/core/secret.js'
 import { Daemon } from '../src/daemon/daemon.js'
 import { workspaceOpener } from '../src/daemon/workspace-opener.js'
 import { demoUser } from '../src/emulator/inventory.js'
@@ -200,3 +200,21 @@ async function firstEvents(url: string): Promise<string> {
   await reader.cancel()
   return text
 }
+
+test('one of ten thousand secrets is hidden whole, cut and as a word, and the others are not looked at', (t) => {
+  const hexOf = (at: number): string => at.toString(16).padStart(8, '0')
+  const long = Array.from(
+    { length: 5_000 },
+    (_, at) => new Secret(`${'eyJ'.repeat(9)}.${hexOf(at)}`),
+  )
+  const short = Array.from({ length: 5_000 }, (_, at) => new Secret(hexOf(at * 7919)))
+  const reveal = t.mock.method(Secret.prototype, 'reveal')
+  const line = `${JSON.stringify({ user: 'ada@example.com', role: 'analysts' })} `.repeat(5)
+  assert.equal(hideKnown(line, 'beginning') + hideKnown(line, 'words'), line + line)
+  assert.equal(reveal.mock.callCount(), 0)
+  const [one, word] = [long.at(-1)!.reveal(), short.at(-1)!.reveal()]
+  assert.equal(hideKnown(`${line}${one}.`, 'whole'), `${line}[redacted].`)
+  assert.equal(hideKnown(`${line}${word}.`, 'words'), `${line}[redacted].`)
+  assert.ok(reveal.mock.callCount() < 100)
+  assert.equal(hideKnown(`${line}${one.slice(0, 26)}`, 'beginning'), `${line}[redacted]`)
+})

@@ -5,6 +5,8 @@
 
 import { inspect } from 'node:util'
 
+import { Windows } from './windows.js'
+
 export const HIDDEN = '[redacted]'
 
 /** Shorter ones would take letters out of every word. */
@@ -14,14 +16,25 @@ const UNMISTAKABLE_LENGTH = 16
 /** Servers cut names to 63 bytes: this many first characters identify a secret. */
 const BEGINNING_LENGTH = 24
 
-const held = new Set<WeakRef<Secret>>()
+/** How many there may be before those that are gone are taken out. */
+const MIN_LIMIT = 1_000
+
+type Held = WeakRef<Secret>
+
+/** A gateway holds thousands, and every line of the log is searched for all of them. */
+const held = new Set<Held>()
+let limit = MIN_LIMIT
+/** By the end: the beginning of a JWT is that of many. */
+const byEnd = new Windows<Held>(UNMISTAKABLE_LENGTH)
+const byBeginning = new Windows<Held>(BEGINNING_LENGTH)
+const byWord = new Windows<Held>(MIN_LENGTH)
 
 export class Secret {
   readonly #value: string
 
   constructor(value: string) {
     this.#value = value
-    if (value.length >= MIN_LENGTH) held.add(new WeakRef(this))
+    if (value.length >= MIN_LENGTH) hold(new WeakRef(this), value)
   }
 
   /** The secret itself: call it where it is sent, and keep no copy. */
@@ -48,14 +61,37 @@ export class Secret {
  */
 export function hideKnown(text: string, what: 'whole' | 'beginning' | 'words'): string {
   if (text.length < MIN_LENGTH) return text
+  const found = new Set<Held>()
+  byEnd.find(text, found)
+  if (what === 'beginning') byBeginning.find(text, found)
+  if (what === 'words') byWord.find(text, found)
   let clean = text
-  for (const reference of held) {
+  for (const reference of found) {
     const value = reference.deref()?.reveal()
-    if (value === undefined) held.delete(reference)
-    else if (value.length >= UNMISTAKABLE_LENGTH) clean = hide(clean, value, what)
+    if (value === undefined) continue
+    if (value.length >= UNMISTAKABLE_LENGTH) clean = hide(clean, value, what)
     else if (what === 'words') clean = hideWord(clean, value)
   }
   return clean
+}
+
+function hold(reference: Held, value: string): void {
+  held.add(reference)
+  index(reference, value)
+  if (held.size <= limit) return
+  for (const windows of [byEnd, byBeginning, byWord]) windows.clear()
+  for (const each of held) {
+    const value = each.deref()?.reveal()
+    if (value === undefined) held.delete(each)
+    else index(each, value)
+  }
+  limit = Math.max(MIN_LIMIT, 2 * held.size)
+}
+
+function index(reference: Held, value: string): void {
+  if (value.length < UNMISTAKABLE_LENGTH) byWord.add(value, reference)
+  else byEnd.add(value.slice(-UNMISTAKABLE_LENGTH), reference)
+  if (value.length > BEGINNING_LENGTH) byBeginning.add(value, reference)
 }
 
 function hide(text: string, value: string, what: 'whole' | 'beginning' | 'words'): string {
