@@ -1,78 +1,35 @@
 /** `local-auth=databricks`: each client is its own Databricks identity, and never another's. */
 
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { type TestContext, test } from 'node:test'
-import { connect as connectTls } from 'node:tls'
+import { test } from 'node:test'
 
-import pg from 'pg'
 import postgres from 'postgres'
 
 import {
   demoUser,
-  type Identity,
   otherUser,
   servicePrincipal,
   userWithoutRole,
 } from '../src/emulator/inventory.js'
-import { emulatorForTests, needsPsql } from './support/emulator.js'
+import { needsPsql } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
-import { proxyBefore, psql, type TestProxy, type TestProxyOptions } from './support/proxy.js'
+import {
+  ada,
+  application,
+  audited,
+  control,
+  gateway,
+  grace,
+  logIn,
+  loginOf,
+  newPeople,
+  rawTls,
+  refused,
+  whoIs,
+} from './support/gateway.js'
+import { Scrape } from './support/prometheus.js'
+import { psql } from './support/proxy.js'
 import { RawClient } from './support/raw-client.js'
-
-const emulator = await emulatorForTests()
-const { control } = emulator
-
-interface Gateway extends TestProxy {
-  readonly ca: string
-  /** With a clock of its own, its certificate is of another time. */
-  readonly verified: boolean
-}
-
-async function gateway(t: TestContext, options: TestProxyOptions = {}): Promise<Gateway> {
-  control.clearFaults()
-  const proxy = await proxyBefore(t, emulator, {
-    ...{ targets: ['projects/demo'], localAuth: 'databricks', localTls: 'auto', ...options },
-  })
-  const verified = options.clock === undefined
-  return { ...proxy, verified, ca: await readFile(proxy.daemon.localCaFile!, 'utf8') }
-}
-
-interface Login {
-  readonly user: string
-  readonly password: string
-  readonly database?: string
-}
-
-async function logIn(t: TestContext, proxy: Gateway, login: Login): Promise<pg.Client> {
-  const client = new pg.Client({
-    ...{ host: 'localhost', port: proxy.port, database: 'databricks_postgres', ...login },
-    ssl: { ca: proxy.ca, rejectUnauthorized: proxy.verified },
-  })
-  client.on('error', () => {})
-  await client.connect()
-  t.after(() => client.end().catch(() => {}))
-  return client
-}
-
-/** Whom the server takes the client for. */
-async function whoIs(t: TestContext, proxy: Gateway, login: Login): Promise<string> {
-  const client = await logIn(t, proxy, login)
-  const { rows } = await client.query('select current_user as me')
-  await client.end()
-  return rows[0].me
-}
-
-const refused = (t: TestContext, proxy: Gateway, login: Login): Promise<pg.DatabaseError> =>
-  logIn(t, proxy, login).then(
-    () => assert.fail(`${login.user} was let in`),
-    (error: pg.DatabaseError) => error,
-  )
-
-const ada = { user: demoUser.userName, password: demoUser.pat! }
-const grace = { user: otherUser.userName, password: otherUser.pat! }
-const application = { user: servicePrincipal.userName, password: servicePrincipal.clientSecret! }
 
 /** Without a scope: only the server could say that it is no database credential. */
 const JUNK_JWT = ['{"alg":"none"}', '{"sub":"no one"}', 'no signature']
@@ -489,6 +446,34 @@ test('the proxy’s own identity mints no credential, and its clients never get 
   assert.equal(control.mintedCount, minted)
 })
 
+test('credentials of people are counted, a refusal to one of them apart, and no one is named', async (t) => {
+  const [person] = await newPeople(1)
+  const proxy = await gateway(t, { adminPort: 0 })
+  const counts = async (): Promise<number[]> => {
+    const scrape = await Scrape.of(proxy.daemon.adminUrl!)
+    assert.doesNotMatch(scrape.text, /example\.com/)
+    return ['succeeded', 'refused', 'failed'].map((outcome) =>
+      scrape.value('lakebase_proxy_credential_refreshes_total', {
+        ...{ target: 'projects/demo', outcome },
+      }),
+    )
+  }
+  assert.deepEqual(await counts(), [0, 0, 0])
+  await whoIs(t, proxy, ada)
+  await whoIs(t, proxy, { ...ada, user: `${ada.user}~analysts` })
+  await whoIs(t, proxy, loginOf(person!))
+  assert.deepEqual(await counts(), [3, 0, 0])
+  await refused(t, proxy, { ...grace, user: `${grace.user}~analysts` })
+  assert.deepEqual(await counts(), [3, 1, 0])
+  control.removeIdentity(person!.userName)
+  control.revokeTokens('database')
+  await refused(t, proxy, loginOf(person!))
+  assert.deepEqual(await counts(), [3, 2, 0])
+  control.failApi('credentials', { status: 404 })
+  await refused(t, proxy, grace)
+  assert.deepEqual(await counts(), [3, 2, 1])
+})
+
 test('psql, pg and postgres.js log in with a token saved as the password', {
   skip: needsPsql,
 }, async (t) => {
@@ -556,51 +541,3 @@ test('two hundred people at once, with warm, short tokens and refusals: each is 
     assert.equal(spares.hits, hits + 1)
   }
 })
-
-function loginOf({ userName, pat, clientSecret }: Identity): Login {
-  return { user: userName, password: (pat ?? clientSecret)! }
-}
-
-async function newPeople(count: number, groups: readonly string[] = []): Promise<Identity[]> {
-  const people = Array.from({ length: count }, (_, at): Identity => {
-    const isApplication = at % 4 === 3
-    const id = randomUUID()
-    return {
-      userName: isApplication ? id : `person-${id}@example.com`,
-      displayName: `Person ${at}`,
-      kind: isApplication ? 'service_principal' : 'user',
-      ...(isApplication ? { clientSecret: `dose-${id}` } : { pat: `dapi-${id}` }),
-      groups,
-      hasRole: true,
-      projectRight: 'CAN_USE',
-    }
-  })
-  await control.addIdentities(people)
-  return people
-}
-
-async function audited(
-  { log }: TestProxy,
-  event: 'login' | 'logout',
-  wanted: Readonly<Record<string, unknown>>,
-): Promise<Readonly<Record<string, unknown>>> {
-  const { facts } = await log.seen(
-    ({ level, facts }) =>
-      level === 'info' &&
-      facts.event === event &&
-      Object.entries(wanted).every(([name, value]) => facts[name] === value),
-  )
-  return facts
-}
-
-/** A client that has been given TLS, and shows every byte. */
-async function rawTls(t: TestContext, { port, ca }: Gateway): Promise<RawClient> {
-  const { socket } = await RawClient.connect(t, port)
-  socket.write(Buffer.from('0000000804d2162f', 'hex'))
-  await new Promise((resolve) => socket.once('readable', resolve))
-  assert.equal(socket.read(1).toString(), 'S')
-  const secured = connectTls({ socket, ca, servername: 'localhost' })
-  secured.on('error', () => {})
-  await new Promise((resolve) => secured.once('secureConnect', resolve))
-  return new RawClient(secured)
-}

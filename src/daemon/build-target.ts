@@ -40,7 +40,7 @@ export function buildTarget(parts: TargetParts): RoutedTarget {
       sharedListener: found === undefined ? sharedListener : shared.listener,
       found,
       lastLeft,
-      credentialObserver: watch.credentialObserver(settings.name),
+      credentialObserver: watch.credentialObserver(settings),
     })
   if (target.target.kind !== 'branches' || signedIn === undefined) return build(target)
   const branches: BranchTargets = new BranchTargets({

@@ -242,13 +242,13 @@ function buildPeople(
   database: LookUp<LakebaseDatabase> | undefined,
   closing: AbortSignal,
 ): People | undefined {
-  const { target, clock } = options
+  const { target, clock, credentialObserver: observer } = options
   const credentialsFor = ({ workspace, name, group }: PersonalLogin): Credentials => {
     const login: Login = group === undefined ? { as: 'identity' } : { as: 'group', name: group }
     return new TokenCredentials({
       target: { ...target, login },
       identity: new LookUp(async () => name),
-      ...{ workspace, database: database!, clock, closing },
+      ...{ workspace, database: database!, clock, closing, observer },
     })
   }
   return peopleOf(options, { credentialsFor, closing })

@@ -3,7 +3,7 @@
  * what a target still lacks, and keeps the admin port.
  */
 
-import type { ProxySettings } from '../config/resolve/settings.js'
+import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
@@ -88,12 +88,12 @@ export class Watch {
   }
 
   /** For a target that is built now: what was known of an earlier one of its name is forgotten. */
-  credentialObserver(name: string): CredentialObserver {
-    const observers: (CredentialObserver | undefined)[] = [
-      new CredentialLog(this.#options.log, name),
-      this.#journal.forget(name),
-      this.#metrics?.watch(name),
-    ]
+  credentialObserver({ name, login }: TargetSettings): CredentialObserver {
+    const ofPeople = login.as === 'person'
+    const notes = this.#journal.forget(name)
+    // What one person's credential says is not about the target.
+    const ofTarget = ofPeople ? [] : [new CredentialLog(this.#options.log, name), notes]
+    const observers = [...ofTarget, this.#metrics?.watch(name, { ofPeople })]
     return tellAllOfCredentials(observers.filter((observer) => observer !== undefined))
   }
 

@@ -4,11 +4,14 @@
  */
 
 import type { Clock } from '../core/clock.js'
+import { errorKind } from '../core/errors.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
-import type { Metrics, MetricsSources } from './metrics.js'
+import type { Metrics, MetricsSources, RefreshOutcome } from './metrics.js'
 
 const AFTER_MS = 1_000
+const OF_TARGET: readonly RefreshOutcome[] = ['succeeded', 'failed']
+const OF_PEOPLE: readonly RefreshOutcome[] = [...OF_TARGET, 'refused']
 
 export class LazyMetrics implements SessionObserver {
   readonly #sources: MetricsSources
@@ -34,12 +37,20 @@ export class LazyMetrics implements SessionObserver {
     this.#cancel()
   }
 
-  /** From now on the target's series are there. */
-  watch(target: string): CredentialObserver {
-    this.#tell((metrics) => metrics.watch(target))
+  /**
+   * From now on the target's series are there. `ofPeople`: its clients have credentials of their own,
+   * and a no to one of them is not a failure of the target.
+   */
+  watch(target: string, { ofPeople }: { readonly ofPeople: boolean }): CredentialObserver {
+    const tell = (outcome: RefreshOutcome): void =>
+      this.#tell((metrics) => metrics.refreshed(target, outcome))
+    this.#tell((metrics) => metrics.watch(target, ofPeople ? OF_PEOPLE : OF_TARGET))
     return {
-      refreshed: () => this.#tell((metrics) => metrics.refreshed(target, true)),
-      refreshFailed: () => this.#tell((metrics) => metrics.refreshed(target, false)),
+      refreshed: () => tell('succeeded'),
+      refreshFailed: (error) => {
+        const kind = errorKind(error)
+        tell(ofPeople && (kind === 'password' || kind === 'identity') ? 'refused' : 'failed')
+      },
     }
   }
 

@@ -23,6 +23,8 @@ export interface MetricsSources {
 }
 
 // A token refresh and a cold start take seconds, a good connection some tens of milliseconds.
+export type RefreshOutcome = 'succeeded' | 'failed' | 'refused'
+
 const CONNECT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
 
 export class Metrics {
@@ -59,7 +61,7 @@ export class Metrics {
     })
     this.#refreshes = new Counter({
       name: 'lakebase_proxy_credential_refreshes_total',
-      help: 'Requests for a database credential that are over: succeeded or failed.',
+      help: 'Requests for a database credential that are over: succeeded, failed, or, for a client of a gateway, refused to that client.',
       labelNames: ['target', 'outcome'],
       registers,
     })
@@ -79,11 +81,11 @@ export class Metrics {
   }
 
   /** From now on a target's series are there, at 0, so that their first change is seen as one. */
-  watch(target: string): void {
+  watch(target: string, refreshes: readonly RefreshOutcome[]): void {
     for (const outcome of ['closed', 'failed', 'upstream reset']) {
       this.#sessions.inc({ target, outcome }, 0)
     }
-    for (const outcome of ['succeeded', 'failed']) this.#refreshes.inc({ target, outcome }, 0)
+    for (const outcome of refreshes) this.#refreshes.inc({ target, outcome }, 0)
     for (const outcome of ['delivered', 'failed']) this.#cancels.inc({ target, outcome }, 0)
     for (const kind of ['credential', 'dial', 'identity']) this.#errors.inc({ target, kind }, 0)
     for (const phase of ['resolve', 'dial', 'tls', 'login']) this.#connect.zero({ target, phase })
@@ -108,8 +110,8 @@ export class Metrics {
     return metric?.values[0]?.value ?? 0
   }
 
-  refreshed(target: string, succeeded: boolean): void {
-    this.#refreshes.inc({ target, outcome: succeeded ? 'succeeded' : 'failed' })
+  refreshed(target: string, outcome: RefreshOutcome): void {
+    this.#refreshes.inc({ target, outcome })
   }
 
   connected(target: string, phaseMs: ReadonlyMap<SessionPhase, number>): void {
