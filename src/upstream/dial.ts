@@ -5,7 +5,7 @@
  */
 
 import net, { type Socket } from 'node:net'
-import tls, { type TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
@@ -117,9 +117,8 @@ async function startTls(
   upstreamTls: UpstreamTls,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
-  const secured = tls.connect({ ...upstreamTls.options(host), socket })
+  const secured = upstreamTls.connect(socket, host)
   secured.on('error', ignore)
-  upstreamTls.watch(secured, host)
   try {
     await event(secured, 'secureConnect', signal)
     upstreamTls.secured(secured)
