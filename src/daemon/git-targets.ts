@@ -49,7 +49,7 @@ export class GitTargets {
     this.#options = options
   }
 
-  connect: Connect = async (login, progress, signal) => {
+  connect: Connect = async (login, progress, limit) => {
     const { branches, timeoutMs, clock, connect } = this.#options
     progress.enter('resolve')
     const reason = (): ProxyError =>
@@ -57,14 +57,14 @@ export class GitTargets {
         hint: 'Try again, or wait longer with --start-timeout.',
       })
     const choice = await withDeadline(
-      { clock, ms: timeoutMs, reason, signals: [signal] },
-      (limit) => branches.then((each) => each.choose(limit)),
+      { clock, ms: timeoutMs, reason, signals: [limit.signal] },
+      (signal) => branches.then((each) => each.choose(signal)),
     )
-    if (choice.is === 'branch') return this.#connectTo(choice.name, [login, progress, signal])
-    if (!choice.isReadOnly) return connect(login, progress, signal)
+    if (choice.is === 'branch') return this.#connectTo(choice.name, [login, progress, limit])
+    if (!choice.isReadOnly) return connect(login, progress, limit)
     const parameters = new Map(login.parameters)
     parameters.set('default_transaction_read_only', toWireText('on'))
-    return connect({ ...login, parameters }, progress, signal)
+    return connect({ ...login, parameters }, progress, limit)
   }
 
   /** Ends the connections that are being made. Safe to call twice. */

@@ -3,6 +3,7 @@
 import { type RunGit, repositoryOf } from '../branches/repository.js'
 import { type Login, roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
+import { LinkedAbort } from '../core/deadline.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import {
   type Credentials,
@@ -177,14 +178,18 @@ export class RunningTarget {
    * refuses logins for a while. Errors: those of a client.
    */
   async tryLogin(): Promise<void> {
-    const { signal } = this.#closing
-    const user = (await this.#identity?.get(signal)) ?? ''
-    const role = toWireText(user)
-    const login = { parameters: new Map([['user', role]]), role }
-    const progress = { enter() {}, retrying() {} }
-    const { upstream } = await this.#connector.connect(login, progress, signal)
-    upstream.socket.on('error', () => {})
-    upstream.socket.end(TERMINATE)
+    const limit = new LinkedAbort(this.#closing.signal)
+    try {
+      const user = (await this.#identity?.get(limit.signal)) ?? ''
+      const role = toWireText(user)
+      const login = { parameters: new Map([['user', role]]), role }
+      const progress = { enter() {}, retrying() {} }
+      const { upstream } = await this.#connector.connect(login, progress, limit)
+      upstream.socket.on('error', () => {})
+      upstream.socket.end(TERMINATE)
+    } finally {
+      limit.release()
+    }
   }
 
   /** As its sessions': spare connections go first. */

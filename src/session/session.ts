@@ -27,7 +27,7 @@ import {
   tlsRequiredForSecrets,
 } from './client-facts.js'
 import { clientHandshake } from './client-handshake.js'
-import { ClientLeaving, ClientLeft } from './client-leaving.js'
+import { abortWhenClientLeaves, ClientLeft } from './client-leaving.js'
 import { askCleartextPassword } from './password-message.js'
 import { type Claim, type LoginMethod, type Person, typedUser } from './person.js'
 import { endReason, onceClosed, Pipe } from './pipe.js'
@@ -89,8 +89,9 @@ export class Session implements SessionView, AdmittedSession {
   /** Undefined: it came over a Unix socket. */
   #remoteAddress: string | undefined
   readonly #deps: SessionDeps
-  /** Ends what is before the pipe; undefined from then on. */
-  #ending: AbortController | undefined = new AbortController()
+  /** Ends what is before the pipe: one for all that can end it, as each costs memory. Undefined from then on. */
+  #ending: LinkedAbort | undefined = new LinkedAbort()
+  #isToEnd = false
   #phaseAt: number
   #outcome: SessionOutcome | undefined
   /** Where it has a place. */
@@ -109,7 +110,7 @@ export class Session implements SessionView, AdmittedSession {
     deps.observer.opened(this)
     socket.on('error', ignore) // an 'error' without a listener ends the process; the next read fails with it
     // Not one function from end to end: it would hold on to all that the way to the pipe has needed.
-    this.done = this.#admit(this.#ending!.signal)
+    this.done = this.#admit(this.#ending!)
       .then((admitted) => admitted && this.#relay(admitted))
       .catch((error: unknown) => this.#fail(error))
       .then(() => onceClosed(socket))
@@ -142,19 +143,20 @@ export class Session implements SessionView, AdmittedSession {
   /** Ends the session now, in any phase. */
   end(error: ProxyError): void {
     if (this.#outcome !== undefined) this.#client.destroy() // it was told, and does not hang up
+    this.#isToEnd = true
     this.#ending?.abort(error)
     this.#pipe?.endNow()
   }
 
   /** From accept to a logged-in upstream; undefined when it was over before. */
-  async #admit(ending: AbortSignal): Promise<Admitted | undefined> {
-    const { clock, localTls, handshakeTimeoutMs } = this.#deps
+  async #admit(ending: LinkedAbort): Promise<Admitted | undefined> {
+    const { clock, localTls, loadBalancers, handshakeTimeoutMs } = this.#deps
     // From accept until the client has said who it is, and proved it where that is asked for: one
     // deadline for all of it, however the bytes dribble.
-    const handshake = new LinkedAbort(ending)
-    handshake.abortAfter(clock, handshakeTimeoutMs, handshakeTimeout)
+    ending.abortAfter(clock, handshakeTimeoutMs, handshakeTimeout)
     try {
-      const headerProblem = await this.#readProxyHeader(handshake.signal)
+      const headerProblem =
+        loadBalancers && (await this.#readProxyHeader(loadBalancers, ending.signal))
       if (headerProblem !== undefined) {
         this.#client.destroy()
         this.#closed('no startup packet', headerProblem)
@@ -163,7 +165,7 @@ export class Session implements SessionView, AdmittedSession {
       const { client, encrypted, hello } = await clientHandshake(
         this.#client,
         localTls?.context,
-        handshake.signal,
+        ending.signal,
       )
       this.#client = client
       switch (hello.type) {
@@ -179,21 +181,24 @@ export class Session implements SessionView, AdmittedSession {
           throw hello.error
         case 'packet':
           if (hello.packet.type === 'StartupMessage') {
-            return await this.#connect(encrypted, hello.packet, handshake, ending)
+            return await this.#connect(encrypted, hello.packet, ending)
           }
-          await this.#cancel(hello.packet, ending)
+          ending.release()
+          await this.#cancel(hello.packet, ending.signal)
           return undefined
       }
     } finally {
-      handshake.release()
+      ending.release()
     }
   }
 
   /** Of a load balancer; from then on the session has the real client's address. */
-  async #readProxyHeader(signal: AbortSignal): Promise<string | undefined> {
-    const { loadBalancers } = this.#deps
+  async #readProxyHeader(
+    loadBalancers: BlockList,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const from = this.#remoteAddress
-    if (loadBalancers === undefined || from === undefined) return undefined
+    if (from === undefined) return undefined
     if (!loadBalancers.check(from, from.includes(':') ? 'ipv6' : 'ipv4')) return undefined
     try {
       const real = await readProxyHeader(this.#client, signal)
@@ -226,8 +231,7 @@ export class Session implements SessionView, AdmittedSession {
   async #connect(
     encrypted: boolean,
     startup: StartupMessage,
-    handshake: LinkedAbort,
-    ending: AbortSignal,
+    ending: LinkedAbort,
   ): Promise<Admitted> {
     const { requireTls, router } = this.#deps
     const client = this.#client
@@ -245,15 +249,15 @@ export class Session implements SessionView, AdmittedSession {
       client.write(negotiateProtocolVersion(startup.protocolOptions))
     }
 
-    const claim = await this.#authenticate(route, handshake.signal)
-    handshake.release()
-    const leaving = new ClientLeaving(client, ending)
+    const claim = await this.#authenticate(route, ending.signal)
+    ending.release()
+    const stopWatching = abortWhenClientLeaves(client, ending)
     try {
-      const person = claim && (await chosen.people?.identify(claim, leaving.signal))
-      const logIn = (): Promise<Admitted> => this.#logIn(route, startup, { claim, person }, leaving)
-      return await (person?.whileUnproved?.(logIn, leaving.signal) ?? logIn())
+      const person = claim && (await chosen.people?.identify(claim, ending.signal))
+      const logIn = (): Promise<Admitted> => this.#logIn(route, startup, { claim, person }, ending)
+      return await (person?.whileUnproved?.(logIn, ending.signal) ?? logIn())
     } finally {
-      leaving.release()
+      stopWatching()
     }
   }
 
@@ -262,8 +266,9 @@ export class Session implements SessionView, AdmittedSession {
     { target: chosen, login, refusal, open }: Route,
     startup: StartupMessage,
     client: { readonly claim: Claim | undefined; readonly person: Person | undefined },
-    { signal }: ClientLeaving,
+    ending: LinkedAbort,
   ): Promise<Admitted> {
+    const { signal } = ending
     if (refusal !== undefined) throw refusal
     if (open !== undefined) this.#enter('resolve')
     const target = open === undefined ? chosen : await open(signal)
@@ -273,7 +278,7 @@ export class Session implements SessionView, AdmittedSession {
     // Not earlier: a client that has not proved its password takes no place.
     this.#takePlace(target)
     const connected = await this.#connectAs(person, target, () =>
-      target.connector.connect(login, this.#progress(), signal, person?.credentials),
+      target.connector.connect(login, this.#progress(), ending, person?.credentials),
     )
     return { connected, target, idleTimeoutMs: isReplication(startup) ? 0 : target.idleTimeoutMs }
   }
@@ -350,8 +355,8 @@ export class Session implements SessionView, AdmittedSession {
     const pipe = new Pipe(this.#client, upstream.socket, options)
     this.#pipe = pipe
     observer.connected(this)
-    if (this.#ending!.signal.aborted)
-      pipe.endNow() // a moment ago
+    if (this.#isToEnd)
+      pipe.endNow() // since a moment ago
     else if (this.#endsWhenIdle) pipe.endWhenIdle()
     this.#ending = undefined
     return pipe.done.then((outcome) => {

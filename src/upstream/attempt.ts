@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from '../core/clock.js'
-import { LinkedAbort } from '../core/deadline.js'
+import type { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Credentials } from '../credentials/credentials.js'
 import type { WireText } from '../wire/frontend.js'
@@ -31,8 +31,8 @@ export interface AttemptOptions {
   credentials: Credentials
   progress: ConnectProgress
   clock: Clock
-  /** The client's: it aborts when the client leaves. */
-  signal: AbortSignal
+  /** The client's: it aborts when the client leaves, and here when the time is up. */
+  limit: LinkedAbort
   connectTimeoutMs: number
   /** Takes the place of `connectTimeoutMs` for a server that is waking, where it is longer. */
   wakeTimeoutMs: number
@@ -56,10 +56,10 @@ export class Attempt {
   /** The database that is only libpq's default: the client's user name. */
   readonly guess: WireText | undefined
   readonly #options: AttemptOptions
-  readonly #limit: LinkedAbort
   #phase: ConnectPhase = 'resolve'
   #lastError: ProxyError | undefined
   #isWaking = false
+  #hasTimedOut = false
   /** The workspace's word for the state that this client waits for to change. */
   #apiState: string | undefined
   /** Monotonic; moved on by the time that an instance took to start. */
@@ -71,18 +71,17 @@ export class Attempt {
     this.credentials = options.credentials
     const database = parameters.get('database')
     this.guess = database === parameters.get('user') ? database : undefined
-    this.#limit = new LinkedAbort(options.signal)
     this.#startedAt = options.clock.monotonic()
     this.#setTimeout()
   }
 
   /** Aborts when the client leaves and when its time is up. */
   get signal(): AbortSignal {
-    return this.#limit.signal
+    return this.#options.limit.signal
   }
 
   get clientLeft(): boolean {
-    return this.#options.signal.aborted
+    return this.signal.aborted && !this.#hasTimedOut
   }
 
   get isWaking(): boolean {
@@ -122,7 +121,7 @@ export class Attempt {
   /** Stops the clock. */
   release(isConnected: boolean): void {
     this.#options.waking.left(this, isConnected)
-    this.#limit.release()
+    this.#cancelTimeout()
   }
 
   get #timeout(): { name: string; ms: number } {
@@ -133,12 +132,13 @@ export class Attempt {
   }
 
   #setTimeout(): void {
-    const { clock } = this.#options
+    const { clock, limit } = this.#options
     const leftMs = Math.max(0, this.#startedAt + this.#timeout.ms - clock.monotonic())
-    this.#cancelTimeout = this.#limit.abortAfter(clock, leftMs, () => this.#timedOut())
+    this.#cancelTimeout = limit.abortAfter(clock, leftMs, () => this.#timedOut())
   }
 
   #timedOut(): ProxyError {
+    this.#hasTimedOut = true
     const { name, ms } = this.#timeout
     const seconds = `${ms / 1000} s (${name}).`
     const state =

@@ -7,7 +7,7 @@
 
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
-import { pause } from '../core/deadline.js'
+import { type LinkedAbort, pause } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import type { Credentials, LoginCredential } from '../credentials/credentials.js'
@@ -79,20 +79,21 @@ export class Connector {
   }
 
   /**
-   * `credentials`: the client's own; left out, the target's. Errors: all kinds but `protocol`; each
+   * `limit` aborts when the client leaves, and is aborted when its time is up. `credentials`: the
+   * client's own; left out, the target's. Errors: all kinds but `protocol`; each
    * is for the client to read.
    */
   async connect(
     login: ClientLogin,
     progress: ConnectProgress,
-    signal: AbortSignal,
+    limit: LinkedAbort,
     credentials: Credentials = this.#options.credentials,
   ): Promise<Connected> {
     const attempt = new Attempt(login, {
       ...this.#options,
       credentials,
       progress,
-      signal,
+      limit,
       waking: this.#waking,
     })
     let isConnected = false

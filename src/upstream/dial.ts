@@ -7,7 +7,6 @@
 import net, { type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../core/clock.js'
-import { LinkedAbort } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Endpoint } from '../endpoints/endpoints.js'
 import { readExactly, StreamEnded } from '../wire/byte-reader.js'
@@ -68,11 +67,7 @@ async function dialAddress(
   options: DialOptions,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
-  const attempt = new LinkedAbort(signal)
-  if (patienceMs !== undefined) {
-    attempt.abortAfter(options.clock, patienceMs, () => new NoAnswer('timeout expired'))
-  }
-  const socket = net.connect({
+  const raw = net.connect({
     host: address,
     port: endpoint.port,
     noDelay: true,
@@ -80,17 +75,25 @@ async function dialAddress(
     keepAliveInitialDelay: KEEP_ALIVE_MS,
     allowHalfOpen: true,
   })
-  socket.on('error', ignore) // the next wait hears of it
+  raw.on('error', ignore) // the next wait hears of it
+  let socket: Socket = raw
+  const giveUp = (): void => void socket.destroy(new NoAnswer('timeout expired'))
+  const stopTimer = patienceMs === undefined ? ignore : options.clock.after(patienceMs, giveUp)
   try {
-    await event(socket, 'connect', attempt.signal)
+    await event(raw, 'connect', signal)
     options.connected?.()
-    await requestTls(socket, attempt.signal)
-    return await startTls(socket, endpoint.host, options.tls, attempt.signal)
+    await requestTls(raw, signal)
+    const secured = options.tls.connect(raw, endpoint.host)
+    secured.on('error', ignore)
+    socket = secured
+    await tlsHandshake(secured, endpoint.host, options.tls, signal)
+    return secured
   } catch (error) {
     socket.destroy()
+    raw.destroy()
     throw error instanceof ProxyError ? error : dialError(endpoint, address, error)
   } finally {
-    attempt.release()
+    stopTimer()
   }
 }
 
@@ -111,21 +114,17 @@ async function requestTls(socket: Socket, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function startTls(
-  socket: Socket,
+async function tlsHandshake(
+  secured: TLSSocket,
   host: string,
   upstreamTls: UpstreamTls,
   signal: AbortSignal,
-): Promise<TLSSocket> {
-  const secured = upstreamTls.connect(socket, host)
-  secured.on('error', ignore)
+): Promise<void> {
   try {
     await event(secured, 'secureConnect', signal)
     upstreamTls.secured(secured)
-    return secured
   } catch (error) {
     upstreamTls.failed()
-    secured.destroy()
     throw certificateError(error, host) ?? error
   }
 }

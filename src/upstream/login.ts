@@ -20,7 +20,12 @@ import {
   type ServerError,
 } from '../wire/backend.js'
 import { startupMessage } from '../wire/frontend.js'
-import { LimitExceeded, type MessageLimits, MessageReader } from '../wire/message-reader.js'
+import {
+  LimitExceeded,
+  type MessageLimits,
+  MessageReader,
+  type WireMessage,
+} from '../wire/message-reader.js'
 import { SCRAM_SHA_256, ScramClient } from '../wire/scram.js'
 
 /** How far a login had come when the server refused it: a token can be at fault only in the middle one. */
@@ -108,7 +113,7 @@ async function readGreeting(exchange: LoginExchange): Promise<LoginResult> {
   const greeting = [exchange.lastBytes]
   let key: string | undefined
   for (;;) {
-    const { type, bytes } = await exchange.next()
+    const { type, bytes } = exchange.atHand() ?? (await exchange.next())
     greeting.push(bytes)
     if (type === 'K') key = bytes.toString('hex', 5)
     if (type !== 'Z') continue
@@ -143,8 +148,22 @@ class LoginExchange {
   }
 
   /** Errors: Refused, kind `dial` or `upstream` when the server hangs up or sends too much. */
-  async next(): Promise<{ type: string; bytes: Buffer }> {
-    const message = await this.#reader.next().catch((error: unknown) => this.#failed(error))
+  async next(): Promise<WireMessage> {
+    return this.#seen(await this.#reader.next().catch((error: unknown) => this.#failed(error)))
+  }
+
+  /** The next message if it has come. Errors as of `next`. */
+  atHand(): WireMessage | undefined {
+    let message: WireMessage | undefined
+    try {
+      message = this.#reader.atHand()
+    } catch (error) {
+      this.#failed(error)
+    }
+    return message && this.#seen(message)
+  }
+
+  #seen(message: WireMessage): WireMessage {
     this.lastBytes = message.bytes
     if (message.type === 'E') throw new Refused(parseErrorResponse(message.bytes))
     return message

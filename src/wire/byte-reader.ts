@@ -32,15 +32,27 @@ export function readSome(socket: Duplex, signal: AbortSignal): Promise<Buffer> {
   return read(socket, signal, () => socket.read() as Buffer | null)
 }
 
-function read(socket: Duplex, signal: AbortSignal, take: () => Buffer | null): Promise<Buffer> {
+async function read(
+  socket: Duplex,
+  signal: AbortSignal,
+  take: () => Buffer | null,
+): Promise<Buffer> {
+  signal.throwIfAborted()
+  return take() ?? waitToRead(socket, signal, take)
+}
+
+function waitToRead(
+  socket: Duplex,
+  signal: AbortSignal,
+  take: () => Buffer | null,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     // One 'readable' listener for the whole wait. If it were added again while part of the message
     // is buffered, Node would announce that part again at once, and a loop over
     // once(socket, 'readable') would never let the socket be read.
     socket.on('readable', attempt).on('end', over).on('close', over).on('error', failed)
     signal.addEventListener('abort', aborted)
-    if (signal.aborted) aborted()
-    else attempt()
+    attempt()
 
     function attempt(): void {
       try {

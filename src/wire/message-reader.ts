@@ -40,7 +40,7 @@ export class MessageReader {
   readonly #limits: MessageLimits
   readonly #signal: AbortSignal
   /** Read from the socket and not yet cut. */
-  #held: Buffer = Buffer.alloc(0)
+  #held: Buffer = NOTHING
   #messages = 0
   #bytes = 0
 
@@ -52,23 +52,39 @@ export class MessageReader {
 
   /** Errors: LimitExceeded, those of `readSome`, and the signal's reason. */
   async next(): Promise<WireMessage> {
-    const { messageBytes, totalBytes, messages } = this.#limits
     this.#signal.throwIfAborted() // with messages at hand, the socket is not waited for
-    await this.#fill(HEADER_BYTES)
-    const byteCount = 1 + this.#held.readInt32BE(1)
-    if (byteCount < HEADER_BYTES || byteCount > messageBytes) {
-      throw new LimitExceeded('messageBytes')
+    for (;;) {
+      const message = this.atHand()
+      if (message !== undefined) return message
+      await this.#fill(this.#byteCount())
     }
+  }
+
+  /** The next message if all of it has come: a promise for each would cost more than to cut them. */
+  atHand(): WireMessage | undefined {
+    const byteCount = this.#byteCount()
+    if (this.#held.length < byteCount) return undefined
     this.#bytes += byteCount
-    if (this.#bytes > totalBytes) throw new LimitExceeded('totalBytes')
-    if (++this.#messages > messages) throw new LimitExceeded('messages')
-    await this.#fill(byteCount)
+    this.#messages++
     return { type: String.fromCharCode(this.#held[0]!), bytes: this.#take(byteCount) }
   }
 
   /** What was read behind the last message. */
   takeRest(): Buffer {
     return this.#take(this.#held.length)
+  }
+
+  /** How long the next message is, or its header, while that is not here. Errors: LimitExceeded. */
+  #byteCount(): number {
+    if (this.#held.length < HEADER_BYTES) return HEADER_BYTES
+    const { messageBytes, totalBytes, messages } = this.#limits
+    const byteCount = 1 + this.#held.readInt32BE(1)
+    if (byteCount < HEADER_BYTES || byteCount > messageBytes) {
+      throw new LimitExceeded('messageBytes')
+    }
+    if (this.#bytes + byteCount > totalBytes) throw new LimitExceeded('totalBytes')
+    if (this.#messages === messages) throw new LimitExceeded('messages')
+    return byteCount
   }
 
   #take(byteCount: number): Buffer {
@@ -79,13 +95,14 @@ export class MessageReader {
 
   /** Reads until `byteCount` bytes are held, and joins them once. */
   async #fill(byteCount: number): Promise<void> {
-    if (this.#held.length >= byteCount) return
-    const chunks = [this.#held]
+    const chunks = this.#held.length === 0 ? [] : [this.#held]
     for (let length = this.#held.length; length < byteCount; ) {
       const chunk = await readSome(this.#socket, this.#signal)
       chunks.push(chunk)
       length += chunk.length
     }
-    this.#held = Buffer.concat(chunks)
+    this.#held = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
   }
 }
+
+const NOTHING = Buffer.alloc(0)
