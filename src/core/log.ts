@@ -64,7 +64,7 @@ function openLog({ level, format, stream = new StandardError(), inWords }: LogOp
     const formatters = { level: (label: string) => ({ level: label }) }
     const timestamp = pino.stdTimeFunctions.isoTime
     const write = (line: string): unknown =>
-      stream.write(isClean(line.trimEnd()) ? line : `${cleaned(line, cleanText)}\n`)
+      stream.write(isClean(line) ? line : `${cleaned(line, cleanText)}\n`)
     return pino({ ...settings, formatters, timestamp }, { write })
   }
   const { prettyFactory } = require('pino-pretty') as typeof import('pino-pretty')

@@ -3,18 +3,24 @@
  * holds no secret, and cannot move the cursor, hide a part of itself or pass for a line of ours.
  */
 
-import { redact } from './redact.js'
+import { isClean, redact } from './redact.js'
 import { hideKnown } from './secret.js'
 
 const MAX_LENGTH = 400
 
 /** One line without a secret, cut to a few hundred characters. For every text that we did not write. */
 export function plainText(text: string, maxLength: number = MAX_LENGTH): string {
+  if (text.length <= maxLength && isPlainName(text)) return text
   // The first cut bounds the work; it is far behind the second one.
   const raw = hideKnown(text.slice(0, 10 * maxLength), 'words')
   const line = printable(raw).replace(/\s+/g, ' ').trim()
   // Once more: what stood between its characters is gone.
   return cut(hideKnown(redact(line), 'words'), maxLength)
+}
+
+/** Most names are: looking is less work than cleaning. */
+function isPlainName(text: string): boolean {
+  return !/\s/.test(text) && isClean(text) && hideKnown(text, 'words') === text
 }
 
 /** As JSON for people and programs: what a terminal would obey is written as an escape. */

@@ -34,17 +34,18 @@ export function redact(text: string): string {
 
 // What each of the patterns above needs to match at all, other than the URL's.
 const MARKERS = /eyJ|d(?:api|ose|kea|sapi)[0-9a-f]|bearer|basic|passw|pwd|secret|token|assertion/i
-const PRINTABLE_ASCII = /^[ !#-[\]-~"]*$/
+const PRINTABLE_ASCII = /^[ !#-[\]-~"]*\n?$/
 
 /**
- * Whether a line of JSON certainly holds nothing to redact or to make printable: it is ASCII without
- * escapes. Quick, because it is asked for two lines of every session; false only costs time.
+ * Whether a text, such as a line of JSON, certainly holds nothing to redact or to make printable: it is
+ * ASCII without escapes. Quick, because it is asked for two lines and five names of every session;
+ * false only costs time.
  */
 export function isClean(line: string): boolean {
   return (
     PRINTABLE_ASCII.test(line) &&
     !MARKERS.test(line) &&
-    line.replace(URL_TEXT, hidePasswordOfUrl) === line &&
+    (!line.includes('://') || line.replace(URL_TEXT, hidePasswordOfUrl) === line) &&
     hideKnown(line, 'beginning') === line
   )
 }

@@ -95,9 +95,10 @@ function index(reference: Held, value: string): void {
 }
 
 function hide(text: string, value: string, what: 'whole' | 'beginning' | 'words'): string {
-  const clean = text.replaceAll(value, HIDDEN)
-  if (what !== 'beginning' || value.length <= BEGINNING_LENGTH) return clean
   const beginning = value.slice(0, BEGINNING_LENGTH)
+  if (!text.includes(beginning)) return text
+  const clean = text.replaceAll(value, HIDDEN)
+  if (what !== 'beginning') return clean
   let [done, from] = ['', 0]
   for (;;) {
     const at = clean.indexOf(beginning, from)

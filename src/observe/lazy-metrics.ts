@@ -62,9 +62,10 @@ export class LazyMetrics implements SessionObserver {
   opened(): void {}
 
   connected({ target, phaseMs }: SessionView): void {
+    if (this.#metrics !== undefined) return this.#metrics.connected(target, phaseMs)
     // The session goes on, and its phases with it: what counts is how it was connected.
     const phases = new Map(phaseMs)
-    this.#tell((metrics) => metrics.connected(target, phases))
+    this.#waiting.push((metrics) => metrics.connected(target, phases))
   }
 
   failed({ target }: SessionView, error: unknown): void {

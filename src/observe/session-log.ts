@@ -53,13 +53,16 @@ export class SessionLog implements SessionObserver {
 
 /** So that a line can be joined with a load balancer's log and with pg_stat_activity. */
 function factsOf(session: SessionView): object {
-  const { id, target, client, user, role, database, upstream } = session
   return {
-    session: id,
-    ...{ target, client, user, role, database },
+    session: session.id,
+    target: session.target,
+    client: session.client,
+    user: session.user,
+    role: session.role,
+    database: session.database,
     application_name: session.applicationName,
     backend_pid: session.backendPid,
-    upstream,
+    upstream: session.upstream,
     upstream_local_port: session.upstreamLocalPort,
   }
 }

@@ -342,12 +342,11 @@ export class Session implements SessionView, AdmittedSession {
   #relay({ connected, target, idleTimeoutMs }: Admitted): Promise<void> {
     const { observer, clock, buffers } = this.#deps
     const { upstream, endpoint, greeting, key, database, role } = connected
-    const { remotePort, localPort } = upstream.socket
     this.database = plainText(database, MAX_NAME_LENGTH)
     this.role = plainText(role, MAX_NAME_LENGTH)
     this.backendPid = key === undefined ? undefined : Number.parseInt(key.slice(0, 8), 16)
-    this.upstream = hostAndPort(upstream.address, remotePort)
-    this.upstreamLocalPort = localPort
+    this.upstream = hostAndPort(upstream.address, endpoint.port)
+    this.upstreamLocalPort = upstream.socket.localPort
     const unregister = target.cancels.register(key, endpoint, upstream.address)
     this.#enter('pipe')
     this.#client.write(greeting)
