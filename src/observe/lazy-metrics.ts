@@ -62,7 +62,10 @@ export class LazyMetrics implements SessionObserver {
   opened(): void {}
 
   connected({ target, phaseMs }: SessionView): void {
-    if (this.#metrics !== undefined) return this.#metrics.connected(target, phaseMs)
+    if (this.#metrics !== undefined) {
+      this.#metrics.connected(target, phaseMs)
+      return
+    }
     // The session goes on, and its phases with it: what counts is how it was connected.
     const phases = new Map(phaseMs)
     this.#waiting.push((metrics) => metrics.connected(target, phases))
