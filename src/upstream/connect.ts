@@ -89,11 +89,14 @@ export class Connector {
     limit: LinkedAbort,
     credentials: Credentials = this.#options.credentials,
   ): Promise<Connected> {
+    const { clock, connectTimeoutMs, wakeTimeoutMs } = this.#options
     const attempt = new Attempt(login, {
-      ...this.#options,
       credentials,
       progress,
+      clock,
       limit,
+      connectTimeoutMs,
+      wakeTimeoutMs,
       waking: this.#waking,
     })
     let isConnected = false
@@ -145,7 +148,7 @@ export class Connector {
     login: ClientLogin,
     attempt: Attempt,
   ): Promise<{ result: OpenResult; context: LoginContext }> {
-    const { endpoints, spares, clock, connectTimeoutMs } = this.#options
+    const { endpoints, spares, tls, clock, connectTimeoutMs } = this.#options
     const { signal, credentials } = attempt
     attempt.enter('resolve')
     const resolving = endpoints.resolve(signal)
@@ -166,8 +169,10 @@ export class Connector {
         ? { outcome: 'connected', connected: spare }
         : await openUpstream(
             {
-              ...this.#options,
               ...context,
+              endpoints,
+              tls,
+              clock,
               enter: (phase) => {
                 attempt.enter(phase)
                 if (phase === 'login' && isOwn) attempt.mayHaveSentOnlyOne = true

@@ -39,8 +39,10 @@ export class MessageReader {
   readonly #socket: Duplex
   readonly #limits: MessageLimits
   readonly #signal: AbortSignal
-  /** Read from the socket and not yet cut. */
+  /** Read from the socket. */
   #held: Buffer = NOTHING
+  /** Where in it the next message begins. */
+  #at = 0
   #messages = 0
   #bytes = 0
 
@@ -63,22 +65,26 @@ export class MessageReader {
   /** The next message if all of it has come: a promise for each would cost more than to cut them. */
   atHand(): WireMessage | undefined {
     const byteCount = this.#byteCount()
-    if (this.#held.length < byteCount) return undefined
+    if (this.#heldBytes < byteCount) return undefined
     this.#bytes += byteCount
     this.#messages++
-    return { type: String.fromCharCode(this.#held[0]!), bytes: this.#take(byteCount) }
+    return { type: String.fromCharCode(this.#held[this.#at]!), bytes: this.#take(byteCount) }
   }
 
   /** What was read behind the last message. */
   takeRest(): Buffer {
-    return this.#take(this.#held.length)
+    return this.#take(this.#heldBytes)
+  }
+
+  get #heldBytes(): number {
+    return this.#held.length - this.#at
   }
 
   /** How long the next message is, or its header, while that is not here. Errors: LimitExceeded. */
   #byteCount(): number {
-    if (this.#held.length < HEADER_BYTES) return HEADER_BYTES
+    if (this.#heldBytes < HEADER_BYTES) return HEADER_BYTES
     const { messageBytes, totalBytes, messages } = this.#limits
-    const byteCount = 1 + this.#held.readInt32BE(1)
+    const byteCount = 1 + this.#held.readInt32BE(this.#at + 1)
     if (byteCount < HEADER_BYTES || byteCount > messageBytes) {
       throw new LimitExceeded('messageBytes')
     }
@@ -88,20 +94,21 @@ export class MessageReader {
   }
 
   #take(byteCount: number): Buffer {
-    const bytes = this.#held.subarray(0, byteCount)
-    this.#held = this.#held.subarray(byteCount)
-    return bytes
+    const from = this.#at
+    this.#at += byteCount
+    return this.#held.subarray(from, this.#at)
   }
 
   /** Reads until `byteCount` bytes are held, and joins them once. */
   async #fill(byteCount: number): Promise<void> {
-    const chunks = this.#held.length === 0 ? [] : [this.#held]
-    for (let length = this.#held.length; length < byteCount; ) {
+    const chunks = this.#heldBytes === 0 ? [] : [this.#held.subarray(this.#at)]
+    for (let length = this.#heldBytes; length < byteCount; ) {
       const chunk = await readSome(this.#socket, this.#signal)
       chunks.push(chunk)
       length += chunk.length
     }
     this.#held = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+    this.#at = 0
   }
 }
 
