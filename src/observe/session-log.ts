@@ -45,7 +45,8 @@ export class SessionLog implements SessionObserver {
 
   closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void {
     const { bytesUp, bytesDown } = session
-    const phasesMs = Object.fromEntries(session.phaseMs)
+    const phasesMs: Record<string, number> = {}
+    for (const [phase, ms] of session.phaseMs) phasesMs[phase] = Math.round(ms)
     const facts = { ...factsOf(session), phasesMs, bytesUp, bytesDown, outcome, reason }
     this.#log[isUnremarkable(outcome) ? 'debug' : this.#level](facts, SESSION_ENDED)
   }

@@ -30,6 +30,7 @@ import { clientHandshake } from './client-handshake.js'
 import { abortWhenClientLeaves, ClientLeft } from './client-leaving.js'
 import { askCleartextPassword } from './password-message.js'
 import { type Claim, type LoginMethod, type Person, typedUser } from './person.js'
+import { PhaseTimes } from './phase-times.js'
 import { endReason, onceClosed, Pipe } from './pipe.js'
 import { readProxyHeader } from './proxy-header.js'
 import type { ReadBuffers } from './read-buffers.js'
@@ -70,8 +71,6 @@ export class Session implements SessionView, AdmittedSession {
   target: string
   client: string
   readonly openedAt: number
-  readonly phaseMs = new Map<SessionPhase, number>()
-  phase: SessionPhase = 'client-handshake'
   user: string | undefined
   applicationName: string | undefined
   database: string | undefined
@@ -92,7 +91,7 @@ export class Session implements SessionView, AdmittedSession {
   /** Ends what is before the pipe: one for all that can end it, as each costs memory. Undefined from then on. */
   #ending: LinkedAbort | undefined = new LinkedAbort()
   #isToEnd = false
-  #phaseAt: number
+  readonly #times: PhaseTimes
   #outcome: SessionOutcome | undefined
   /** Where it has a place. */
   #servedBy: ServingTarget | undefined
@@ -103,7 +102,7 @@ export class Session implements SessionView, AdmittedSession {
     this.target = deps.target
     this.client = clientName(socket.remoteAddress, socket.remotePort)
     this.openedAt = deps.clock.now()
-    this.#phaseAt = this.openedAt
+    this.#times = new PhaseTimes(deps.clock)
     this.#client = socket
     this.#remoteAddress = socket.remoteAddress
     this.#deps = deps
@@ -114,6 +113,14 @@ export class Session implements SessionView, AdmittedSession {
       .then((admitted) => admitted && this.#relay(admitted))
       .catch((error: unknown) => this.#fail(error))
       .then(() => onceClosed(socket))
+  }
+
+  get phase(): SessionPhase {
+    return this.#times.phase
+  }
+
+  get phaseMs(): ReadonlyMap<SessionPhase, number> {
+    return this.#times.ms
   }
 
   get bytesUp(): number {
@@ -215,7 +222,7 @@ export class Session implements SessionView, AdmittedSession {
   async #cancel(request: CancelRequest, ending: AbortSignal): Promise<void> {
     const { cancels } = this.#deps
     this.target = cancels.targetOf(request) ?? this.target
-    this.#enter('cancel')
+    this.#times.enter('cancel')
     this.#client.resume()
     let failure: unknown
     try {
@@ -270,7 +277,7 @@ export class Session implements SessionView, AdmittedSession {
   ): Promise<Admitted> {
     const { signal } = ending
     if (refusal !== undefined) throw refusal
-    if (open !== undefined) this.#enter('resolve')
+    if (open !== undefined) this.#times.enter('resolve')
     const target = open === undefined ? chosen : await open(signal)
     let { claim, person } = client
     // Credentials are for one target, so those of the target that serves are needed.
@@ -314,7 +321,7 @@ export class Session implements SessionView, AdmittedSession {
 
   #progress(): ConnectProgress {
     return {
-      enter: (phase) => this.#enter(phase),
+      enter: (phase) => this.#times.enter(phase),
       retrying: (error) => {
         this.lastError = error
       },
@@ -325,7 +332,7 @@ export class Session implements SessionView, AdmittedSession {
   async #authenticate({ target, login }: Route, signal: AbortSignal): Promise<Claim | undefined> {
     const { clientAuth, people } = target
     if (clientAuth === undefined && people === undefined) return undefined
-    this.#enter('client-auth')
+    this.#times.enter('client-auth')
     const client = this.#client
     const address = this.#remoteAddress
     try {
@@ -348,7 +355,7 @@ export class Session implements SessionView, AdmittedSession {
     this.upstream = hostAndPort(upstream.address, endpoint.port)
     this.upstreamLocalPort = upstream.socket.localPort
     const unregister = target.cancels.register(key, endpoint, upstream.address)
-    this.#enter('pipe')
+    this.#times.enter('pipe')
     this.#client.write(greeting)
     const options = { clock, idleTimeoutMs, greeting, buffers }
     const pipe = new Pipe(this.#client, upstream.socket, options)
@@ -382,21 +389,8 @@ export class Session implements SessionView, AdmittedSession {
       this.#servedBy.admission.leave(this)
       this.#deps.port.left(this)
     }
-    this.#endPhase()
+    this.#times.end()
     this.#deps.observer.closed(this, outcome, reason)
-  }
-
-  #enter(phase: SessionPhase): void {
-    if (phase === this.phase) return
-    this.#endPhase()
-    this.phase = phase
-  }
-
-  #endPhase(): void {
-    const now = this.#deps.clock.now()
-    const durationMs = now - this.#phaseAt
-    this.phaseMs.set(this.phase, (this.phaseMs.get(this.phase) ?? 0) + durationMs)
-    this.#phaseAt = now
   }
 }
 
