@@ -101,7 +101,7 @@ async function adminServer(
     answers: {
       isListening: () => true,
       targetNames: () => [],
-      readiness: () => ({ ready: true, reasons: [] }),
+      readiness: async () => ({ ready: true, reasons: [] }),
       status: async () => '{}',
       metrics: async () => ({ type: 'text/plain', text: '' }),
       shutdown: () => {},

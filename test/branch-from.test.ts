@@ -222,6 +222,7 @@ test('the library gives a branch the name that the command gives it', async (t) 
   const proxy = await startProxy({
     ...{ targets: ['projects/demo'], branchFrom: 'projects/demo', port: 0, env: own },
   })
+  t.after(() => proxy.close())
   assert.deepEqual(idsOf(), [name])
   await proxy.close()
   await purgeAll()

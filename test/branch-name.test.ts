@@ -9,6 +9,7 @@ import {
   isNumbered,
   numberedIds,
   ownBranchId,
+  sharedBranchId,
   uniqueIds,
 } from '../src/branches/branch-name.js'
 import { roughly } from '../src/branches/rough-time.js'
@@ -85,4 +86,12 @@ test('a span of time is told in one or two units', () => {
     [-5, 0, 12_400, 5 * 60_000, hour + 60_000, 7 * 24 * hour, 26 * hour].map(roughly),
     ['0s', '0s', '12s', '5m', '1h 1m', '7d', '1d 2h'],
   )
+})
+
+test('only a name that tells git branches apart is shared', () => {
+  assert.equal(sharedBranchId('feature/Login'), 'feature-login')
+  assert.equal(sharedBranchId('2024/fix'), 'b-2024-fix')
+  for (const name of ['日本語', '...', `${'x'.repeat(63)}1`]) {
+    assert.equal(sharedBranchId(name), undefined, name)
+  }
 })

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
@@ -36,6 +36,11 @@ test('each content of HEAD is what it says, and nothing else', async (t) => {
     ['ref: refs/tags/v1\n', MISSING],
     ['\n', MISSING],
     ['garbage\n', MISSING],
+    ['ref: refs/heads/a\nb\n', MISSING],
+    [`ref: refs/heads/a\n${'x'.repeat(9000)}`, MISSING],
+    [`ref: refs/heads/${'x'.repeat(5000)}\n`, MISSING],
+    ['ref: refs/heads/a\n\n', { is: 'branch', branch: 'a' }],
+    ['ref: refs/heads/größe\n', { is: 'branch', branch: 'größe' }],
     ['\0'.repeat(5000), MISSING],
     [undefined, MISSING],
   ]
@@ -78,5 +83,48 @@ test('a HEAD that is not a file is not waited for', async (t) => {
   assert.deepEqual(await readGitHead(folder), { is: 'branch', branch: 'old' })
   await rm(head)
   execFileSync('mkfifo', [head])
+  assert.deepEqual(await readGitHead(folder), MISSING)
+})
+
+test('names that are not UTF-8 stay apart', async (t) => {
+  const [folder, names] = [await repository(t), new Set<string>()]
+  for (const byte of [0xe8, 0xe9]) {
+    const text = Buffer.concat([Buffer.from('ref: refs/heads/f'), Buffer.from([byte, 0x0a])])
+    await writeFile(join(folder, '.git', 'HEAD'), text)
+    const head = await readGitHead(folder)
+    assert.ok(head.is === 'branch')
+    names.add(head.branch)
+  }
+  assert.equal(names.size, 2)
+})
+
+test('a branch whose ref is packed is the branch', async (t) => {
+  const folder = await temporaryFolder(t)
+  const git = (...args: string[]): void => {
+    const names = ['-c', 'user.name=a', '-c', 'user.email=a@b']
+    execFileSync('git', ['-C', folder, ...names, ...args], { stdio: 'ignore' })
+  }
+  git('init', '-b', 'feature/x')
+  git('commit', '--allow-empty', '-m', 'first')
+  git('pack-refs', '--all', '--prune')
+  assert.deepEqual(await readGitHead(folder), { is: 'branch', branch: 'feature/x' })
+  git('checkout', '--detach')
+  assert.deepEqual(await readGitHead(folder), { is: 'detached' })
+})
+
+test('a HEAD that may not be read, or that leads in a circle, is none', async (t) => {
+  const folder = await repository(t, 'ref: refs/heads/x\n')
+  const head = join(folder, '.git', 'HEAD')
+  await chmod(folder, 0o755)
+  await chmod(head, 0o000)
+  // To root, every file is readable.
+  if (process.geteuid?.() === 0) {
+    process.seteuid!(65_534)
+    t.after(() => process.seteuid!(0))
+  }
+  assert.deepEqual(await readGitHead(folder), MISSING)
+  if (process.getuid?.() === 0) process.seteuid!(0)
+  await rm(head)
+  await symlink('HEAD', head)
   assert.deepEqual(await readGitHead(folder), MISSING)
 })

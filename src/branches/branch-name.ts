@@ -41,6 +41,16 @@ export function fitBranchId(gitBranch: string): string {
   return beginning(words(gitBranch), MAX_LENGTH)
 }
 
+/**
+ * The branch of Lakebase that has the name of the git branch. Undefined where too little of the name is
+ * left to tell git branches apart: no letter or digit of it, or it is cut.
+ */
+export function sharedBranchId(gitBranch: string): string | undefined {
+  const text = words(gitBranch)
+  const id = fitBranchId(gitBranch)
+  return text !== '' && id.endsWith(text) ? id : undefined
+}
+
 /** The name itself, then with `-2`, `-3`, … */
 export function* numberedIds(id: string): Generator<string> {
   yield id

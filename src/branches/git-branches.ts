@@ -8,9 +8,11 @@ import type { Clock } from '../core/clock.js'
 import { pause, SingleFlight, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
+import { plainText } from '../core/plain-text.js'
 import { isTooLong } from '../databricks/lakebase/branches.js'
 import type { LakebaseBranch, WorkspaceBranches } from '../databricks/lakebase/workspace.js'
-import { branchIdOf, fitBranchId, isNumbered, numberedIds, ownBranchId } from './branch-name.js'
+import { LONG_LIVES_MS } from './branch-life.js'
+import { branchIdOf, isNumbered, numberedIds, ownBranchId, sharedBranchId } from './branch-name.js'
 import { type GitHead, readGitHead } from './git-head.js'
 import { makeBranch } from './make-branch.js'
 
@@ -34,20 +36,35 @@ export interface GitBranchesOptions {
 
 export type GitChoice =
   | { readonly is: 'default'; readonly isReadOnly: boolean }
+  | ({ readonly is: 'branch' } & GitBranch)
+
+interface GitBranch {
   /** `projects/P/branches/B` */
-  | { readonly is: 'branch'; readonly name: string }
+  readonly name: string
+  /** Of one's own: when its life is over. Undefined: another's, or it stays. */
+  readonly endsAt: number | undefined
+}
+
+/** What there is for a git branch, and what its own branch would be. */
+interface Found {
+  readonly branch: GitBranch | undefined
+  readonly source: string | undefined
+  readonly ownId: string
+  /** Ids in use. */
+  readonly taken: ReadonlySet<string>
+}
 
 const HEAD_TRIES = 20
 const HEAD_PAUSE_MS = 50
 const GOOD_MS = 30_000
-/** The longest that the workspace allows. */
-const LIVES_MS = [168, 72, 24, 8, 2].map((hours) => hours * 3_600_000)
+const MAX_SHOWN = 100
 
 export class GitBranches {
   readonly #options: GitBranchesOptions
   /** By git branch, with the monotonic time of the answer. */
-  readonly #known = new Map<string, { readonly name: string; readonly at: number }>()
-  readonly #asking = new SingleFlight((gitBranch: string) => this.#ask(gitBranch))
+  readonly #known = new Map<string, { readonly branch: GitBranch; readonly at: number }>()
+  readonly #finding = new SingleFlight((gitBranch: string) => this.#find(gitBranch))
+  readonly #making = new SingleFlight((gitBranch: string) => this.#findOrMake(gitBranch))
 
   constructor(options: GitBranchesOptions) {
     this.#options = options
@@ -56,22 +73,37 @@ export class GitBranches {
   /** Errors: kind `target` (3D000) without such a branch, and those of the workspace. */
   async choose(signal: AbortSignal): Promise<GitChoice> {
     const head = await this.#readHead(signal)
-    if (head.is !== 'branch') return { is: 'default', isReadOnly: true }
-    const { branch } = head
-    if (branch === 'main' || branch === 'master') return { is: 'default', isReadOnly: false }
-    const known = this.#known.get(branch)
-    const { clock } = this.#options
-    if (known !== undefined && clock.monotonic() - known.at < GOOD_MS) {
-      return { is: 'branch', name: known.name }
-    }
-    return { is: 'branch', name: await waitFor(this.#asking.join(branch), signal) }
+    const choice = this.#choiceWithoutAsking(head)
+    if (typeof choice !== 'string') return choice
+    return { is: 'branch', ...(await waitFor(this.#making.join(choice), signal)) }
+  }
+
+  /** The same, and no branch is made. `none`: the next client is refused, or its branch is made then. */
+  async look(
+    signal: AbortSignal,
+  ): Promise<GitChoice | { readonly is: 'none'; readonly refusal: ProxyError | undefined }> {
+    const choice = this.#choiceWithoutAsking(await this.#readHead(signal))
+    if (typeof choice !== 'string') return choice
+    const found = await waitFor(this.#finding.join(choice), signal)
+    if (found.branch !== undefined) return { is: 'branch', ...found.branch }
+    return { is: 'none', refusal: this.#options.create ? undefined : this.#noBranch(choice, found) }
   }
 
   /** A branch was not there any more: it is looked for again. */
   forget(name: string): void {
     for (const [gitBranch, known] of this.#known) {
-      if (known.name === name) this.#known.delete(gitBranch)
+      if (known.branch.name === name) this.#known.delete(gitBranch)
     }
+  }
+
+  /** The git branch, where the workspace has to be asked. */
+  #choiceWithoutAsking(head: GitHead): GitChoice | string {
+    if (head.is !== 'branch') return { is: 'default', isReadOnly: true }
+    const { branch } = head
+    if (branch === 'main' || branch === 'master') return { is: 'default', isReadOnly: false }
+    const known = this.#known.get(branch)
+    const isGood = known !== undefined && this.#options.clock.monotonic() - known.at < GOOD_MS
+    return isGood ? { is: 'branch', ...known.branch } : branch
   }
 
   async #readHead(signal: AbortSignal): Promise<GitHead> {
@@ -86,55 +118,63 @@ export class GitBranches {
     })
   }
 
-  async #ask(gitBranch: string): Promise<string> {
-    const { workspace, closing, clock } = this.#options
+  async #find(gitBranch: string): Promise<Found> {
+    const { project, workspace, closing, clock } = this.#options
     const branches = await workspace.branches()
-    const name = await this.#find(gitBranch, branches, closing)
-    this.#known.set(gitBranch, { name, at: clock.monotonic() })
-    return name
-  }
-
-  async #find(
-    gitBranch: string,
-    branches: WorkspaceBranches,
-    signal: AbortSignal,
-  ): Promise<string> {
-    const { project, create, log } = this.#options
-    const all = await branches.list(project, signal)
-    const shared = all.find(({ name }) => name === `${project}/branches/${fitBranchId(gitBranch)}`)
-    if (shared !== undefined) return shared.name
+    const [all, owner] = await Promise.all([branches.list(project, closing), this.#options.owner()])
     const source = this.#options.source ?? all.find(({ isDefault }) => isDefault)?.name
-    const owner = await this.#options.owner()
-    const id = ownBranchId({ ...owner, head: { is: 'branch', branch: gitBranch } })
+    const ownId = ownBranchId({ ...owner, head: { is: 'branch', branch: gitBranch } })
+    const taken = new Set(all.map(({ name }) => branchIdOf(name)))
+    const sharedId = sharedBranchId(gitBranch)
+    const shared = all.find(({ name }) => name === `${project}/branches/${sharedId}`)
     const isOwn = (each: LakebaseBranch): boolean =>
-      isNumbered(branchIdOf(each.name), id) && each.source === source && !each.isProtected
+      isNumbered(branchIdOf(each.name), ownId) &&
+      each.source === source &&
+      !each.isProtected &&
+      !each.isDefault
     const [own] = all.filter(isOwn).sort((a, b) => (a.name < b.name ? -1 : 1))
-    if (own !== undefined) return own.name
-    if (!create) {
-      throw new ProxyError('target', `git branch "${gitBranch}" has no branch in ${project}`, {
-        sqlState: '3D000',
-        hint: `Make one: lakebase-proxy branches create ${fitBranchId(gitBranch)} --from ${source ?? project} --ttl 168h, or let it be made with follow-git=create.`,
-      })
+    const found = shared ?? own
+    const branch = found && {
+      name: found.name,
+      endsAt: found === own ? own.expiresAt : undefined,
     }
-    const taken = new Set(all.map((each) => branchIdOf(each.name)))
-    const ids = [...numberedIds(id)].filter((each) => !taken.has(each))
-    log.info({ project, git: gitBranch }, 'making a branch for the git branch')
-    const made = await this.#make(branches, { source, ids }, signal)
-    log.info({ branch: made }, `branch ${made} is made for git branch ${gitBranch}`)
-    return made
+    if (branch !== undefined) this.#known.set(gitBranch, { branch, at: clock.monotonic() })
+    return { branch, source, ownId, taken }
   }
 
-  async #make(
-    branches: WorkspaceBranches,
-    { source, ids }: { readonly source: string | undefined; readonly ids: readonly string[] },
-    signal: AbortSignal,
-  ): Promise<string> {
-    const { project, clock } = this.#options
+  async #findOrMake(gitBranch: string): Promise<GitBranch> {
+    const { create, project, log, clock } = this.#options
+    const found = await this.#finding.join(gitBranch)
+    if (found.branch !== undefined) return found.branch
+    if (!create) throw this.#noBranch(gitBranch, found)
+    const git = plainText(gitBranch, MAX_SHOWN)
+    log.info({ project, git }, 'making a branch for the git branch')
+    const branch = await this.#make(found)
+    log.info({ branch: branch.name, git }, `branch ${branch.name} is made for git branch ${git}`)
+    this.#known.set(gitBranch, { branch, at: clock.monotonic() })
+    return branch
+  }
+
+  #noBranch(gitBranch: string, { source, ownId }: Found): ProxyError {
+    const { project } = this.#options
+    const shown = plainText(gitBranch, MAX_SHOWN)
+    const id = sharedBranchId(gitBranch) ?? ownId
+    return new ProxyError('target', `git branch "${shown}" has no branch in ${project}`, {
+      sqlState: '3D000',
+      hint: `Make one: lakebase-proxy branches create ${id} --from ${source ?? project} --ttl 168h, or let it be made with follow-git=create.`,
+    })
+  }
+
+  async #make({ source, ownId, taken }: Found): Promise<GitBranch> {
+    const { project, workspace, clock, closing } = this.#options
+    const branches = await workspace.branches()
+    const ids = [...numberedIds(ownId)].filter((each) => !taken.has(each))
     let failure: unknown
-    for (const lifeMs of LIVES_MS) {
+    for (const lifeMs of LONG_LIVES_MS) {
       try {
-        const plan = { project, source, ids, lifeMs, now: clock.now() }
-        return (await makeBranch(branches, plan, signal)).name
+        const now = clock.now()
+        const { name } = await makeBranch(branches, { project, source, ids, lifeMs, now }, closing)
+        return { name, endsAt: now + lifeMs }
       } catch (error) {
         if (!(error instanceof ProxyError) || !isTooLong(error.cause)) throw error
         failure = error

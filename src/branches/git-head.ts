@@ -51,6 +51,8 @@ function parseHead(text: string | undefined): GitHead {
   if (rest.length === 0) {
     return { is: text.length < MAX_BYTES ? 'unfinished' : 'missing' }
   }
+  // A name does not go on in another line: to git, such a HEAD is broken.
+  if (rest.join('').trim() !== '') return { is: 'missing' }
   const branch = /^ref:\s*refs\/heads\/(.+)$/.exec(line.trimEnd())?.[1]
   // What repositories in the reftable format have here, whose HEAD is in another file.
   if (branch === '.invalid') return { is: 'missing' }
@@ -66,10 +68,16 @@ async function readStart(path: string): Promise<string | undefined> {
   if (file === undefined) return undefined
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_BYTES), 0, MAX_BYTES, 0)
-    return buffer.toString('utf8', 0, bytesRead)
+    return textOf(buffer.subarray(0, bytesRead))
   } catch {
     return undefined
   } finally {
     await file.close()
   }
+}
+
+/** Git does not say how a name is encoded. Two names in another encoding must not become one. */
+function textOf(bytes: Buffer): string {
+  const text = bytes.toString('utf8')
+  return Buffer.from(text).equals(bytes) ? text : bytes.toString('latin1')
 }

@@ -1,21 +1,22 @@
 /** Builds what serves a target of the settings: one target, or every branch of a project. */
 
-import type { RunGit } from '../branches/repository.js'
-import type { TargetSettings } from '../config/resolve/settings.js'
-import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
+import type { GitBranches } from '../branches/git-branches.js'
+import { type RunGit, repositoryOf } from '../branches/repository.js'
+import type { FollowGit, TargetSettings } from '../config/resolve/settings.js'
 import type { Resolver } from '../endpoints/resolver.js'
 import type { Listener } from '../listener/listener.js'
 import { BranchTargets } from './branch-targets.js'
+import { GitTarget } from './git-target.js'
 import type { PortOptions } from './port.js'
-import { RunningTarget } from './running-target.js'
+import { RunningTarget, type RunningTargetOptions } from './running-target.js'
 import { type RoutedTarget, TargetRouter } from './target-router.js'
 import type { Watch } from './watch.js'
-import type { Workspaces } from './workspaces.js'
+import type { SignedIn, Workspaces } from './workspaces.js'
 
 export interface TargetParts extends PortOptions {
   resolver: Resolver
   workspaces: Pick<Workspaces, 'of'>
-  watch: Pick<Watch, 'credentialObserver' | 'forget'>
+  watch: Pick<Watch, 'credentialObserver' | 'forget' | 'moved'>
   runGit: RunGit | undefined
   /** Of the port that serves every target: where its clients go, and what listens there. */
   shared: { entrance: () => TargetRouter; listener: () => Listener | undefined }
@@ -29,27 +30,56 @@ export function buildTarget(parts: TargetParts): RoutedTarget {
   const signedIn = workspaces.of(target)
   const build = (
     settings: TargetSettings,
-    found?: LakebaseDatabase,
-    lastLeft?: () => void,
+    {
+      credentialObserver = watch.credentialObserver(settings),
+      ...more
+    }: Partial<RunningTargetOptions> = {},
   ): RunningTarget =>
     new RunningTarget({
       ...parts,
-      target: settings,
-      signedIn,
-      entrance,
-      sharedListener: found === undefined ? sharedListener : shared.listener,
-      found,
-      lastLeft,
-      credentialObserver: watch.credentialObserver(settings),
+      ...{ target: settings, signedIn, entrance, sharedListener, credentialObserver, ...more },
     })
-  if (target.target.kind !== 'branches' || signedIn === undefined) return build(target)
+  if (signedIn === undefined) return build(target)
+  if (target.followGit !== undefined) {
+    const { followGit } = target
+    // One for all branches: they are one target.
+    const credentialObserver = watch.credentialObserver(target)
+    return new GitTarget({
+      ...parts,
+      ...{ signedIn, entrance, sharedListener },
+      branches: (closing) => gitBranches(parts, { followGit, signedIn, closing }),
+      moved: () => watch.moved(target.name),
+      build: (settings) => build(settings, { credentialObserver, entrance: undefined }),
+    })
+  }
+  if (target.target.kind !== 'branches') return build(target)
   const branches: BranchTargets = new BranchTargets({
     ...parts,
     signedIn,
     entrance: entrance ?? (() => new TargetRouter('required', [branches])),
     sharedListener,
-    build,
+    build: (settings, found, lastLeft) =>
+      build(settings, { found, lastLeft, sharedListener: shared.listener }),
     closed: (name) => watch.forget(name),
   })
   return branches
+}
+
+/** Its code is loaded where a target follows git. */
+async function gitBranches(
+  { runGit, clock, log }: TargetParts,
+  of: {
+    readonly followGit: FollowGit
+    readonly signedIn: SignedIn
+    readonly closing: AbortSignal
+  },
+): Promise<GitBranches> {
+  const { followGit, signedIn, closing } = of
+  const { workspace, identity } = signedIn
+  const { GitBranches } = await import('../branches/git-branches.js')
+  const owner = async () => ({
+    identity: await identity.get(closing),
+    repository: await repositoryOf(followGit.folder, runGit, closing),
+  })
+  return new GitBranches({ ...followGit, workspace, owner, clock, log, closing })
 }

@@ -138,7 +138,7 @@ export class Daemon {
 
   /** Behind each target that stands for many branches come those that are open. */
   get targets(): readonly RoutedTarget[] {
-    return this.#targets.flatMap((target) =>
+    return this.#targets.flatMap((target): RoutedTarget[] =>
       target instanceof BranchTargets ? [target, ...target.opened] : [target],
     )
   }

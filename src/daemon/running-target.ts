@@ -1,6 +1,5 @@
 /** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
 
-import { type RunGit, repositoryOf } from '../branches/repository.js'
 import { type Login, roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import { LinkedAbort } from '../core/deadline.js'
@@ -20,13 +19,13 @@ import type { Listener } from '../listener/listener.js'
 import { type DrainOptions, TargetSessions } from '../listener/target-sessions.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
 import type { People, PersonalLogin } from '../session/people.js'
-import type { ServingTarget } from '../session/route.js'
+import type { Route, ServingTarget } from '../session/route.js'
+import type { ClientLogin } from '../upstream/attempt.js'
 import { Canceller } from '../upstream/cancel.js'
 import { Connector } from '../upstream/connect.js'
 import { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { TERMINATE, toWireText } from '../wire/frontend.js'
-import { GitTargets } from './git-targets.js'
 import { clientAuthOf, type Entrance, type PortOptions, peopleOf, portListener } from './port.js'
 import type { SignedIn } from './workspaces.js'
 
@@ -43,7 +42,6 @@ export interface RunningTargetOptions extends PortOptions {
   found?: LakebaseDatabase | undefined
   /** Called when its last session has left. */
   lastLeft?: (() => void) | undefined
-  runGit: RunGit | undefined
 }
 
 export class RunningTarget {
@@ -59,10 +57,6 @@ export class RunningTarget {
   readonly #endpoints: Endpoints
   readonly #tls: UpstreamTls
   readonly #connector: Connector
-  /** With `follow-git`. */
-  readonly #gitTargets: GitTargets | undefined
-  /** For its clients: to where they belong now. */
-  readonly connect: Connector['connect']
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #signedIn: SignedIn | undefined
@@ -104,9 +98,6 @@ export class RunningTarget {
       spares: this.spares,
     })
     this.#connector = connector
-    const connect: Connector['connect'] = (...client) => connector.connect(...client)
-    this.#gitTargets = buildGitTargets(options, connect, closing)
-    this.connect = this.#gitTargets?.connect ?? connect
     this.canceller = new Canceller({
       target: target.name,
       dialOptions: { tls, clock, dialled: () => {} },
@@ -121,17 +112,14 @@ export class RunningTarget {
       clientAuth: clientAuthOf(options),
       people: this.#people,
       admission: this.sessions,
-      connector: this,
+      connector,
       cancels: this.canceller,
       idleTimeoutMs,
     }
     this.serving = serving
     const alone: Entrance = {
-      route: ({ parameters }) => ({
-        target: serving,
-        login: { parameters, role: parameters.get('user') },
-      }),
-      cancellers: [this.canceller],
+      route: ({ parameters }) => this.routed({ parameters, role: parameters.get('user') }),
+      cancellers: this.cancellers,
     }
     this.ownListener = portListener(options, options.entrance ?? (() => alone))
     this.#sharedListener = options.sharedListener
@@ -160,6 +148,19 @@ export class RunningTarget {
   /** How long clients have waited for the server to wake; undefined when none waits. */
   get wakingSeconds(): number | undefined {
     return this.#connector.wakingSeconds
+  }
+
+  get cancellers(): readonly Canceller[] {
+    return [this.canceller]
+  }
+
+  routed(login: ClientLogin): Route {
+    return { target: this.serving, login }
+  }
+
+  /** As the workspace describes it; asked for when it is not known. */
+  async lookUp(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
+    return this.#database?.get(signal)
   }
 
   /** Asks ahead for identity, endpoint, address and token, so that the first client need not wait. */
@@ -213,7 +214,6 @@ export class RunningTarget {
     this.spares?.close()
     await Promise.all([this.ownListener.close(), this.sessions.close()])
     this.#closing.abort()
-    await this.#gitTargets?.close()
     this.credentials.close()
     this.#people?.close()
   }
@@ -257,33 +257,6 @@ function buildPeople(
     })
   }
   return peopleOf(options, { credentialsFor, closing })
-}
-
-function buildGitTargets(
-  options: RunningTargetOptions,
-  connect: Connector['connect'],
-  closing: AbortSignal,
-): GitTargets | undefined {
-  const { target, signedIn, clock, log, runGit } = options
-  const { followGit, startTimeoutMs: timeoutMs } = target
-  if (followGit === undefined || signedIn === undefined) return undefined
-  const { workspace, identity } = signedIn
-  const owner = async () => ({
-    identity: await identity.get(closing),
-    repository: await repositoryOf(followGit.folder, runGit, closing),
-  })
-  // Not loaded where no target follows git.
-  const branches = import('../branches/git-branches.js').then(
-    ({ GitBranches }) => new GitBranches({ ...followGit, workspace, owner, clock, log, closing }),
-  )
-  const open = (name: string): RunningTarget => {
-    const [, project = '', , branch = ''] = name.split('/')
-    const onBranch = { kind: 'autoscaling', project, branch } as const
-    const own = { ...target, target: onBranch, followGit: undefined }
-    const alone = { entrance: undefined, found: undefined, lastLeft: undefined }
-    return new RunningTarget({ ...options, ...alone, target: own })
-  }
-  return new GitTargets({ branches, connect, open, timeoutMs, clock })
 }
 
 function buildStarter(

@@ -12,10 +12,11 @@ import { type Choice, choiceInUser, takeTargetOption } from '../session/target-c
 import type { Canceller } from '../upstream/cancel.js'
 import { fromWireText, type StartupMessage, toWireText, type WireText } from '../wire/frontend.js'
 import { BranchTargets } from './branch-targets.js'
+import type { GitTarget } from './git-target.js'
 import type { Entrance } from './port.js'
 import type { RunningTarget } from './running-target.js'
 
-export type RoutedTarget = RunningTarget | BranchTargets
+export type RoutedTarget = RunningTarget | GitTarget | BranchTargets
 
 export class TargetRouter implements Entrance {
   readonly #route: ProxySettings['route']
@@ -37,9 +38,7 @@ export class TargetRouter implements Entrance {
   }
 
   get cancellers(): readonly Canceller[] {
-    return this.#targets.flatMap((target) =>
-      target instanceof BranchTargets ? target.cancellers : [target.canceller],
-    )
+    return this.#targets.flatMap(({ cancellers }) => cancellers)
   }
 
   route({ parameters: sent }: StartupMessage): Route {
@@ -54,8 +53,9 @@ export class TargetRouter implements Entrance {
     if (first === undefined) throw new Error('a port serves no target')
     if (choice === undefined) {
       const login = { parameters, role: user }
-      const isServed = this.#route !== 'required' && !(first instanceof BranchTargets)
-      const refusal = isServed ? undefined : this.#refused('the client names no target')
+      if (this.#route !== 'required' && !(first instanceof BranchTargets))
+        return first.routed(login)
+      const refusal = this.#refused('the client names no target')
       return { target: first.serving, login, refusal }
     }
     return this.#chosen(choice, parameters) ?? this.#unknown(choice, parameters)
@@ -67,7 +67,7 @@ export class TargetRouter implements Entrance {
     if (target !== undefined && !(target instanceof BranchTargets)) {
       const refusal =
         target.settings.login.as === 'client' && role === undefined ? noRole(name) : undefined
-      return { target: target.serving, login, refusal }
+      return { ...target.routed(login), refusal }
     }
     for (const branches of this.#targets) {
       if (!(branches instanceof BranchTargets) || !isBranchIn(branches.settings, name)) continue

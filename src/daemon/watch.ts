@@ -37,6 +37,7 @@ export interface WatchedTarget extends ObservedTarget {
 }
 
 const ASK_AGAIN_MS = 5_000
+const LOOK_MS = 500
 
 export class Watch {
   readonly #options: WatchOptions
@@ -75,6 +76,7 @@ export class Watch {
       metrics: this.#metrics,
       clock,
       log,
+      look: () => this.#look(),
       askAgain: (question) => this.#askAgain(question),
       shutdown: () => {
         log.info('asked to stop at the admin port')
@@ -95,6 +97,11 @@ export class Watch {
     const ofTarget = ofPeople ? [] : [new CredentialLog(this.#options.log, name), notes]
     const observers = [...ofTarget, this.#metrics?.watch(name, { ofPeople })]
     return tellAllOfCredentials(observers.filter((observer) => observer !== undefined))
+  }
+
+  /** A target leads to another branch now. */
+  moved(name: string): void {
+    this.#journal.notes(name).moved()
   }
 
   /** For a target that was opened for a while and is closed now. */
@@ -143,6 +150,18 @@ export class Watch {
   async close(): Promise<void> {
     this.#metrics?.close()
     await this.#admin?.close()
+  }
+
+  /** A workspace that is slow to say keeps no one waiting: then the answer is of the look before. */
+  async #look(): Promise<void> {
+    const { proxy, clock } = this.#options
+    const looks = proxy.targets.flatMap((target) => target.look?.() ?? [])
+    if (looks.length === 0) return
+    let cancel = (): void => {}
+    const patience = new Promise<void>((resolve) => {
+      cancel = clock.after(LOOK_MS, resolve)
+    })
+    await Promise.race([Promise.all(looks), patience]).finally(() => cancel())
   }
 
   /** An unready proxy gets no clients, whose sessions would ask for a credential: so its probes ask. */

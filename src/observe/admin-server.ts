@@ -33,7 +33,7 @@ interface Asked {
 export interface AdminAnswers {
   isListening(): boolean
   /** Of the process, or of one target: undefined when none has this name. */
-  readiness(question: ReadinessQuestion): Readiness | undefined
+  readiness(question: ReadinessQuestion): Promise<Readiness | undefined>
   targetNames(): readonly string[]
   /** As JSON text. */
   status(): Promise<string>
@@ -133,7 +133,7 @@ export class AdminServer {
       case '/readiness': {
         const asked = new URLSearchParams(query)
         const target = asked.get('target') ?? undefined
-        const found = answers.readiness({ target, confirmed: asked.has('confirmed') })
+        const found = await answers.readiness({ target, confirmed: asked.has('confirmed') })
         if (found === undefined) {
           const targets = answers.targetNames()
           return sendJson(response, 404, { error: 'no target has this name', targets })

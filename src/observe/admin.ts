@@ -24,6 +24,8 @@ export interface AdminOptions {
   metrics: LazyMetrics
   clock: Clock
   log: Log
+  /** Targets look where their next client goes. Never rejects. */
+  look: () => Promise<void>
   /** A probe waits for readiness: asks the workspace again for what is missing. */
   askAgain: (question: ReadinessQuestion) => void
   shutdown: () => void
@@ -52,7 +54,8 @@ export class Admin {
       log,
       answers: {
         isListening: () => proxy.phase !== 'starting',
-        readiness: (question) => {
+        readiness: async (question) => {
+          await options.look()
           options.askAgain(question)
           const { target } = question
           const found =
@@ -96,6 +99,7 @@ export class Admin {
   }
 
   async #status(more: object): Promise<string> {
+    await this.#options.look()
     const memoryBytes = await (await this.#options.metrics.load()).memoryBytes()
     return redactedJson({ version, memoryBytes, ...this.#options.status(), ...more })
   }

@@ -153,6 +153,12 @@ export class TargetNotes implements CredentialObserver {
     if (this.refreshFailure?.message !== this.trouble.message) this.#keep(this.trouble)
   }
 
+  /** What failed was about another branch. */
+  moved(): void {
+    this.trouble = undefined
+    this.refreshFailure = undefined
+  }
+
   /** A session was logged in, or everything that a login needs is there. */
   succeeded(): void {
     this.asked = true

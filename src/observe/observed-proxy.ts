@@ -1,6 +1,7 @@
 /** What observe/ sees of the running proxy. daemon/ implements it. */
 
 import type { TargetSettings } from '../config/resolve/settings.js'
+import type { ProxyError } from '../core/errors.js'
 import type { Credentials } from '../credentials/credentials.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import type { Listener } from '../listener/listener.js'
@@ -32,6 +33,18 @@ export interface ObservedTarget {
   readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
   /** How long clients have waited for the server to wake; undefined when none waits. */
   readonly wakingSeconds: number | undefined
+  /** With `follow-git`: what the rest says is of the branch that the next client goes to. */
+  readonly following?: Following
+  /** Looks where the next client goes. Never rejects. */
+  look?(): Promise<void>
+}
+
+export interface Following {
+  /** False: the branch is not made yet, or there is none. */
+  readonly isKnown: boolean
+  readonly isReadOnly: boolean
+  /** What the next client is told. */
+  readonly refusal: ProxyError | undefined
 }
 
 export interface WorkspacePlace {

@@ -63,6 +63,7 @@ export function missingCredential(target: ObservedTarget, notes: TargetNotes): s
 
 /** Why the next client might not be served; undefined when all that is known says that it will. */
 export function unconfirmed(target: ObservedTarget): string | undefined {
+  if (target.following?.refusal !== undefined) return target.following.refusal.message
   if (!hasCredential(target)) return 'the workspace has not answered yet'
   const { database, settings } = target
   switch (database?.state) {

@@ -47,6 +47,8 @@ export interface TargetStatus extends TargetStanding {
   readonly database: string
   readonly readOnly: boolean
   readonly localAuth: TargetSettings['localAuth']
+  /** The instance or endpoint that the next client goes to; undefined while not known. */
+  readonly serves: string | undefined
   /** The workspace's own word for the state of the instance or endpoint. */
   readonly apiState: string | undefined
   readonly credential: CredentialStatus
@@ -114,7 +116,8 @@ function targetStatus(
   tally: Tally,
   journal: Journal,
 ): TargetStatus {
-  const { settings, identity, listener, credentials, database, spares } = target
+  const { settings, identity, listener, credentials, spares, following } = target
+  const database = following?.isKnown === false ? undefined : target.database
   const notes = journal.notes(settings.name)
   const address = localAddress(settings, { port: listener.port, identity, caFile })
   return {
@@ -129,8 +132,9 @@ function targetStatus(
     roleOfClient: settings.login.as === 'client',
     userMatters: address.userMatters,
     database: settings.database,
-    readOnly: settings.readOnly,
+    readOnly: settings.readOnly || following?.isReadOnly === true,
     localAuth: settings.localAuth,
+    serves: database?.name,
     apiState: database?.apiState,
     credential: {
       method: settings.target.kind === 'static' ? 'password' : 'token',

@@ -36,7 +36,11 @@ export function targetStanding(
   if (!notes.asked && !hasCredential(target)) {
     return { state: 'starting', words: 'Asking the workspace for a credential' }
   }
-  const { wakingSeconds } = target
+  const { wakingSeconds, following } = target
+  if (following?.refusal !== undefined) {
+    const { message, hint } = following.refusal
+    return { state: 'unavailable', words: message, hint }
+  }
   if (wakingSeconds !== undefined) {
     return { state: 'starting', words: `The server is waking, ${wakingSeconds} s` }
   }

@@ -3,13 +3,16 @@
 import type { TargetStatus } from '../../observe/status.js'
 
 export function targetLines(target: TargetStatus, indent: string): string[] {
-  const { addresses, userMatters, connect, database, workspace } = target
+  const { name, addresses, userMatters, connect, database, serves, readOnly, workspace } = target
   const lines = [
     `at        ${addresses.join(', ')}`,
     `user      ${userMatters ? connect.fields.username : 'any'}`,
     `database  ${database}`,
     `as        ${asWhom(target)}`,
   ]
+  if (serves !== undefined && serves !== name) {
+    lines.splice(3, 0, `serves    ${serves}${readOnly ? ', read-only' : ''}`)
+  }
   // Two instances of one name must not look alike.
   if (workspace !== undefined) {
     const profile = workspace.profile === undefined ? '' : ` (profile ${workspace.profile})`

@@ -211,8 +211,19 @@ async function chooseEndpoint(
   const readWrite = endpoints.filter(
     ({ status }) => status?.endpoint_type === 'ENDPOINT_TYPE_READ_WRITE',
   )
-  if (readWrite.length === 1) return readWrite[0]!
+  if (readWrite.length === 1) return withReadOnlyHost(readWrite[0]!, endpoints)
   throw severalChoices('endpoints', branch, endpoints)
+}
+
+/** Read-only sessions go to the read-only endpoint beside it, unless it has read-only computes of its own. */
+function withReadOnlyHost(endpoint: Endpoint, all: readonly Endpoint[]): Endpoint {
+  const { status } = endpoint
+  const beside = all.find(
+    (each) =>
+      each.status?.endpoint_type === 'ENDPOINT_TYPE_READ_ONLY' && each.status.disabled !== true,
+  )?.status?.hosts
+  const host = status?.hosts?.read_only_host || beside?.read_only_host || beside?.host
+  return { ...endpoint, status: { ...status, hosts: { ...status?.hosts, read_only_host: host } } }
 }
 
 async function getBranch(

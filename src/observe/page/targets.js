@@ -92,6 +92,9 @@ class TargetCard {
     put(part(parts.database), target.database)
     put(part(parts.user), userOf(target))
     put(part(parts.kind), kindOf(target))
+    put(part(parts.serves), target.serves ?? '')
+    const row = /** @type {HTMLElement} */ (part(parts.serves).parentElement)
+    row.hidden = target.serves === undefined || target.serves === target.name
     put(part(parts.workspace), workspaceOf(target))
     const { connected, failed, bytesUp, bytesDown } = target.totals
     const limit = target.sessionsLimit > 0 ? ` of ${target.sessionsLimit}` : ''

@@ -1,0 +1,103 @@
+/**
+ * Keeps a branch alive for as long as it is in use: its life, which is limited, is extended at half its
+ * time until this ends. When the proxy is killed, the workspace removes the branch at the end of it.
+ */
+
+import type { Clock } from '../core/clock.js'
+import type { Log } from '../core/log.js'
+import { isTooLong } from '../databricks/lakebase/branches.js'
+import { isGone } from '../databricks/lakebase/look-up.js'
+import type { WorkspaceBranches } from '../databricks/lakebase/workspace.js'
+
+export interface BranchLifeOptions {
+  readonly branches: Pick<WorkspaceBranches, 'extend'>
+  /** `projects/P/branches/B` */
+  readonly name: string
+  /** From now on; less than nothing when it is over. */
+  readonly leftMs: number
+  /** What it is extended to: the first that the workspace allows. */
+  readonly livesMs: readonly number[]
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** A machine that slept may be late: the clock is looked at again and again. */
+const LOOK_AGAIN_MS = 60_000
+
+/** A moment by both clocks: one can be set, the other stands still while the machine sleeps. */
+interface Moment {
+  readonly wall: number
+  readonly monotonic: number
+}
+
+export class BranchLife {
+  readonly #options: BranchLifeOptions
+  readonly #ended = new AbortController()
+  #lifeMs: number
+  /** When its life began to count. */
+  #since: Moment
+  #cancelLook = (): void => {}
+
+  constructor(options: BranchLifeOptions) {
+    const { clock, leftMs, livesMs } = options
+    this.#options = options
+    this.#lifeMs = Math.max(leftMs, livesMs[0] ?? leftMs)
+    const usedMs = this.#lifeMs - leftMs
+    this.#since = { wall: clock.now() - usedMs, monotonic: clock.monotonic() - usedMs }
+    this.#lookLater(this.#lifeMs / 2 - usedMs)
+  }
+
+  /** It is not extended any more. Safe to call twice. */
+  end(): void {
+    this.#cancelLook()
+    this.#ended.abort()
+  }
+
+  #lookLater(delayMs: number): void {
+    const { clock } = this.#options
+    const ms = Math.max(0, Math.min(delayMs, LOOK_AGAIN_MS))
+    this.#cancelLook = clock.after(ms, () => void this.#look())
+  }
+
+  async #look(): Promise<void> {
+    const { clock, branches, name, livesMs, log } = this.#options
+    const now = { wall: clock.now(), monotonic: clock.monotonic() }
+    const age = Math.max(now.wall - this.#since.wall, now.monotonic - this.#since.monotonic)
+    if (age < this.#lifeMs / 2) return this.#lookLater(this.#lifeMs / 2 - age)
+    try {
+      this.#lifeMs = await extendAtMost(branches, { name, livesMs }, this.#ended.signal)
+      this.#since = now
+      if (!this.#ended.signal.aborted) this.#lookLater(this.#lifeMs / 2)
+    } catch (error) {
+      if (this.#ended.signal.aborted) return
+      const why = error instanceof Error ? error.message : String(error)
+      log.error({ branch: name }, `the life of the branch could not be extended: ${why}`)
+      if (!isGone(error)) this.#lookLater(this.#lifeMs / 8)
+    }
+  }
+}
+
+const HOUR_MS = 3_600_000
+/** A week, or the most that the workspace allows. */
+export const LONG_LIVES_MS: readonly number[] = [168, 144, 120, 96, 72, 48, 24, 12, 6, 4, 2, 1].map(
+  (hours) => hours * HOUR_MS,
+)
+
+/** Resolves to the life that it has from now on. Errors: `isTooLong` when even the last is too long. */
+export async function extendAtMost(
+  branches: Pick<WorkspaceBranches, 'extend'>,
+  { name, livesMs }: Pick<BranchLifeOptions, 'name' | 'livesMs'>,
+  signal: AbortSignal,
+): Promise<number> {
+  let failure: unknown
+  for (const ms of livesMs) {
+    try {
+      await branches.extend(name, ms, signal)
+      return ms
+    } catch (error) {
+      if (!isTooLong(error)) throw error
+      failure = error
+    }
+  }
+  throw failure
+}
