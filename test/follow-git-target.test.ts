@@ -122,8 +122,10 @@ test('with route=on it may be the default target; a cancel by another proxy find
   proxy.head(git('feature-a'))
   assert.equal(await served(t, other), 'feature-a')
   const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
+  const before = control.cancelCount
   await cancel(other.port, client)
   await cancelled
+  assert.equal(control.cancelCount, before + 3, 'the default branch, feature-a and the instance')
 })
 
 test('with local-auth=databricks each person logs in to the branch as itself', async (t) => {
