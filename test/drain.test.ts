@@ -22,6 +22,7 @@ import { FakeClock, settle } from './support/fake-clock.js'
 import { cancel, connectedClient, proxyBefore, run, type TestProxy } from './support/proxy.js'
 import { RawClient, readyForQuery } from './support/raw-client.js'
 import { connect, readAll, socketPair } from './support/sockets.js'
+import { wireParameters } from './support/wire-parameters.js'
 
 const emulator = await emulatorForTests()
 
@@ -563,7 +564,7 @@ test('a session that is ended in the moment of its login ends', async () => {
     cancels: new Cancels({ targets: () => [], routes, clock }),
     port: { admitted() {}, left() {} },
   })
-  client.write(startupMessage(new Map([['user', 'u']])))
+  client.write(startupMessage(wireParameters({ user: 'u' })))
   await session.done
   assert.deepEqual(outcomes, ['ended by shutdown'])
   await readAll(server)

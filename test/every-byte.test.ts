@@ -21,6 +21,7 @@ import { SCRAM_SHA_256, ScramClient, ScramServer, scramVerifier } from '../src/w
 import { cancelRequest, message, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
 import { localAuth } from './support/local-auth.js'
 import { socketPair } from './support/sockets.js'
+import { wireParameters } from './support/wire-parameters.js'
 
 const PASSWORD = 'geheim'
 const SLICES = [1, 7, 1_000]
@@ -120,7 +121,7 @@ test('a SCRAM login whose server falls off after any byte is worth another dial 
     const speaker = new Speaker(far, slice, limit)
     server(far, speaker).catch(() => {}) // it is not answered when it was cut short
     try {
-      const result = await login(near, new Map([['user', 'app']]), credential, signal)
+      const result = await login(near, wireParameters({ user: 'app' }), credential, signal)
       assert.ok(result.outcome === 'ready')
       assert.deepEqual(result.greeting, Buffer.concat([AUTHENTICATION_OK, greeting]))
       return speaker.said
@@ -145,7 +146,7 @@ test('a refusal that ends after any byte is a server that hung up, and all of it
   for (const slice of SLICES) {
     for (let end = 1; end <= refusal.length; end++) {
       const [near, far] = duplexPair()
-      const attempt = login(near, new Map([['user', 'app']]), credential, signal)
+      const attempt = login(near, wireParameters({ user: 'app' }), credential, signal)
       new Speaker(far.resume(), slice, end).say(refusal)
       if (end < refusal.length) await assert.rejects(attempt, { kind: 'dial' }, `${end} bytes`)
       else assert.equal((await attempt).outcome, 'refused')

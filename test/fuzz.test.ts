@@ -19,6 +19,7 @@ import { errorResponse, parseErrorResponse } from '../src/wire/backend.js'
 import { initialPacketLength, parseInitialPacket, startupMessage } from '../src/wire/frontend.js'
 import { ScramClient, ScramServer, type ScramVerifier, scramVerifier } from '../src/wire/scram.js'
 import { localAuth } from './support/local-auth.js'
+import { wireParameters } from './support/wire-parameters.js'
 
 // A hundred thousand in all, on every run.
 const { values } = parseArgs({ options: { cases: { type: 'string' } }, strict: false })
@@ -58,7 +59,7 @@ const parameters = fc.dictionary(
 test('fuzz: an initial packet is parsed, or refused with 08P01 or 0A000', () => {
   const packet = fc.oneof(
     bytes(64),
-    mangled(parameters.map((each) => startupMessage(new Map(Object.entries(each))))),
+    mangled(parameters.map((each) => startupMessage(wireParameters(each)))),
   )
   fc.assert(
     fc.property(packet, (input) => {
@@ -78,7 +79,7 @@ test('fuzz: an initial packet is parsed, or refused with 08P01 or 0A000', () => 
 test('fuzz: what a StartupMessage says is what is sent on', () => {
   fc.assert(
     fc.property(parameters, (each) => {
-      const map = new Map(Object.entries(each))
+      const map = wireParameters(each)
       const parsed = parseInitialPacket(startupMessage(map))
       assert.ok(parsed.type === 'StartupMessage')
       assert.deepEqual(parsed.parameters, map)
@@ -244,7 +245,7 @@ test('fuzz: a login ends with a greeting, a refusal, or an error of its own kind
         const credential = { password: new Secret('geheim'), method }
         let result: LoginResult
         try {
-          result = await login(peer(said, slice), new Map([['user', 'u']]), credential, signal)
+          result = await login(peer(said, slice), wireParameters({ user: 'u' }), credential, signal)
         } catch (error) {
           assert.ok(error instanceof ProxyError, String(error))
           assert.match(error.kind, /^(dial|upstream|identity)$/)

@@ -12,6 +12,7 @@ import { emulatorForTests } from './support/emulator.js'
 import { patience } from './support/scripted-workspace.js'
 import { socketPair } from './support/sockets.js'
 import { ask, proxyForTests } from './support/started-proxy.js'
+import { wireParameters } from './support/wire-parameters.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -43,7 +44,7 @@ async function loginBefore(
   const told: Buffer[] = []
   far.on('data', (chunk: Buffer) => told.push(chunk))
   const credential = { password: new Secret(password), method }
-  const result = await login(near, new Map([['user', 'ada']]), credential, patience)
+  const result = await login(near, wireParameters({ user: 'ada' }), credential, patience)
   near.end()
   await new Promise((resolve) => far.once('end', resolve))
   return { result, told: Buffer.concat(told), left: near.readableLength }
@@ -137,7 +138,7 @@ for (const [what, method, said, complaint] of [
     })
     far.write(Buffer.concat(said))
     const credential = { password: new Secret('the-token'), method }
-    await assert.rejects(login(near, new Map([['user', 'ada']]), credential, patience), {
+    await assert.rejects(login(near, wireParameters({ user: 'ada' }), credential, patience), {
       message: complaint,
     })
     near.end()
@@ -163,7 +164,7 @@ async function loginBeforeFlood(t: TestContext, first: readonly Buffer[], repeat
   far.on('drain', flood)
   flood()
   const credential = { password: new Secret('the-token'), method: 'password' } as const
-  const going = login(near, new Map([['user', 'ada']]), credential, patience)
+  const going = login(near, wireParameters({ user: 'ada' }), credential, patience)
   return { going, toldBytes: () => toldBytes, read: () => near.bytesRead }
 }
 
@@ -193,7 +194,7 @@ test('a login whose time is up ends at the next message, however many are at han
   const told: Buffer[] = []
   far.on('data', (chunk: Buffer) => told.push(chunk))
   const credential = { password: new Secret('the-token'), method: 'token' } as const
-  const going = login(near, new Map([['user', 'ada']]), credential, deadline.signal)
+  const going = login(near, wireParameters({ user: 'ada' }), credential, deadline.signal)
   await assert.rejects(going, /time is up/)
 })
 

@@ -7,10 +7,11 @@ import { test } from 'node:test'
 
 import { parseErrorResponse } from '../src/wire/backend.js'
 import { readExactly } from '../src/wire/byte-reader.js'
-import { startupMessage } from '../src/wire/frontend.js'
+import { startupMessage, type WireText } from '../src/wire/frontend.js'
 import { emulatorForTests } from './support/emulator.js'
 import { connect, readAll } from './support/sockets.js'
 import { proxyForTests } from './support/started-proxy.js'
+import { wireParameters } from './support/wire-parameters.js'
 
 const emulator = await emulatorForTests()
 const { port } = await proxyForTests(emulator, { handshakeTimeout: '2s' })
@@ -23,7 +24,7 @@ const int32 = (...values: number[]): Buffer => {
 }
 const SSL_REQUEST = int32(8, 80877103)
 const GSSENC_REQUEST = int32(8, 80877104)
-const STARTUP = startupMessage(new Map([['user', 'anybody']]))
+const STARTUP = startupMessage(wireParameters({ user: 'anybody' }))
 const withVersion = (packet: Buffer, version: number): Buffer => {
   const copy = Buffer.from(packet)
   copy.writeInt32BE(version, 4)
@@ -106,11 +107,7 @@ test('a second request of the same kind ends the connection', async () => {
 
 test('a client that asks for a newer minor version, or options, is told what there is, first of all', async () => {
   const packet = startupMessage(
-    new Map([
-      ['user', 'anybody'],
-      ['_pq_.test_protocol_negotiation', ''],
-      ['_pq_.other', '1'],
-    ]),
+    wireParameters({ user: 'anybody', '_pq_.test_protocol_negotiation': '', '_pq_.other': '1' }),
   )
   for (const version of [0x30000, 0x30002, 0x3270f]) {
     const socket = await say(withVersion(packet, version))
@@ -199,11 +196,7 @@ test('the last of two equal parameters counts, the database defaults, options pa
 test('a replication start-up is relayed as it came', async () => {
   const socket = await say(
     startupMessage(
-      new Map([
-        ['user', 'anybody'],
-        ['replication', 'database'],
-        ['database', 'databricks_postgres'],
-      ]),
+      wireParameters({ user: 'anybody', replication: 'database', database: 'databricks_postgres' }),
     ),
   )
   await untilReady(socket)
@@ -217,7 +210,7 @@ test('idle-timeout ends other sessions, and no replication', async (t) => {
   t.after(() => impatient.proxy.close())
   const logIn = async (parameters: Record<string, string>): Promise<Socket> => {
     const socket = await connect(impatient.port)
-    socket.write(startupMessage(new Map(Object.entries({ user: 'anybody', ...parameters }))))
+    socket.write(startupMessage(wireParameters({ user: 'anybody', ...parameters })))
     await untilReady(socket)
     return socket
   }
@@ -232,8 +225,8 @@ test('parameters that are not UTF-8 go to the server as they came', async () => 
   const socket = await say(
     startupMessage(
       new Map([
-        ['user', 'x'],
-        ['application_name', 'caf\xe9'],
+        ['user', 'x' as WireText],
+        ['application_name', 'caf\xe9' as WireText],
       ]),
     ),
   )

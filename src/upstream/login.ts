@@ -19,7 +19,7 @@ import {
   parseErrorResponse,
   type ServerError,
 } from '../wire/backend.js'
-import { startupMessage } from '../wire/frontend.js'
+import { startupMessage, type WireText } from '../wire/frontend.js'
 import {
   LimitExceeded,
   type MessageLimits,
@@ -52,7 +52,7 @@ const LIMITS: MessageLimits = { messageBytes: 64 * 1024, totalBytes: 1024 * 1024
  */
 export async function login(
   socket: Duplex,
-  parameters: ReadonlyMap<string, string>,
+  parameters: ReadonlyMap<string, WireText>,
   credential: Pick<LoginCredential, 'password' | 'method'>,
   signal: AbortSignal,
 ): Promise<LoginResult> {

@@ -44,7 +44,7 @@ interface Wanted {
 export class Spares {
   readonly #options: SparesOptions
   /** All of them say what is wanted; the oldest first. */
-  readonly #held = new Set<Spare>()
+  readonly #held = new Set<SpareConnection>()
   #wanted: Wanted | undefined
   #lastUsedAt = 0
   #hits = 0
@@ -173,7 +173,7 @@ export class Spares {
   }
 
   /** One try: only a client's login is retried. */
-  async #logIn({ parameters, credentials }: Wanted, signal: AbortSignal): Promise<Spare> {
+  async #logIn({ parameters, credentials }: Wanted, signal: AbortSignal): Promise<SpareConnection> {
     const { endpoints } = this.#options
     const [endpoint, credential] = await Promise.all([
       endpoints.resolve(signal),
@@ -185,7 +185,7 @@ export class Spares {
     const result = await openUpstream({ ...this.#options, ...request, lastPatienceMs }, signal)
     switch (result.outcome) {
       case 'connected':
-        return new Spare(result.connected, credential.password)
+        return new SpareConnection(result.connected, credential.password)
       case 'sasl required':
         throw saslError()
       case 'refused': {
@@ -196,7 +196,7 @@ export class Spares {
   }
 
   /** The server closed it or sent something, so it is not replaced at once. */
-  #lost(spare: Spare): void {
+  #lost(spare: SpareConnection): void {
     if (!this.#held.delete(spare)) return
     spare.end()
     this.#rest()
@@ -251,7 +251,7 @@ function checkRole(parameters: ReadonlyMap<string, WireText>, { user }: LoginCre
 }
 
 /** One connection that waits for its client, and is lost when its server says something or leaves. */
-class Spare {
+class SpareConnection {
   readonly connected: Connected
   /** It was logged in with; one object as long as it is the same. */
   readonly token: Secret

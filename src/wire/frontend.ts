@@ -122,7 +122,7 @@ export const TERMINATE: Buffer = Buffer.from([0x58, 0, 0, 0, 4])
 export const sslRequest: Buffer = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
 
 /** Our own, because pg-protocol's always adds a client_encoding, even where the client sent one. */
-export function startupMessage(parameters: ReadonlyMap<string, string>): Buffer {
+export function startupMessage(parameters: ReadonlyMap<string, WireText>): Buffer {
   let text = ''
   for (const [name, value] of parameters) text += `${name}\0${value}\0`
   const packet = Buffer.alloc(8 + text.length + 1)

@@ -5,12 +5,13 @@ import net, { type Socket } from 'node:net'
 import { serialize } from 'pg-protocol'
 
 import { startupMessage } from '../../src/wire/frontend.js'
+import { wireParameters } from '../support/wire-parameters.js'
 
-const PARAMETERS = new Map([
-  ['user', 'bench'],
-  ['database', 'postgres'],
-  ['application_name', 'bench'],
-])
+const PARAMETERS = wireParameters({
+  user: 'bench',
+  database: 'postgres',
+  application_name: 'bench',
+})
 /** AuthenticationCleartextPassword, which a way that does not log in by itself passes on. */
 const PASSWORD_REQUEST = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 3])
 const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
