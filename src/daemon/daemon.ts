@@ -6,12 +6,11 @@
 import type { RunGit } from '../branches/repository.js'
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import { type Clock, systemClock } from '../core/clock.js'
-import { LinkedAbort, pause, waitFor } from '../core/deadline.js'
+import { pause, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import { Resolver } from '../endpoints/resolver.js'
 import type { Listener } from '../listener/listener.js'
-import type { LocalTls } from '../listener/local-tls.js'
 import type { ProxyPhase } from '../observe/observed-proxy.js'
 import type { ProxyStatus } from '../observe/status.js'
 import { PasswordAttempts } from '../session/password-attempts.js'
@@ -20,9 +19,10 @@ import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { BranchTargets } from './branch-targets.js'
 import { buildTarget } from './build-target.js'
+import { testConnections } from './connection-test.js'
 import type { NewBranch, NewBranchOptions } from './new-branch.js'
-import { openLocalTls } from './port.js'
-import { isSameSetting, planReload, type ReloadPlan } from './reload-plan.js'
+import { changesOf, planReload, type ReloadPlan } from './reload-plan.js'
+import { type SharedParts, shareParts } from './shared-parts.js'
 import { type RoutedTarget, TargetRouter } from './target-router.js'
 import { Watch } from './watch.js'
 import { type ClosableWorkspace, Workspaces } from './workspaces.js'
@@ -43,20 +43,13 @@ export interface DaemonOptions {
   stopping?: AbortSignal | undefined
 }
 
-/** What the targets have in common. */
-interface Shared {
-  readonly settings: ProxySettings
-  readonly resolver: Resolver
-  readonly localTls: LocalTls | undefined
-}
-
 // Busy sessions are left alone for a tenth of drain-timeout, and at most so long.
 const MAX_DRAIN_GRACE_MS = 2_000
 
 export class Daemon {
   readonly #options: DaemonOptions
   readonly #clock: Clock
-  #shared: Shared
+  #shared: SharedParts
   readonly #workspaces: Workspaces
   /** In the order of the settings. */
   #targets: readonly RoutedTarget[] = []
@@ -198,16 +191,7 @@ export class Daemon {
     if (shared.localTls !== before.localTls) before.localTls?.close()
     for (const running of plan.leaving) this.#retire(running)
 
-    const names = (targets: readonly { name: string }[]): string[] =>
-      targets.map(({ name }) => name)
-    const leaving = names(plan.leaving.map((running) => running.settings))
-    const started = names(plan.starting)
-    const facts = {
-      changed: started.filter((name) => leaving.includes(name)),
-      added: started.filter((name) => !leaving.includes(name)),
-      removed: leaving.filter((name) => !started.includes(name)),
-    }
-    log.info(facts, 'settings taken over')
+    log.info(changesOf(plan), 'settings taken over')
     for (const name of plan.needRestart) log.warn(`${name} changed: it counts after a restart`)
   }
 
@@ -228,17 +212,20 @@ export class Daemon {
   async #drain(): Promise<boolean> {
     this.#phase = 'stopping'
     const { drainDelayMs, drainTimeoutMs } = this.#shared.settings
-    const limit = new LinkedAbort(this.#closing.signal)
+    const clock = this.#clock
+    const closing = this.#closing.signal
+    const graceMs = Math.min(drainTimeoutMs / 10, MAX_DRAIN_GRACE_MS)
+    const after = (delayMs: number, fn: () => void) => clock.after(delayMs, fn)
+    const reason = (): Error => new Error('drain-timeout')
     try {
-      if (drainDelayMs > 0) await pause(this.#clock, drainDelayMs, limit.signal).catch(() => {})
-      limit.abortAfter(this.#clock, drainTimeoutMs, () => new Error('drain-timeout'))
-      const graceMs = Math.min(drainTimeoutMs / 10, MAX_DRAIN_GRACE_MS)
-      const after = (delayMs: number, fn: () => void) => this.#clock.after(delayMs, fn)
-      const drained = this.#all.map((target) => target.drain(limit.signal, { graceMs, after }))
-      this.#inTime = (await Promise.all(drained)).every(Boolean)
+      if (drainDelayMs > 0) await pause(clock, drainDelayMs, closing).catch(() => {})
+      const deadline = { clock, ms: drainTimeoutMs, reason, signals: [closing] }
+      const drained = await withDeadline(deadline, (limit) =>
+        Promise.all(this.#all.map((target) => target.drain(limit, { graceMs, after }))),
+      )
+      this.#inTime = drained.every(Boolean)
       return this.#inTime
     } finally {
-      limit.release()
       await this.close()
     }
   }
@@ -281,28 +268,15 @@ export class Daemon {
     void running.retire().then(() => this.#retired.delete(running))
   }
 
-  /** What of `before` is as wanted is used again, and is looked at again. */
-  async #share(settings: ProxySettings, before: Shared | undefined): Promise<Shared> {
+  #share(settings: ProxySettings, before: SharedParts | undefined): Promise<SharedParts> {
     const { stateDir, log } = this.#options
-    const same = (name: 'resolver' | 'localTls'): boolean =>
-      before !== undefined && isSameSetting(before.settings[name], settings[name])
-    const addresses = settings.targets.flatMap(({ listen }) => listen.addresses)
-    if (same('localTls')) await before!.localTls?.refresh(addresses)
-    return {
-      settings,
-      resolver: same('resolver')
-        ? before!.resolver
-        : new Resolver({ servers: settings.resolver, clock: this.#clock }),
-      localTls: same('localTls')
-        ? before!.localTls
-        : await openLocalTls(settings.localTls, { addresses, stateDir, log, clock: this.#clock }),
-    }
+    return shareParts(settings, before, { stateDir, log, clock: this.#clock })
   }
 
   /** All that `plan` starts, or none; what can be used again of those that leave is theirs only then. */
   async #startTargets(
     plan: Pick<ReloadPlan<RoutedTarget>, 'kept' | 'leaving' | 'starting'>,
-    shared: Shared,
+    shared: SharedParts,
     onListening?: () => Promise<void>,
   ): Promise<void> {
     const started: RoutedTarget[] = []
@@ -320,7 +294,9 @@ export class Daemon {
       // Asked before anything is waited for: a sign-in that fails is forgotten at once.
       const opened = this.#workspaces.opened()
       opened.catch(() => {})
-      if (shared.settings.runConnectionTest) await this.#testConnections(started)
+      if (shared.settings.runConnectionTest) {
+        await waitFor(testConnections(started, this.#options.log), this.#closing.signal)
+      }
       const leaving = plan.leaving.map(({ ownListener }) => ownListener)
       for (const { settings, ownListener } of started) {
         if (settings.reach !== 'name') await ownListener.start(leaving)
@@ -341,24 +317,11 @@ export class Daemon {
     }
   }
 
-  /** Errors: of the first target that cannot be logged in to. */
-  async #testConnections(targets: readonly RoutedTarget[]): Promise<void> {
-    const tested = targets.map(async (target) => {
-      const { name } = target.settings
-      await target.tryLogin().catch((error: unknown) => {
-        if (!(error instanceof ProxyError)) throw error
-        const { message, hint, detail } = error
-        // Not `config`: it is the answer of a test, and not wrong usage.
-        const kind = error.kind === 'config' ? 'credential' : error.kind
-        const what = `target "${name}" failed the connection test: ${message}`
-        throw new ProxyError(kind, what, { cause: error, hint, detail })
-      })
-      this.#options.log.info({ target: name }, 'connection test passed')
-    })
-    await waitFor(Promise.all(tested), this.#closing.signal)
-  }
-
-  #buildTarget(target: TargetSettings, own: Shared, entrance: () => TargetRouter): RoutedTarget {
+  #buildTarget(
+    target: TargetSettings,
+    own: SharedParts,
+    entrance: () => TargetRouter,
+  ): RoutedTarget {
     return buildTarget({
       ...own,
       target,

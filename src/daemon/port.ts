@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
 import type { Turns } from '../core/turns.js'
 import { Listener } from '../listener/listener.js'
-import type { LocalTls, LocalTlsOptions } from '../listener/local-tls.js'
+import type { LocalTls } from '../listener/local-tls.js'
 import { ClientAuth } from '../session/client-auth.js'
 import type { PasswordAttempts } from '../session/password-attempts.js'
 import { People, type PeopleOptions } from '../session/people.js'
@@ -85,20 +85,6 @@ export function peopleOf(
     clock,
     timeoutMs: settings.connectTimeoutMs,
   })
-}
-
-/** Its code is loaded only where clients may ask for TLS. */
-export async function openLocalTls(
-  setting: ProxySettings['localTls'],
-  options: Pick<LocalTlsOptions, 'addresses' | 'stateDir' | 'clock' | 'log'>,
-): Promise<LocalTls | undefined> {
-  if (setting === 'off') return undefined
-  const { LocalTls } = await import('../listener/local-tls.js')
-  const localTls = await LocalTls.open({ setting, ...options })
-  if (localTls?.caFile !== undefined) {
-    options.log.info({ sslrootcert: localTls.caFile }, 'clients may verify local TLS with this CA')
-  }
-  return localTls
 }
 
 function loadBalancers(networks: TargetSettings['proxyProtocolFrom']): BlockList | undefined {

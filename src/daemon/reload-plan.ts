@@ -36,6 +36,24 @@ export function planReload<Running extends { readonly settings: TargetSettings }
   }
 }
 
+/** Names of the targets that such a plan changes, for the log. */
+export function changesOf({
+  leaving,
+  starting,
+}: Pick<ReloadPlan<{ readonly settings: TargetSettings }>, 'leaving' | 'starting'>): {
+  readonly changed: readonly string[]
+  readonly added: readonly string[]
+  readonly removed: readonly string[]
+} {
+  const left = leaving.map(({ settings }) => settings.name)
+  const started = starting.map(({ name }) => name)
+  return {
+    changed: started.filter((name) => left.includes(name)),
+    added: started.filter((name) => !left.includes(name)),
+    removed: left.filter((name) => !started.includes(name)),
+  }
+}
+
 export function isSameSetting(before: unknown, after: unknown): boolean {
   return fingerprint({ is: before }) === fingerprint({ is: after })
 }

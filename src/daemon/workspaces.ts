@@ -4,16 +4,11 @@
  */
 
 import type { TargetSettings } from '../config/resolve/settings.js'
-import type { Target } from '../config/schema/target-text.js'
 import { LookUp } from '../databricks/lakebase/look-up.js'
 import type {
-  DatabaseCredential,
-  LakebaseDatabase,
-  MintOptions,
   PersonalSignIn,
   PersonalWorkspace,
   Workspace,
-  WorkspaceBranches,
 } from '../databricks/lakebase/workspace.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
 
@@ -58,7 +53,7 @@ export class Workspaces {
     const { open, closing } = this.#options
     const opening = open(target)
     opening.catch(() => this.#held.delete(key)) // reported by `opened`; after a reload it may work
-    const workspace = new OpeningWorkspace(opening)
+    const workspace = onceOpen(opening)
     const identity = new LookUp(() => workspace.identity(closing))
     let place: WorkspacePlace | undefined
     opening.then(
@@ -96,38 +91,13 @@ export class Workspaces {
   }
 }
 
-class OpeningWorkspace implements Workspace {
-  readonly #opening: Promise<Workspace>
-
-  constructor(opening: Promise<Workspace>) {
-    this.#opening = opening
-  }
-
-  async identity(signal: AbortSignal): Promise<string> {
-    return (await this.#opening).identity(signal)
-  }
-
-  async findDatabase(target: Target, signal: AbortSignal): Promise<LakebaseDatabase> {
-    return (await this.#opening).findDatabase(target, signal)
-  }
-
-  async mintCredential(
-    database: LakebaseDatabase,
-    options: MintOptions,
-    signal: AbortSignal,
-  ): Promise<DatabaseCredential> {
-    return (await this.#opening).mintCredential(database, options, signal)
-  }
-
-  async startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
-    return (await this.#opening).startDatabase(database, signal)
-  }
-
-  async stopDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
-    return (await this.#opening).stopDatabase(database, signal)
-  }
-
-  async branches(): Promise<WorkspaceBranches> {
-    return (await this.#opening).branches()
+/** Each question waits until the workspace is there. */
+function onceOpen(opening: Promise<Workspace>): Workspace {
+  return {
+    identity: async (...asked) => (await opening).identity(...asked),
+    findDatabase: async (...asked) => (await opening).findDatabase(...asked),
+    mintCredential: async (...asked) => (await opening).mintCredential(...asked),
+    startDatabase: async (...asked) => (await opening).startDatabase(...asked),
+    branches: async () => (await opening).branches(),
   }
 }

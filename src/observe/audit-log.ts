@@ -6,22 +6,16 @@
 import type { Log } from '../core/log.js'
 import type { SessionObserver, SessionView } from '../session/session-view.js'
 
-export class AuditLog implements SessionObserver {
+export class AuditLog implements Partial<SessionObserver> {
   readonly #log: Log
 
   constructor(log: Log) {
     this.#log = log
   }
 
-  opened(): void {}
-
   connected(session: SessionView): void {
     this.#write('login', session)
   }
-
-  failed(): void {}
-
-  cancelled(): void {}
 
   closed(session: SessionView): void {
     // Without a role it was never logged in: its failure has a line of its own.

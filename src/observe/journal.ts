@@ -31,7 +31,7 @@ export interface FailureGroup extends Failure {
 
 const KEPT_GROUPS = 50
 
-export class Journal implements SessionObserver {
+export class Journal implements Partial<SessionObserver> {
   readonly #clock: Clock
   /** By what makes failures equal; the latest group last. */
   readonly #groups = new Map<string, FailureGroup>()
@@ -66,8 +66,6 @@ export class Journal implements SessionObserver {
     this.#targets.delete(target)
   }
 
-  opened(): void {}
-
   connected(session: SessionView): void {
     this.notes(session.target).succeeded()
   }
@@ -78,8 +76,6 @@ export class Journal implements SessionObserver {
     if (isTrouble(failure.kind) && !isAboutOneClient(failure, session))
       this.notes(session.target).trouble = failure
   }
-
-  cancelled(): void {}
 
   closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void {
     const error = endError(outcome, reason)

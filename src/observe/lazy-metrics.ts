@@ -13,7 +13,7 @@ const AFTER_MS = 1_000
 const OF_TARGET: readonly RefreshOutcome[] = ['succeeded', 'failed']
 const OF_PEOPLE: readonly RefreshOutcome[] = [...OF_TARGET, 'refused']
 
-export class LazyMetrics implements SessionObserver {
+export class LazyMetrics implements Partial<SessionObserver> {
   readonly #sources: MetricsSources
   readonly #cancel: () => void
   #waiting: ((metrics: Metrics) => void)[] = []
@@ -58,8 +58,6 @@ export class LazyMetrics implements SessionObserver {
   forget(target: string): void {
     this.#tell((metrics) => metrics.forget(target))
   }
-
-  opened(): void {}
 
   connected({ target, phaseMs }: SessionView): void {
     if (this.#metrics !== undefined) {

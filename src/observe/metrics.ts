@@ -12,7 +12,7 @@ import { errorKind } from '../core/errors.js'
 import { packageVersion } from '../core/version.js'
 import type { SessionOutcome, SessionPhase } from '../session/session-view.js'
 import type { Journal } from './journal.js'
-import type { ObservedProxy } from './observed-proxy.js'
+import type { ObservedProxy, ObservedTarget } from './observed-proxy.js'
 import { targetReadiness } from './readiness.js'
 import type { Tally } from './tally.js'
 
@@ -132,95 +132,76 @@ export class Metrics {
 
   #readWhenAsked(): void {
     const { proxy, tally, journal } = this.#sources
-    const registers = [this.#register]
+    const perTarget = { labelNames: ['target'] as const, registers: [this.#register] }
     const names = (): Set<string> => new Set(proxy.targets.map(({ settings }) => settings.name))
+    // Two targets have one name while an opened branch is closed, after a reload has named it too.
+    const summed = (read: (target: ObservedTarget) => number | undefined) =>
+      function collect(this: Gauge<'target'> | Counter<'target'>): void {
+        this.reset()
+        for (const target of proxy.targets) {
+          const value = read(target)
+          if (value !== undefined) this.inc({ target: target.settings.name }, value)
+        }
+      }
+    const named = (read: (target: string) => number | undefined) =>
+      function collect(this: Gauge<'target'>): void {
+        this.reset()
+        for (const target of names()) {
+          const value = read(target)
+          if (value !== undefined) this.set({ target }, value)
+        }
+      }
 
     new Gauge({
       name: 'lakebase_proxy_sessions_open',
       help: 'Sessions past their handshake: what max-connections counts.',
-      labelNames: ['target'],
-      registers,
-      collect() {
-        this.reset()
-        for (const { settings, sessions } of proxy.targets) {
-          this.inc({ target: settings.name }, sessions.admitted)
-        }
-      },
+      ...perTarget,
+      collect: summed(({ sessions }) => sessions.admitted),
     })
     new Gauge({
       name: 'lakebase_proxy_target_ready',
       help: 'Whether new clients of the target can be served: what /readiness?target=NAME answers.',
-      labelNames: ['target'],
-      registers,
-      collect() {
-        this.reset()
-        for (const target of names()) {
-          this.set({ target }, targetReadiness(target, proxy, journal)?.ready === true ? 1 : 0)
-        }
-      },
+      ...perTarget,
+      collect: named((name) => (targetReadiness(name, proxy, journal)?.ready ? 1 : 0)),
     })
     new Gauge({
       name: 'lakebase_proxy_sessions_limit',
       help: 'The setting max-connections; absent where there is no limit.',
-      labelNames: ['target'],
-      registers,
-      collect() {
-        this.reset()
-        for (const { settings } of proxy.targets) {
-          if (settings.maxConnections > 0) {
-            this.inc({ target: settings.name }, settings.maxConnections)
-          }
-        }
-      },
+      ...perTarget,
+      collect: summed(({ settings }) => settings.maxConnections || undefined),
     })
     new Gauge({
       name: 'lakebase_proxy_spares',
       help: 'Spare connections held for the next clients; absent with warm=0.',
-      labelNames: ['target'],
-      registers,
-      collect() {
-        this.reset()
-        for (const { settings, spares } of proxy.targets) {
-          if (spares !== undefined) this.inc({ target: settings.name }, spares.held)
-        }
-      },
+      ...perTarget,
+      collect: summed(({ spares }) => spares?.held),
     })
     new Counter({
       name: 'lakebase_proxy_spare_hits_total',
       help: 'Sessions that were given a spare connection; absent with warm=0.',
-      labelNames: ['target'],
-      registers,
-      collect() {
-        this.reset()
-        for (const { settings, spares } of proxy.targets) {
-          if (spares !== undefined) this.inc({ target: settings.name }, spares.hits)
-        }
-      },
+      ...perTarget,
+      collect: summed(({ spares }) => spares?.hits),
+    })
+    new Gauge({
+      name: 'lakebase_proxy_credential_expires_at_seconds',
+      help: 'When the latest credential expires or has expired, in seconds since the epoch.',
+      ...perTarget,
+      collect: named((name) => {
+        const { expiresAt } = journal.notes(name)
+        return expiresAt === undefined ? undefined : expiresAt / 1000
+      }),
     })
     new Counter({
       name: 'lakebase_proxy_bytes_total',
       help: 'Bytes moved after login: up, from clients to the server, and down.',
       labelNames: ['target', 'direction'],
-      registers,
+      registers: [this.#register],
       collect() {
         this.reset()
         for (const target of names()) {
           const { bytesUp, bytesDown } = tally.totals(target)
           this.inc({ target, direction: 'up' }, bytesUp)
           this.inc({ target, direction: 'down' }, bytesDown)
-        }
-      },
-    })
-    new Gauge({
-      name: 'lakebase_proxy_credential_expires_at_seconds',
-      help: 'When the latest credential expires or has expired, in seconds since the epoch.',
-      labelNames: ['target'],
-      registers,
-      collect() {
-        this.reset()
-        for (const target of names()) {
-          const { expiresAt } = journal.notes(target)
-          if (expiresAt !== undefined) this.set({ target }, expiresAt / 1000)
         }
       },
     })

@@ -8,7 +8,7 @@ import type { Log } from '../core/log.js'
 import type { SessionObserver, SessionOutcome, SessionView } from '../session/session-view.js'
 import { SESSION_CONNECTED, SESSION_ENDED } from './session-line.js'
 
-export class SessionLog implements SessionObserver {
+export class SessionLog implements Partial<SessionObserver> {
   readonly #log: Log
   readonly #level: 'info' | 'debug'
 
@@ -17,8 +17,6 @@ export class SessionLog implements SessionObserver {
     this.#log = log
     this.#level = quiet ? 'debug' : 'info'
   }
-
-  opened(): void {}
 
   connected(session: SessionView): void {
     this.#log[this.#level](factsOf(session), SESSION_CONNECTED)

@@ -69,19 +69,10 @@ export interface CredentialStatus {
   readonly refreshFailure: Failure | undefined
 }
 
-export interface SessionStatus {
-  readonly id: string
-  readonly target: string
-  readonly client: string
-  readonly user: string | undefined
-  /** The role of the login. */
-  readonly role: string | undefined
-  readonly database: string | undefined
-  readonly applicationName: string | undefined
-  readonly phase: string
-  readonly openedAt: number
-  readonly bytesUp: number
-  readonly bytesDown: number
+type SessionFacts = 'id' | 'target' | 'client' | 'user' | 'role' | 'database' | 'applicationName'
+type SessionNumbers = 'phase' | 'openedAt' | 'bytesUp' | 'bytesDown'
+
+export interface SessionStatus extends Pick<SessionView, SessionFacts | SessionNumbers> {
   readonly lastError: string | undefined
 }
 
@@ -151,20 +142,8 @@ function targetStatus(
 }
 
 function sessionStatus(session: SessionView): SessionStatus {
-  const { id, target, client, user, role, database, applicationName, phase, openedAt } = session
-  const { bytesUp, bytesDown, lastError } = session
-  return {
-    id,
-    target,
-    client,
-    user,
-    role,
-    database,
-    applicationName,
-    phase,
-    openedAt,
-    bytesUp,
-    bytesDown,
-    lastError: lastError?.message,
-  }
+  const { id, target, client, user, role, database, applicationName } = session
+  const { phase, openedAt, bytesUp, bytesDown, lastError } = session
+  const facts = { id, target, client, user, role, database, applicationName }
+  return { ...facts, phase, openedAt, bytesUp, bytesDown, lastError: lastError?.message }
 }

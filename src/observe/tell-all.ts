@@ -3,13 +3,14 @@
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import type { SessionObserver } from '../session/session-view.js'
 
-export function tellAll(observers: readonly SessionObserver[]): SessionObserver {
+/** An observer has methods for what it wants to hear of. */
+export function tellAll(observers: readonly Partial<SessionObserver>[]): SessionObserver {
   return {
-    opened: (...facts) => each(observers, (observer) => observer.opened(...facts)),
-    connected: (...facts) => each(observers, (observer) => observer.connected(...facts)),
-    failed: (...facts) => each(observers, (observer) => observer.failed(...facts)),
-    cancelled: (...facts) => each(observers, (observer) => observer.cancelled(...facts)),
-    closed: (...facts) => each(observers, (observer) => observer.closed(...facts)),
+    opened: (...facts) => each(observers, (observer) => observer.opened?.(...facts)),
+    connected: (...facts) => each(observers, (observer) => observer.connected?.(...facts)),
+    failed: (...facts) => each(observers, (observer) => observer.failed?.(...facts)),
+    cancelled: (...facts) => each(observers, (observer) => observer.cancelled?.(...facts)),
+    closed: (...facts) => each(observers, (observer) => observer.closed?.(...facts)),
   }
 }
 

@@ -105,7 +105,6 @@ export interface Workspace {
   ): Promise<DatabaseCredential>
   /** Asks for a stopped Provisioned instance to be started; returns once the API has accepted. */
   startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void>
-  stopDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void>
   /** Branches of its Autoscaling projects. */
   branches(): Promise<WorkspaceBranches>
 }
