@@ -509,6 +509,10 @@ test('what local-auth=databricks demands of other settings is checked', async (t
       { targets: ['a'], flags: { 'max-connections-per-user': '3' } },
       /--max-connections-per-user: max-connections-per-user needs local-auth=databricks/,
     ],
+    [
+      { targets: ['projects/p?follow-git=existing'], flags },
+      /TARGET "projects\/p": follow-git serves what one person has checked out.*\n\s*Leave follow-git out/,
+    ],
   ]
   for (const [given, expected] of table) assert.match(await refusal(t, given), expected)
 })

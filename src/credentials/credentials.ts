@@ -142,21 +142,16 @@ export class PassedOnCredentials implements Credentials {
   readonly state = 'fresh'
   readonly expiresAt = undefined
   readonly #credential: LoginCredential
-  readonly #onRefused: () => void
 
-  constructor(given: { user: string; password: Secret; onRefused: () => void }) {
-    const { user, password } = given
+  constructor(user: string, password: Secret) {
     this.#credential = { user, password, method: 'given' }
-    this.#onRefused = given.onRefused
   }
 
   async get(): Promise<LoginCredential> {
     return this.#credential
   }
 
-  async renew(): Promise<undefined> {
-    this.#onRefused()
-  }
+  async renew(): Promise<undefined> {}
 
   close(): void {}
 }

@@ -8,7 +8,7 @@ import { isIPv6 } from 'node:net'
 
 import type { Clock } from '../core/clock.js'
 import { LinkedAbort, pause } from '../core/deadline.js'
-import { ProxyError } from '../core/errors.js'
+import { errorKind, ProxyError } from '../core/errors.js'
 import { isLoopback } from '../core/loopback.js'
 import { Turns } from '../core/turns.js'
 
@@ -81,7 +81,7 @@ export class PasswordAttempts {
 
   /**
    * Runs a login whose password only the server can check: few of one address at once, each once the
-   * address has an attempt at hand. What is wrong is counted by `wasWrong`, before `logIn` settles.
+   * address has an attempt at hand. Any refusal counts as wrong: it tells which roles there are.
    * Errors: kind `limit`, the signal's reason, and those of `logIn`.
    */
   async whileUnproved<T>(
@@ -98,7 +98,11 @@ export class PasswordAttempts {
       return await turns.run(async () => {
         waiting.release()
         await this.turn(address, signal)
-        return logIn()
+        return logIn().catch((error: unknown) => {
+          const kind = errorKind(error)
+          if (kind === 'password' || kind === 'identity') this.wasWrong(address)
+          throw error
+        })
       }, waiting.signal)
     } finally {
       waiting.release()

@@ -155,9 +155,9 @@ export class People {
     return wrongPassword(reason)
   }
 
-  /** The group is not part of the key: it does not change who the person is. */
+  /** Neither the group nor the case of a name changes who the person is. */
   #keyOf({ user, password }: Claim): string {
-    const name = firstName(user)
+    const name = firstName(user).toLowerCase()
     const hash = createHmac('sha256', this.#hashKey).update(`${name.length}:${name}`)
     return hash.update(password.reveal()).digest('base64')
   }
@@ -234,6 +234,7 @@ export class People {
       oldest.close()
     }
     if (this.#known.holds(known)) credentials.set(group ?? '', made)
+    else made.close() // good for this login, and kept by no one
     return made
   }
 
@@ -255,15 +256,14 @@ export class People {
   /** As it is and once; whether it is right, the server says. */
   #passOn({ user, password, address }: Claim): Person {
     const { attempts } = this.#options
-    const name = firstName(user)
-    const role = secondName(user) ?? name
+    const role = secondName(user) ?? firstName(user)
     if (role === '') throw noGroup()
     if (role === 'token') throw nameless()
-    const onRefused = (): void => attempts.wasWrong(address)
     return {
-      name,
+      // The server checks the role: of ROLE~group it says nothing about ROLE.
+      name: role,
       method: 'database-credential',
-      credentials: new PassedOnCredentials({ user: role, password, onRefused }),
+      credentials: new PassedOnCredentials(role, password),
       whileUnproved: (logIn, unlessAborted) =>
         attempts.whileUnproved(address, logIn, unlessAborted),
     }

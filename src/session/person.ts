@@ -20,8 +20,8 @@ export interface Claim {
 
 export interface Person {
   /**
-   * As the workspace names the identity. With a database credential as the client typed it: the
-   * server checks it at login.
+   * As the workspace names the identity. With a database credential the role, as the client typed
+   * it: the server checks it at login.
    */
   readonly name: string
   readonly method: LoginMethod

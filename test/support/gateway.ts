@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 
@@ -114,12 +115,16 @@ export async function audited(
 }
 
 /** A client that has been given TLS, and shows every byte. */
-export async function rawTls(t: TestContext, { port, ca }: Gateway): Promise<RawClient> {
-  const { socket } = await RawClient.connect(t, port)
+export async function rawTls(
+  t: TestContext,
+  { port, ca, verified }: Gateway,
+  connected?: Socket,
+): Promise<RawClient> {
+  const socket = connected ?? (await RawClient.connect(t, port)).socket
   socket.write(Buffer.from('0000000804d2162f', 'hex'))
   await new Promise((resolve) => socket.once('readable', resolve))
   assert.equal(socket.read(1).toString(), 'S')
-  const secured = connectTls({ socket, ca, servername: 'localhost' })
+  const secured = connectTls({ socket, ca, servername: 'localhost', rejectUnauthorized: verified })
   secured.on('error', () => {})
   await new Promise((resolve) => secured.once('secureConnect', resolve))
   return new RawClient(secured)

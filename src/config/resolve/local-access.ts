@@ -124,7 +124,7 @@ export function checkCertificates(
 export function checkPersonal(
   target: TargetSettings,
   { localTls }: Pick<ProxySettings, 'localTls'>,
-  where: (name: 'local-auth' | 'unix-socket' | 'max-connections-per-user') => string,
+  where: (name: 'local-auth' | 'unix-socket' | 'max-connections-per-user' | 'follow-git') => string,
   problems: Problems,
 ): void {
   if (target.localAuth !== 'databricks') {
@@ -148,6 +148,13 @@ export function checkPersonal(
       where('local-auth'),
       `target "${target.name}" has one role and password for all, so local-auth=databricks is not possible`,
       'Name a Lakebase instance or endpoint, or set local-auth=password.',
+    )
+  }
+  if (target.followGit !== undefined) {
+    problems.add(
+      where('follow-git'),
+      'follow-git serves what one person has checked out, and local-auth=databricks many people',
+      'Leave follow-git out. With route=on and projects/P/branches/*, each client can choose a branch.',
     )
   }
   if (target.listen.unixSocket !== undefined) {
