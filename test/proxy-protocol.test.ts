@@ -118,6 +118,27 @@ test('a header that dribbles in, with start-up packet and TLS hello right behind
   }
 })
 
+const BEYOND = 'PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n'
+const FROM_HERE = ['PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n', 'PROXY UNKNOWN\r\n']
+const PASSWORD = { localAuth: 'password', localPassword: 'secret' } as const
+
+test('with a password and local TLS, TLS is needed by where the real client is, not by where the balancer is', async (t) => {
+  const first = async (header: string, options: TestProxyOptions): Promise<string> => {
+    const { port } = await behindBalancer(t, options)
+    const client = await clientAfter(t, port, header)
+    client.startup({ user: 'anybody' })
+    const { type, body } = await client.next()
+    return `${type}${body.toString('latin1')}`
+  }
+  const withTls: TestProxyOptions = { ...PASSWORD, localTls: 'auto' }
+  assert.match(await first(BEYOND, withTls), /^E.*C28000.*connection requires TLS/s)
+  for (const header of FROM_HERE) assert.match(await first(header, withTls), /^R/)
+  // Where no TLS is offered, the balancer may have ended it; nothing could be asked for.
+  assert.match(await first(BEYOND, PASSWORD), /^R/)
+  assert.match(await first(BEYOND, { ...withTls, unsafeListen: true }), /^R/)
+  assert.match(await first(BEYOND, { localTls: 'auto' }), /^R/)
+})
+
 test('a header that does not come ends at handshake-timeout', async (t) => {
   const clock = new FakeClock()
   const { port } = await behindBalancer(t, { clock })

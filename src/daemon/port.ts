@@ -50,7 +50,8 @@ export function portListener(options: PortOptions, entrance: () => Entrance): Li
       target: target.name,
       router: (startup) => entrance().route(startup),
       localTls,
-      requireTls: !settings.unsafeListen,
+      // With `trust` only this machine is listened to, and what a load balancer lets in is its concern.
+      requireTls: localTls !== undefined && target.localAuth !== 'trust' && !settings.unsafeListen,
       loadBalancers: loadBalancers(target.proxyProtocolFrom),
       cancels: new Cancels({ targets: () => entrance().cancellers, routes, clock }),
       clock,

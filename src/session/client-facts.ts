@@ -7,14 +7,17 @@ import { isLoopback } from '../core/loopback.js'
 import { plainText } from '../core/plain-text.js'
 import { fromWireText, type StartupMessage } from '../wire/frontend.js'
 
-/** Over loopback or a Unix socket: no other machine lies between. */
-export function isFromHere({ localAddress }: Socket): boolean {
-  return localAddress === undefined || isLoopback(localAddress)
+/**
+ * Over loopback or a Unix socket: no other machine lies between. Behind a load balancer on this
+ * machine, `realAddress` is that of the client in front of it.
+ */
+export function isFromHere({ localAddress }: Socket, realAddress: string | undefined): boolean {
+  return [localAddress, realAddress].every((each) => each === undefined || isLoopback(each))
 }
 
 export function tlsRequired(): ProxyError {
   return new ProxyError('identity', 'connection requires TLS', {
-    hint: 'Connect with sslmode=require: this lakebase-proxy listens beyond this machine.',
+    hint: 'Connect with sslmode=verify-full, or sslmode=require: this lakebase-proxy is reached from beyond its machine.',
   })
 }
 

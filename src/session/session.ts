@@ -245,7 +245,7 @@ export class Session implements SessionView, AdmittedSession {
     this.user = textOf(startup, 'user')
     this.database = textOf(startup, 'database')
     this.applicationName = textOf(startup, 'application_name')
-    if (requireTls && !encrypted && !isFromHere(client)) throw tlsRequired()
+    if (requireTls && !encrypted && !isFromHere(client, this.#remoteAddress)) throw tlsRequired()
     const route = router(startup)
     const { target: chosen, refusal } = route
     this.target = chosen.name
