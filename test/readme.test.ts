@@ -20,7 +20,7 @@ const GUIDE_CODE = GUIDE_PAGES.flatMap(codeBlocks)
 
 test('the table of settings is the one in the code', () => {
   const { text } = page(SETTINGS_PAGE)
-  const hint = `${SETTINGS_PAGE} is behind src/config/schema/table.ts: npm run readme`
+  const hint = `${SETTINGS_PAGE} is behind the table of settings: npm run readme`
   assert.ok(text === withSettingsTable(text), hint)
 })
 

@@ -1,6 +1,7 @@
 /**
  * Text of others (a client, a server, a workspace, a program) made fit to be logged and shown: it
- * holds no secret, and cannot move the cursor, hide a part of itself or pass for a line of ours.
+ * holds no secret, and cannot move the cursor, hide a part of itself or pass for a line of ours. A
+ * text that was rejected may be a secret as a whole, and is then not repeated.
  */
 
 import { isClean, redact } from './redact.js'
@@ -65,4 +66,21 @@ const INVISIBLE =
 function cut(line: string, maxLength: number): string {
   if (line.length <= maxLength) return line
   return `${line.slice(0, maxLength).replace(/[\ud800-\udbff]$/, '')}…`
+}
+
+/** Longer than any name. */
+const MAX_NAME = 100
+
+/**
+ * Whether a rejected text must not be repeated. A text in the wrong place is often a connection string
+ * with a password in it, in one of many forms: a URL, `host=h password=p`, `Host=h;Password=p`,
+ * `PGPASSWORD=p psql`. Each of them holds one of these characters.
+ */
+export function mayHoldSecret(text: string): boolean {
+  return text.length > MAX_NAME || /[=;@\s\p{Cc}]|:\/\//u.test(text)
+}
+
+/** The text in quotation marks, or `otherwise` when it may hold a secret. */
+export function quoted(text: string, otherwise: string): string {
+  return mayHoldSecret(text) ? otherwise : `"${text}"`
 }

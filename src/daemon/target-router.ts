@@ -6,7 +6,7 @@
 import { isBranchIn } from '../config/resolve/routing.js'
 import type { ProxySettings } from '../config/resolve/settings.js'
 import { ProxyError } from '../core/errors.js'
-import { quoted } from '../core/quoted.js'
+import { quoted } from '../core/plain-text.js'
 import type { Route } from '../session/route.js'
 import { type Choice, choiceInUser, takeTargetOption } from '../session/target-choice.js'
 import type { Canceller } from '../upstream/cancel.js'

@@ -49,12 +49,10 @@ export function checkTarget(
   given: { settings: ProxySettings; machine: Machine; lookup: Lookup; problems: Problems },
 ): void {
   const { machine, lookup, problems } = given
-  const where = (name: 'sslmode' | 'unix-socket' | 'upstream-port'): string =>
-    lookup.find(name, known)?.where ?? known.written.where
 
   if (target.verify === 'none' && !values['unsafe-sslmode-require']) {
     problems.add(
-      where('sslmode'),
+      lookup.whereOf('sslmode', known),
       'sslmode=require does not verify the server, which then may read the token',
       'Leave sslmode out, or say --unsafe-sslmode-require too.',
     )
@@ -65,14 +63,14 @@ export function checkTarget(
   const { unixSocket, port } = target.listen
   if (unixSocket !== undefined) {
     const path = join(unixSocket, `.s.PGSQL.${port || 65_535}`)
-    checkSocketPath(path, where('unix-socket'), machine, problems)
+    checkSocketPath(path, lookup.whereOf('unix-socket', known), machine, problems)
   }
   const { target: upstream } = target
   if (upstream.kind === 'static' && isThisMachine(upstream.host, machine.hostname)) {
     const itself = given.settings.targets.some(({ listen }) => listen.port === target.upstreamPort)
     if (itself) {
       problems.add(
-        where('upstream-port'),
+        lookup.whereOf('upstream-port', known),
         `target "${target.name}" is this proxy's own port ${target.upstreamPort}`,
         'Name the database, not the proxy, or listen at another port with --port.',
       )

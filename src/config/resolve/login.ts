@@ -1,6 +1,6 @@
 /** Which role sessions log in as: decided once from `user`, `group` and the user of a static URL. */
 
-import { quoted } from '../../core/quoted.js'
+import { quoted } from '../../core/plain-text.js'
 import type { Values } from '../schema/table.js'
 import type { Target } from '../schema/target-text.js'
 import type { Problems } from '../sources/problems.js'

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 
-import { mayHoldSecret } from '../../core/quoted.js'
+import { mayHoldSecret } from '../../core/plain-text.js'
 import { SETTING_NAMES, SETTINGS, type SettingName, type Values } from '../schema/table.js'
 import { parseTarget } from '../schema/targets.js'
 import { ValueError } from '../schema/values.js'
@@ -56,6 +56,11 @@ export class Lookup {
       if (shared !== undefined) return { ...shared, rank: index + 1, isOwn: false }
     }
     return undefined
+  }
+
+  /** Where a setting of the target is written, or the target itself where it is not set. */
+  whereOf(name: SettingName, target: KnownTarget): string {
+    return this.find(name, target)?.where ?? target.written.where
   }
 
   /** Every setting, of one target or of the process. A wrong one is noted, and has its default. */

@@ -3,7 +3,7 @@
  * branch, or the one that it is made from; where no TARGET is named, the new branch is the target.
  */
 
-import { quoted } from '../../core/quoted.js'
+import { quoted } from '../../core/plain-text.js'
 import type { Target } from '../schema/target-text.js'
 import type { BranchSource } from '../schema/values.js'
 import type { Problems } from '../sources/problems.js'
@@ -67,7 +67,7 @@ export function followGitOf(
   const { target } = known
   if (target.kind !== 'autoscaling' || target.branch !== undefined) {
     problems.add(
-      lookup.find('follow-git', known)?.where ?? known.written.where,
+      lookup.whereOf('follow-git', known),
       `follow-git chooses the branch, which ${quoted(known.name, 'the target')} leaves no room for`,
       'Name a project alone: projects/P.',
     )

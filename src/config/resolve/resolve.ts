@@ -91,11 +91,9 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
   }
   for (const [index, target] of targets.entries()) {
     const { known, values } = lookedUp[index]!
-    const where = lookup.find('address', known)?.where ?? known.written.where
-    if (target.reach !== 'name') checkListening(target, settings, where, problems)
-    const whereIs = (name: SettingName): string =>
-      lookup.find(name, known)?.where ?? known.written.where
-    checkPersonal(target, settings, whereIs, problems)
+    const whereOf = (name: SettingName): string => lookup.whereOf(name, known)
+    if (target.reach !== 'name') checkListening(target, settings, whereOf('address'), problems)
+    checkPersonal(target, settings, whereOf, problems)
     checkTarget(target, known, values, { settings, machine, lookup, problems })
   }
   return deepFreeze(settings)
@@ -108,12 +106,11 @@ function portsOf(
   problems: Problems,
 ): readonly number[] {
   const requests = lookedUp.map(({ known, values: own }) => {
-    const found = lookup.find('port', known)
     return {
       name: known.name,
-      where: found?.where ?? known.written.where,
+      where: lookup.whereOf('port', known),
       address: own.address,
-      own: found?.isOwn ? own.port : undefined,
+      own: lookup.find('port', known)?.isOwn ? own.port : undefined,
     }
   })
   const ports = assignPorts(requests, values.port, problems)

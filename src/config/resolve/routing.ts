@@ -42,7 +42,7 @@ export function namesOf(
       names.indexOf(name) < index || texts.some((text, at) => at !== index && text === name)
     if (!isTaken) continue
     problems.add(
-      lookup.find('name', known)?.where ?? known.written.where,
+      lookup.whereOf('name', known),
       `the name "${name}" is also the name of another target`,
       'Give each target a name of its own: my-instance?name=shop.',
     )
@@ -117,8 +117,6 @@ export function checkRouting(
 ): void {
   const [first] = targets
   for (const { known, values, settings } of targets) {
-    const whereOf = (name: 'local-auth' | 'address' | 'unix-socket'): string =>
-      lookup.find(name, known)?.where ?? known.written.where
     if (route === 'off') {
       if (settings.target.kind !== 'branches') continue
       problems.add(
@@ -131,7 +129,7 @@ export function checkRouting(
     const auth = first?.settings.localAuth
     if (values['local-auth'] !== auth) {
       problems.add(
-        whereOf('local-auth'),
+        lookup.whereOf('local-auth', known),
         `local-auth of target "${settings.name}" is ${values['local-auth']}, and ${auth} at the port that serves it too`,
         'With route, all targets need the same local-auth. Start another lakebase-proxy for a target that differs.',
       )
@@ -140,7 +138,7 @@ export function checkRouting(
     for (const name of ['address', 'unix-socket'] as const) {
       if (!known.options.has(name)) continue
       problems.add(
-        whereOf(name),
+        lookup.whereOf(name, known),
         `${name} of target "${settings.name}" has no effect: it is reached at the port of the first target`,
         `Give it a port too, or leave ${name} out.`,
       )

@@ -8,7 +8,7 @@ import { isIP } from 'node:net'
 
 import type { ProxyError } from '../../core/errors.js'
 import { didYouMean } from '../../core/nearest.js'
-import { mayHoldSecret } from '../../core/quoted.js'
+import { mayHoldSecret } from '../../core/plain-text.js'
 import { Secret } from '../../core/secret.js'
 import type { TargetSettingName } from './table.js'
 import {

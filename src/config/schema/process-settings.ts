@@ -1,9 +1,7 @@
 /** The rows of the table for the process itself: its files, its admin interface and its log. */
 
 import { FILE, FREE, LOOPBACK_ONLY, once, PROTECTION } from './setting.js'
-import { choice, ipAddress, switched, targetTexts, text, wholeNumber } from './values.js'
-
-const MAX_PORT = 65_535
+import { choice, ipAddress, portNumber, switched, targetTexts, text } from './values.js'
 
 export const PROCESS_SETTINGS = {
   config: once({
@@ -31,7 +29,7 @@ export const PROCESS_SETTINGS = {
     reload: 'restart',
   }),
   'admin-port': once({
-    kind: wholeNumber('port', MAX_PORT),
+    kind: portNumber(),
     default: '9090',
     help: 'their port; 0 picks a free one; the default moves to a free one when taken',
     dotenv: FREE,

@@ -2,7 +2,7 @@
 
 import type { ProxyError } from '../../core/errors.js'
 import { didYouMean, nearest } from '../../core/nearest.js'
-import { mayHoldSecret } from '../../core/quoted.js'
+import { mayHoldSecret } from '../../core/plain-text.js'
 import { redact } from '../../core/redact.js'
 import { parsePostgresUrl } from './postgres-url.js'
 import {

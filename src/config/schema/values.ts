@@ -5,7 +5,7 @@
 
 import { isIP } from 'node:net'
 
-import { mayHoldSecret } from '../../core/quoted.js'
+import { mayHoldSecret } from '../../core/plain-text.js'
 
 /** Thrown by `parse`; the message reads on from the name of the setting: `port must be …`. */
 export class ValueError extends Error {
@@ -99,6 +99,11 @@ export function wholeNumber(placeholder: string, max: number, min = 0): Kind<num
     },
     write: String,
   }
+}
+
+/** 0, where it is allowed, means a free one. */
+export function portNumber(min = 0): Kind<number, number> {
+  return wholeNumber('port', 65_535, min)
 }
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }

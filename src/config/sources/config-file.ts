@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import type { Node } from 'yaml'
 
 import { didYouMean } from '../../core/nearest.js'
-import { mayHoldSecret } from '../../core/quoted.js'
+import { mayHoldSecret } from '../../core/plain-text.js'
 import { openToOthers, readWhole } from '../../core/secret-file.js'
 import {
   isSettingName,
