@@ -4,7 +4,7 @@
  */
 
 import { execFile } from 'node:child_process'
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
@@ -14,6 +14,8 @@ import type { Emulator } from '../../src/emulator/emulator.js'
 const FOLDER =
   process.env.LAKEBASE_INTEROP ??
   join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'lakebase-proxy-interop')
+
+const DRIVERS = '/etc/odbcinst.ini'
 
 /** A tool may compile, migrate or install; none of them needs longer. */
 const LIMIT_MS = 150_000
@@ -29,6 +31,13 @@ export function installed(group: string, file: string): Tool {
   const path = join(FOLDER, group, file)
   const skip = existsSync(path) ? false : `not installed: run test/interop/setup ${group}`
   return { path, skip }
+}
+
+/** The ODBC driver, which the system's own list names. */
+export function installedOdbc(): Pick<Tool, 'skip'> {
+  const drivers = existsSync(DRIVERS) ? readFileSync(DRIVERS, 'utf8') : ''
+  const isThere = drivers.includes('[PostgreSQL Unicode]')
+  return { skip: isThere ? false : 'not installed: run test/interop/setup debian' }
 }
 
 /** A script of test/interop/node, put where Node.js finds the packages that it imports. */

@@ -11,7 +11,7 @@ import { test } from 'node:test'
 
 import { emulatorForTests } from '../support/emulator.js'
 import { proxyForTests } from '../support/started-proxy.js'
-import { installed, nodeScript, runTool, scratchFolder } from './installed.js'
+import { installed, installedOdbc, nodeScript, runTool, scratchFolder } from './installed.js'
 import { recipe } from './recipe.js'
 
 const emulator = await emulatorForTests()
@@ -184,7 +184,7 @@ test('tokio-postgres: pipelined statements', { skip: rust.skip }, async () => {
 
 const odbc = installedOdbc()
 test('psqlODBC, by isql, with the connection string of the documentation', {
-  skip: odbc === undefined && 'not installed: run test/interop/setup debian',
+  skip: odbc.skip,
 }, async () => {
   const line = /^Driver=.*$/m.exec(readFileSync('docs/clients.md', 'utf8'))?.[0] ?? ''
   const connection = line.replace('Port=5432', `Port=${port}`)
@@ -194,11 +194,3 @@ test('psqlODBC, by isql, with the connection string of the documentation', {
   })
   assert.match(printed, new RegExp(IDENTITY))
 })
-
-function installedOdbc(): string | undefined {
-  try {
-    return /\[PostgreSQL Unicode\]/.exec(readFileSync('/etc/odbcinst.ini', 'utf8'))?.[0]
-  } catch {
-    return undefined
-  }
-}
