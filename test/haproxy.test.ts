@@ -6,19 +6,28 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { after, before, suite, type TestContext, test } from 'node:test'
 import { setImmediate as settle } from 'node:timers/promises'
 
 import pg from 'pg'
 
+import { demoUser } from '../src/emulator/inventory.js'
 import { startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { ask } from './support/http.js'
-import { cancel, connectedClient } from './support/proxy.js'
+import { cancel, connectedClient, temporaryFolder } from './support/proxy.js'
 
 const CONFIG = 'docker/haproxy.cfg'
 const missing = spawnSync('haproxy', ['-v']).error !== undefined
+
+interface ProxyOptions {
+  readonly target?: string
+  readonly settings?: Readonly<Record<string, string>>
+  readonly env?: Record<string, string>
+}
 
 suite('haproxy', {
   skip: missing && 'haproxy is not here: install the package haproxy',
@@ -65,15 +74,20 @@ suite('haproxy', {
   }
 
   /** A proxy at the n-th place, when haproxy has seen that it is ready. */
-  async function startProxy(t: TestContext, at: number) {
+  async function startProxy(
+    t: TestContext,
+    at: number,
+    { target = 'demo-instance', settings: more = {}, env = emulator.env }: ProxyOptions = {},
+  ) {
     const { port, admin } = places[at]!
     const settings = {
+      ...more,
       ...{ port, 'admin-port': admin, 'proxy-protocol': 'on', 'log-format': 'json' },
       ...{ 'drain-delay': '2s', 'drain-timeout': '20s' },
     }
     const flags = Object.entries(settings).map(([name, value]) => `--${name}=${value}`)
     const from = said.length
-    const proxy = startCli(t, ['demo-instance', ...flags], { env: emulator.env })
+    const proxy = startCli(t, [target, ...flags], { env })
     await proxy.saw(/"listening/)
     await untilSaid(new RegExp(`Server lakebase/proxy-${at + 1} is UP`), from)
     return proxy
@@ -129,6 +143,35 @@ suite('haproxy', {
     await untilSaid(new RegExp(`^${match[1]} \\[`, 'm'))
   })
 
+  test('the three logs of docs/gateway.md are those of a real session, joined by what is in them', async (t) => {
+    const state = await temporaryFolder(t)
+    const gateway = { 'local-auth': 'databricks', 'local-tls': 'auto' }
+    const env = { ...emulator.env, XDG_STATE_HOME: state }
+    const proxy = await startProxy(t, 0, { target: 'projects/demo', settings: gateway, env })
+    const from = said.length
+    const connection = new pg.Client({
+      ...{ host: 'localhost', port: listen!, user: 'token', password: demoUser.pat! },
+      database: 'databricks_postgres',
+      ssl: { ca: readFileSync(join(state, 'lakebase-proxy', 'local-ca.pem'), 'utf8') },
+    })
+    await connection.connect()
+    const pid = (await connection.query('select pg_backend_pid() as pid')).rows[0].pid
+    const asked = `select pid, usename, backend_start from pg_stat_activity where pid = ${pid}`
+    const [activity] = await emulator.control.query(asked)
+    await connection.end()
+    const login = (await proxy.saw(/^.*"event":"login".*$/m))[0]
+    const connected = (await proxy.saw(/^.*"session connected".*$/m))[0]
+    await untilSaid(BY_HAPROXY, from)
+    const seen = {
+      haproxy: BY_HAPROXY.exec(said.slice(from))![0],
+      proxy: [connected, login],
+      PostgreSQL: [`${asked};`, activity!.join(' | ')],
+    }
+    const written = documented()
+    assert.deepEqual(shapes(written), shapes(seen))
+    for (const logs of [written, seen]) checkJoined(logs)
+  })
+
   test('a cancel arrives, whichever proxy haproxy gives it to', async (t) => {
     await Promise.all(places.map((_, at) => startProxy(t, at)))
     const sleeping = await client(t)
@@ -155,6 +198,52 @@ suite('haproxy', {
     await assert.rejects(ask(`http://127.0.0.1:${places[0]!.admin}/readiness`))
   })
 })
+
+const BY_HAPROXY = /^.* postgres lakebase\/proxy-1 .*$/m
+
+interface ThreeLogs {
+  readonly haproxy: string
+  readonly proxy: readonly string[]
+  /** What is asked, and the row that comes. */
+  readonly PostgreSQL: readonly string[]
+}
+
+/** The block of docs/gateway.md, of which each line begins with whose it is. */
+function documented(): ThreeLogs {
+  const page = readFileSync('docs/gateway.md', 'utf8')
+  const [, section = ''] = page.split('## One session in three logs')
+  const [block = ''] = (section.split('```text\n')[1] ?? '').split('```')
+  const lines = block.trimEnd().split('\n')
+  const of = (name: string): string[] =>
+    lines.filter((line) => line.startsWith(`${name} `)).map((line) => line.slice(13))
+  const [haproxy = ''] = of('haproxy')
+  return { haproxy, proxy: of('proxy'), PostgreSQL: of('PostgreSQL') }
+}
+
+/** Without the numbers, times and names of one run. */
+function shapes({ haproxy, proxy, PostgreSQL }: ThreeLogs): object {
+  const shape = (line: string): string =>
+    line
+      .replace(/"session":"[0-9a-f]{8}"/, '"session":"id"')
+      .replace(/\/[A-Z][a-z]{2}\//, '/Mon/')
+      .replace(/\d+/g, '0')
+  return {
+    haproxy: shape(haproxy),
+    proxy: proxy.map(shape),
+    PostgreSQL: PostgreSQL.map(shape),
+  }
+}
+
+/** As docs/gateway.md says: by client, by session, and by backend_pid. */
+function checkJoined({ haproxy, proxy, PostgreSQL }: ThreeLogs): void {
+  const [connected, login] = proxy.map((line) => JSON.parse(line) as Record<string, unknown>)
+  const [, row = ''] = PostgreSQL
+  const [pid, role] = row.split(' | ')
+  for (const { client, backend_pid, role: own } of [connected!, login!]) {
+    assert.deepEqual([client, `${backend_pid}`, own], [haproxy.split(' ')[0], pid, role])
+  }
+  assert.equal(login!.session, connected!.session)
+}
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
