@@ -1,13 +1,14 @@
 /** `doctor` against every kind of breakage: each ends in the one line that names cause and fix. */
 
 import assert from 'node:assert/strict'
-import net, { type AddressInfo } from 'node:net'
+import net from 'node:net'
 import { beforeEach, test } from 'node:test'
 
 import type { StepResult } from '../src/commands/doctor/report.js'
 import { servicePrincipal, userWithoutRole } from '../src/emulator/inventory.js'
 import { cli, cliHere, startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
+import { freePort } from './support/http.js'
 import { proxyBefore } from './support/proxy.js'
 
 const emulator = await emulatorForTests()
@@ -332,11 +333,3 @@ test('a local port that a running lakebase-proxy holds is a warning', async (t) 
   assert.deepEqual([last?.step, last?.outcome], ['local port', 'warning'])
   assert.match(last?.text ?? '', /held by a lakebase-proxy/)
 })
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}

@@ -15,7 +15,7 @@ import {
   userWithoutRole,
 } from '../src/emulator/inventory.js'
 import { emulatorForTests, frontClient, frontPsql, needsPsql } from './support/emulator.js'
-import { connect, readAll } from './support/sockets.js'
+import { cancelRequest, connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -197,14 +197,8 @@ test('a CancelRequest of a client that ends its side before its session is found
   await client.end()
 })
 
-/** `pg` keeps what BackendKeyData said; its own cancel would not reach a port behind a name. */
+/** The cancel of `pg` itself would not reach a port behind a name. */
 async function cancel(client: pg.Client, ssl: boolean, then: 'waits' | 'leaves'): Promise<void> {
-  const { processID, secretKey } = client as pg.Client & { processID: number; secretKey: number }
-  const request = Buffer.alloc(16)
-  request.writeInt32BE(16, 0)
-  request.writeInt32BE(80877102, 4)
-  request.writeInt32BE(processID, 8)
-  request.writeInt32BE(secretKey, 12)
   let socket = await connect(emulator.frontPort)
   if (ssl) {
     socket.write(Buffer.from('0000000804d2162f', 'hex'))
@@ -212,7 +206,7 @@ async function cancel(client: pg.Client, ssl: boolean, then: 'waits' | 'leaves')
     socket.pause()
     socket = tls.connect({ socket, ca: emulator.caPem, servername: provisioned })
   }
-  if (then === 'leaves') socket.end(request)
-  else socket.write(request)
+  if (then === 'leaves') socket.end(cancelRequest(client))
+  else socket.write(cancelRequest(client))
   assert.equal((await readAll(socket)).length, 0)
 }

@@ -15,7 +15,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -27,6 +27,7 @@ import { parseAllDocuments } from 'yaml'
 import { type RunningProxy, startProxy } from '../src/daemon/start-proxy.js'
 import { type Emulator, startEmulator } from '../src/emulator/emulator.js'
 import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
+import { freePort } from './support/http.js'
 
 const MANIFEST = 'docker/kubernetes/gateway-pgbouncer.yaml'
 // PgBouncer does not run as root.
@@ -257,16 +258,6 @@ async function stop(program: ChildProcess): Promise<void> {
   if (program.exitCode !== null) return
   program.kill('SIGKILL')
   await once(program, 'exit')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  assert.ok(address !== null && typeof address === 'object')
-  return address.port
 }
 
 /** Resolves when the program has written `text` to stderr. */

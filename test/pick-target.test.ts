@@ -1,7 +1,7 @@
 /** The picker: with no TARGET on a terminal, the databases of the workspace, and one is chosen with keys. */
 
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -13,6 +13,7 @@ import type { LakebaseDatabase } from '../src/databricks/lakebase/workspace.js'
 import { MAIN } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { temporaryFolder } from './support/proxy.js'
+import { needsPty } from './support/shell.js'
 
 const emulator = await emulatorForTests()
 
@@ -157,7 +158,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `
 
 test('on a real terminal the proxy starts with what was picked', {
-  skip: !hasPython() && 'there is no python3 with pty here',
+  skip: needsPty,
 }, async (t) => {
   const { code, text } = await typed(t, ['--port', '0', '--admin-port', '0'])
   const shown = stripVTControlCharacters(text)
@@ -176,13 +177,4 @@ async function typed(t: TestContext, args: readonly string[]) {
   for await (const chunk of child.stdout) text += String(chunk)
   const code = child.exitCode ?? (await new Promise<number>((resolve) => child.on('exit', resolve)))
   return { code, text }
-}
-
-function hasPython(): boolean {
-  try {
-    execFileSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode'])
-    return true
-  } catch {
-    return false
-  }
 }

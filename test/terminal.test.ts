@@ -1,7 +1,7 @@
 /** What people read: text of others cannot do anything to a terminal, and a terminal that stands still stops nothing. */
 
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
@@ -14,6 +14,7 @@ import { cliHere, MAIN } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { freePort } from './support/http.js'
 import { connectedClient, proxyBefore } from './support/proxy.js'
+import { needsPty } from './support/shell.js'
 import { connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
@@ -108,7 +109,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 `
 
 test('a terminal that is stopped with Ctrl-S stops no client either, and not the end', {
-  skip: !hasPython() && 'there is no python3 with pty here',
+  skip: needsPty,
 }, async (t) => {
   const port = await freePort()
   const args = ['-c', STOPPED_TERMINAL, process.execPath, MAIN, ...argsOf(port)]
@@ -145,15 +146,6 @@ async function served(t: TestContext, port: number): Promise<void> {
   const client = await connectedClient(t, port)
   assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
   await client.end()
-}
-
-function hasPython(): boolean {
-  try {
-    execFileSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode'])
-    return true
-  } catch {
-    return false
-  }
 }
 
 async function end(child: ChildProcess): Promise<void> {

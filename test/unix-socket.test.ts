@@ -10,6 +10,7 @@ import { type TestContext, test } from 'node:test'
 
 import type { ProxyError } from '../src/core/errors.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
+import { freePort } from './support/http.js'
 import { connectedClient, proxyBefore, psql, temporaryFolder } from './support/proxy.js'
 
 const emulator = await emulatorForTests()
@@ -165,15 +166,6 @@ async function refused(
 async function leaveSocketBehind(path: string): Promise<void> {
   const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
   await once(spawn(process.execPath, ['-e', script]), 'exit')
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function notRoot(): false | string {

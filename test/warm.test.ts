@@ -17,7 +17,7 @@ import {
   type TestProxyOptions,
 } from './support/proxy.js'
 import { RawClient } from './support/raw-client.js'
-import { connect, readAll } from './support/sockets.js'
+import { cancelRequest, connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -383,13 +383,7 @@ function pidOf(client: pg.Client): number {
 }
 
 async function cancel(port: number, client: pg.Client): Promise<void> {
-  const { processID, secretKey } = client as pg.Client & { processID: number; secretKey: number }
-  const request = Buffer.alloc(16)
-  request.writeInt32BE(16, 0)
-  request.writeInt32BE(80877102, 4)
-  request.writeInt32BE(processID, 8)
-  request.writeInt32BE(secretKey, 12)
   const socket = await connect(port)
-  socket.end(request)
+  socket.end(cancelRequest(client))
   assert.equal((await readAll(socket)).length, 0)
 }

@@ -224,7 +224,7 @@ export function project(id: string, createdAt: number, branches: readonly Branch
 }
 
 export function branchUid(): string {
-  return `br-${word()}`
+  return `br-${randomWords()}`
 }
 
 export function newEndpoint(
@@ -232,7 +232,7 @@ export function newEndpoint(
   createdAt: number,
   state: EndpointState | 'DISABLED',
 ): Endpoint {
-  const uid = `ep-${word()}`
+  const uid = `ep-${randomWords()}`
   const region = 'database.us-west-2.cloud.databricks.com'
   const readOnly = name.includes('replica')
   return {
@@ -248,7 +248,7 @@ export function newEndpoint(
   }
 }
 
-function word(): string {
+function randomWords(): string {
   return `quiet-river-${randomUUID().slice(0, 8)}`
 }
 

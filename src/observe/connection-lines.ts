@@ -76,11 +76,11 @@ export function connectionLines(address: LocalAddress): ConnectionLines {
 
 function psql(address: LocalAddress): string {
   const { host, port, database, userMatters } = address
-  const parts = ['psql', '-h', quoted(host), '-p', String(port)]
-  if (userMatters) parts.push('-U', quoted(userOf(address)))
+  const parts = ['psql', '-h', shellWord(host), '-p', String(port)]
+  if (userMatters) parts.push('-U', shellWord(userOf(address)))
   const tls = tlsOf(address).map(([name, value]) => ` ${name}=${inConninfo(value)}`)
   const conninfo = `dbname=${inConninfo(database)}${tls.join('')}`
-  parts.push('-d', quoted(tls.length === 0 ? database : conninfo))
+  parts.push('-d', shellWord(tls.length === 0 ? database : conninfo))
   return parts.join(' ')
 }
 
@@ -110,7 +110,7 @@ function dbeaver(address: LocalAddress): string {
     'savePassword=true',
     ...tlsOf(address).map(([name, value]) => `prop.${name}=${value}`),
   ]
-  return `dbeaver -con ${quoted(facts.join('|'))}`
+  return `dbeaver -con ${shellWord(facts.join('|'))}`
 }
 
 function uri(address: LocalAddress): string {
@@ -161,6 +161,6 @@ function inConninfo(value: string): string {
 }
 
 /** As one word of a POSIX shell. */
-export function quoted(text: string): string {
+export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }

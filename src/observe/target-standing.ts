@@ -3,7 +3,7 @@
  * what a person asks first: can I connect, and if not, why?
  */
 
-import { quoted } from './connection-lines.js'
+import { shellWord } from './connection-lines.js'
 import type { TargetNotes } from './journal.js'
 import type { ObservedTarget, ProxyPhase } from './observed-proxy.js'
 import { hasCredential, missingCredential } from './readiness.js'
@@ -72,7 +72,7 @@ function stopped({ settings, database, workspace }: ObservedTarget): TargetStand
   const name = database?.name ?? settings.name
   const profile = workspace?.profile === undefined ? [] : ['--profile', workspace.profile]
   const words = ['lakebase-proxy', 'instances', 'start', name, ...profile]
-  const startCommand = words.map(quoted).join(' ')
+  const startCommand = words.map(shellWord).join(' ')
   return {
     state: 'stopped',
     words: `${what} is stopped`,

@@ -1,6 +1,6 @@
 /** A shell with the command on its PATH, as after an installation, and nothing else of this process. */
 
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -38,3 +38,8 @@ export function shellIn(folder: string, env: Readonly<Record<string, string>>): 
       }),
   }
 }
+
+/** A terminal of their own is what such tests have from Python's standard library. */
+export const needsPty: string | false =
+  spawnSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode']).status !== 0 &&
+  'there is no python3 with pty here'

@@ -23,6 +23,17 @@ async function connectTo(port: number, server: net.Server): Promise<[Socket, Soc
   return [near, far]
 }
 
+/** The CancelRequest for a session of `pg`, which keeps what BackendKeyData said and does not show it. */
+export function cancelRequest(client: object): Buffer {
+  const { processID, secretKey } = client as { processID: number; secretKey: number }
+  const request = Buffer.alloc(16)
+  request.writeInt32BE(16, 0)
+  request.writeInt32BE(80877102, 4)
+  request.writeInt32BE(processID, 8)
+  request.writeInt32BE(secretKey, 12)
+  return request
+}
+
 /** A connected socket that no error of can end the test run. */
 export async function connect(
   port: number,

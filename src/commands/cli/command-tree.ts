@@ -18,7 +18,7 @@ export interface TreeOptions {
   readonly run: (command: Command, parsed: Commander) => Promise<void>
 }
 
-/** What a command still lacks, and how it gets that. */
+/** Commands without their flags and subcommands yet, and how each gets them. */
 type Unfinished = Map<Commander, () => void>
 
 /** A command gets its flags and subcommands when it is about to run; all get theirs for a help text. */
@@ -35,7 +35,7 @@ export function buildTree(options: TreeOptions): Commander {
   })
 }
 
-/** With every flag of every command, for who looks through it. */
+/** With every flag of every command at once: for the completion script. */
 export function buildWholeTree(options: TreeOptions): Commander {
   const unfinished: Unfinished = new Map()
   const root = buildRoot(options, unfinished)
@@ -44,7 +44,7 @@ export function buildWholeTree(options: TreeOptions): Commander {
 }
 
 function finish(unfinished: Unfinished): void {
-  // Those that come to it meanwhile, subcommands, are visited too.
+  // Subcommands that are added meanwhile are visited too.
   for (const add of unfinished.values()) add()
 }
 

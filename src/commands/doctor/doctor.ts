@@ -16,7 +16,7 @@ import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-works
 import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
 import { refusalByState } from '../../endpoints/availability.js'
 import { hostIn, hostOf } from '../../endpoints/endpoints.js'
-import { connectionLines, quoted } from '../../observe/connection-lines.js'
+import { connectionLines, shellWord } from '../../observe/connection-lines.js'
 import { asArguments, type Invocation } from '../invocation/command.js'
 import { oneTarget } from '../invocation/one-target.js'
 import type { RunningFile } from '../running/announcement.js'
@@ -167,8 +167,8 @@ function connectLine(
   const ours = served.find((each) => each.name === name && each.address.port === listen.port)
   if (ours !== undefined) return `All good. Connect with: ${connectionLines(ours.address).psql}`
   // A URL has a password, which is not repeated.
-  const word = target.kind === 'static' ? 'TARGET' : quoted(name)
-  const given = asArguments(flags).map(quoted).join(' ')
+  const word = target.kind === 'static' ? 'TARGET' : shellWord(name)
+  const given = asArguments(flags).map(shellWord).join(' ')
   return `All good. Connect with: lakebase-proxy exec ${word}${given && ` ${given}`} -- psql`
 }
 

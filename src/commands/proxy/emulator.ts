@@ -7,7 +7,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ProxyError } from '../../core/errors.js'
 import { type Emulator, startEmulator } from '../../emulator/emulator.js'
-import { quoted } from '../../observe/connection-lines.js'
+import { shellWord } from '../../observe/connection-lines.js'
 
 export interface EmulatorCommandOptions {
   /** Life of database credentials; the emulator's own default when left out. */
@@ -64,7 +64,7 @@ async function writeEnvironment(emulator: Emulator, folder: string): Promise<voi
 }
 
 function guide(emulator: Emulator, folder: string | undefined): string {
-  const file = folder === undefined ? undefined : quoted(join(folder, '.env'))
+  const file = folder === undefined ? undefined : shellWord(join(folder, '.env'))
   return [
     `Lakebase emulator at ${emulator.workspaceUrl}, until Ctrl-C.`,
     'Paste the lines above into another terminal, then start a proxy there:',

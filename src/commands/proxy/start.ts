@@ -17,7 +17,7 @@ import { localAddress } from '../../observe/connection-lines.js'
 import { sessionLine } from '../../observe/session-line.js'
 import type { Surroundings } from '../invocation/command.js'
 import { progressLine } from '../invocation/progress-line.js'
-import type { Announcement, RunningProxy } from '../running/announcement.js'
+import type { AnnouncedProxy, Announcement } from '../running/announcement.js'
 import { banner } from './banner.js'
 import { type StartUpSignals, signalsDuringStartUp, untilStopped } from './stop.js'
 
@@ -151,7 +151,7 @@ async function announce(
 }
 
 /** What the other commands find it by. */
-function runningProxy({ adminUrl: admin, targets, localCaFile: caFile }: Daemon): RunningProxy {
+function runningProxy({ adminUrl: admin, targets, localCaFile: caFile }: Daemon): AnnouncedProxy {
   return {
     admin,
     targets: targets.map(({ settings, listener }) => ({

@@ -13,13 +13,13 @@ import {
   type LocalAddress,
   localAddress,
   localVariables,
-  quoted,
+  shellWord,
   sslOf,
   userOf,
 } from '../../observe/connection-lines.js'
 import type { Invocation } from '../invocation/command.js'
 import { oneTarget } from '../invocation/one-target.js'
-import type { RunningTarget } from '../running/announcement.js'
+import type { AnnouncedTarget } from '../running/announcement.js'
 import { runningProxies } from '../running/running-proxies.js'
 import { servedAs } from '../running/served-as.js'
 
@@ -49,7 +49,7 @@ interface Place {
 
 async function whereToConnect(
   invocation: Invocation,
-  running: readonly RunningTarget[],
+  running: readonly AnnouncedTarget[],
 ): Promise<Place> {
   const { operands, flags } = invocation
   const [named] = operands
@@ -84,7 +84,7 @@ async function whereToConnect(
   }
 }
 
-function onlyOf(targets: readonly RunningTarget[]): RunningTarget | undefined {
+function onlyOf(targets: readonly AnnouncedTarget[]): AnnouncedTarget | undefined {
   return targets.length === 1 ? targets[0] : undefined
 }
 
@@ -103,7 +103,7 @@ function urlText({ format, target, address }: UrlOptions): string {
     case 'dbeaver':
       return `${connectionLines(address)[format]}\n`
     case 'env':
-      return variableLines(address, (name, value) => `export ${name}=${quoted(value)}`)
+      return variableLines(address, (name, value) => `export ${name}=${shellWord(value)}`)
     case 'dotenv':
       return variableLines(address, (name, value) => `${name}=${inDotenv(value)}`)
     case 'pgservice':

@@ -11,13 +11,13 @@ import type { LocalAddress } from '../../observe/connection-lines.js'
 import { type ProcessSpace, processSpace, startOfProcess } from './process-identity.js'
 import { type FolderPlace, isPrivate, runningFolder } from './running-folder.js'
 
-export interface RunningProxy {
+export interface AnnouncedProxy {
   /** URL of the admin interface, or the path of its Unix socket; undefined without one. */
   readonly admin?: string | undefined
-  readonly targets: readonly RunningTarget[]
+  readonly targets: readonly AnnouncedTarget[]
 }
 
-export interface RunningTarget {
+export interface AnnouncedTarget {
   readonly name: string
   /** The TARGET as it was written; undefined from a lakebase-proxy that did not tell. */
   readonly text?: string | undefined
@@ -25,7 +25,7 @@ export interface RunningTarget {
 }
 
 /** The file's content. */
-export interface RunningFile extends RunningProxy {
+export interface RunningFile extends AnnouncedProxy {
   readonly process: ProcessSpace & { readonly pid: number; readonly start: string }
 }
 
@@ -39,7 +39,7 @@ export class Announcement {
   }
 
   /** Undefined where no such file can be kept: the proxy runs all the same. */
-  static async make(place: FolderPlace, proxy: RunningProxy): Promise<Announcement | undefined> {
+  static async make(place: FolderPlace, proxy: AnnouncedProxy): Promise<Announcement | undefined> {
     const folder = runningFolder(place)
     if (folder === undefined) return undefined
     try {
@@ -58,7 +58,7 @@ export class Announcement {
   }
 
   /** In one step, so that a reader never sees half of it. Never rejects. */
-  async update(proxy: RunningProxy): Promise<void> {
+  async update(proxy: AnnouncedProxy): Promise<void> {
     const content: RunningFile = { ...proxy, process: this.#process }
     const unfinished = `${this.#file}.new`
     try {

@@ -3,12 +3,12 @@
 import { isBranchIn } from '../../config/resolve/routing.js'
 import type { Target } from '../../config/schema/target-text.js'
 import { parseTarget } from '../../config/schema/targets.js'
-import type { RunningTarget } from './announcement.js'
+import type { AnnouncedTarget } from './announcement.js'
 
 export function servedAs(
-  running: readonly RunningTarget[],
+  running: readonly AnnouncedTarget[],
   name: string,
-): readonly RunningTarget[] {
+): readonly AnnouncedTarget[] {
   const named = running.filter((each) => each.name === name)
   if (named.length > 0) return named
   const written = running.filter(({ text }) => text === name)
@@ -16,7 +16,7 @@ export function servedAs(
 }
 
 /** One branch of those that `every` serves, as its clients reach it. */
-function branchServedBy(every: RunningTarget, name: string): RunningTarget | undefined {
+function branchServedBy(every: AnnouncedTarget, name: string): AnnouncedTarget | undefined {
   const target = parsed(every.text ?? every.name)
   if (target === undefined || !isBranchIn({ target }, name)) return undefined
   const { user, database } = every.address

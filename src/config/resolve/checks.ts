@@ -6,7 +6,7 @@ import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import type { KnownTarget } from './known-target.js'
 import { checkCertificates } from './local-access.js'
-import type { Lookup } from './lookup.js'
+import type { SettingLookup } from './setting-lookup.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 
 // The shortest limit of the systems we run on: macOS's sun_path, less its zero byte.
@@ -15,7 +15,7 @@ const LONGEST_SOCKET_PATH = 103
 /** The socket of the admin interface takes the place of its port: only one of them can be meant. */
 export function checkAdminSocket(
   path: string,
-  { machine, lookup, problems }: { machine: Machine; lookup: Lookup; problems: Problems },
+  { machine, lookup, problems }: { machine: Machine; lookup: SettingLookup; problems: Problems },
 ): void {
   const where = lookup.find('admin-socket')?.where ?? 'admin-socket'
   checkSocketPath(path, where, machine, problems)
@@ -46,7 +46,7 @@ export function checkTarget(
   target: TargetSettings,
   known: KnownTarget,
   values: Values,
-  given: { settings: ProxySettings; machine: Machine; lookup: Lookup; problems: Problems },
+  given: { settings: ProxySettings; machine: Machine; lookup: SettingLookup; problems: Problems },
 ): void {
   const { machine, lookup, problems } = given
 

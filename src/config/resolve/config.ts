@@ -21,10 +21,10 @@ import {
 } from '../sources/sources.js'
 import { checkHosts, usableVariables } from './implicit.js'
 import type { KnownTarget } from './known-target.js'
-import { Lookup } from './lookup.js'
 import { targetsForBranch } from './new-branch.js'
 import { resolveSettings } from './resolve.js'
 import { selectTargets } from './selection.js'
+import { SettingLookup } from './setting-lookup.js'
 import type { Machine, ProxySettings } from './settings.js'
 
 export interface ConfigInputs {
@@ -82,14 +82,14 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const variables = [environment, ...(envFile === undefined ? [] : [read(envFile)])]
   const above = [flags, ...variables.map(({ source }) => source)]
 
-  const configFile = new Lookup(above, machine.homeDir, problems).value('config')
+  const configFile = new SettingLookup(above, machine.homeDir, problems).value('config')
   const shown = above.map(({ settings }) => settings.get('config')?.text).find(Boolean)
   const file =
     configFile === undefined
       ? undefined
       : await readConfigFile(configFile, shown ?? configFile, machine.platform, problems)
   const sources = [...above, ...(file === undefined ? [] : [file.source])]
-  const lookup = new Lookup(sources, machine.homeDir, problems)
+  const lookup = new SettingLookup(sources, machine.homeDir, problems)
   const all = lookup.values()
   const signIn = { databricksHost: all['databricks-host'], profile: all.profile }
   const usable = envFile === undefined ? {} : usableVariables(envFile, env, problems)
@@ -105,7 +105,7 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     hostname: machine.hostname,
   })
   if (inputs.targets.length === 0 && !inputs.targetOptional) {
-    targets = targetsForBranch(targets, new Lookup(sources, machine.homeDir, new Problems()))
+    targets = targetsForBranch(targets, new SettingLookup(sources, machine.homeDir, new Problems()))
   }
   if (targets.length === 0 && !inputs.targetOptional) {
     checkHosts({ targets: [], hostOf, file: envFile, environment: env }, problems)
@@ -131,7 +131,7 @@ async function findEnvFile(
 ): Promise<EnvFile | undefined> {
   const written = above.map(({ settings }) => settings.get('env-file')).find(Boolean)
   const { cwd, platform } = machine
-  const path = new Lookup(above, machine.homeDir, problems).value('env-file')
+  const path = new SettingLookup(above, machine.homeDir, problems).value('env-file')
   if (written !== undefined && path === undefined) return undefined
   try {
     const shown = written?.text ?? '.env'

@@ -13,12 +13,12 @@ import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import { LOCAL_PASSWORD, type Written } from '../sources/sources.js'
 import type { KnownTarget } from './known-target.js'
-import type { Lookup } from './lookup.js'
+import type { SettingLookup } from './setting-lookup.js'
 import type { LocalPassword, ProxySettings, TargetSettings } from './settings.js'
 
 /** The password of clients: its variable, or the path of its file, which is read when clients come. */
 export function readLocalPassword(
-  lookup: Lookup,
+  lookup: SettingLookup,
   values: Values,
   variable: Written | undefined,
   platform: string,
@@ -40,7 +40,7 @@ export function readLocalPassword(
 export function checkLocalPassword(
   password: LocalPassword | undefined,
   targets: readonly { readonly known: KnownTarget; readonly values: Values }[],
-  lookup: Lookup,
+  lookup: SettingLookup,
   problems: Problems,
 ): void {
   const asking = targets.filter(({ values }) => values['local-auth'] === 'password')
@@ -66,7 +66,7 @@ export function checkLocalPassword(
 
 /** `local-tls`, or the certificate and key that were named. */
 export function readLocalTls(
-  lookup: Lookup,
+  lookup: SettingLookup,
   values: Values,
   platform: string,
   problems: Problems,
@@ -104,7 +104,7 @@ export function readLocalTls(
 export function checkCertificates(
   name: 'local-tls-cert' | 'sslrootcert',
   path: string,
-  lookup: Lookup,
+  lookup: SettingLookup,
   problems: Problems,
   known?: KnownTarget,
 ): void {

@@ -5,7 +5,7 @@ import type { Values } from '../schema/table.js'
 import type { Target } from '../schema/target-text.js'
 import type { Problems } from '../sources/problems.js'
 import type { KnownTarget } from './known-target.js'
-import type { Lookup } from './lookup.js'
+import type { SettingLookup } from './setting-lookup.js'
 
 export type Login =
   /** The role of the identity that is signed in to the workspace. */
@@ -20,7 +20,7 @@ export type Login =
 export function loginOf(
   known: KnownTarget,
   values: Values,
-  lookup: Lookup,
+  lookup: SettingLookup,
   problems: Problems,
 ): Login {
   const { target } = known

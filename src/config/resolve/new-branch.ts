@@ -9,13 +9,13 @@ import type { BranchSource } from '../schema/values.js'
 import type { Problems } from '../sources/problems.js'
 import type { WrittenTarget } from '../sources/sources.js'
 import type { KnownTarget } from './known-target.js'
-import type { Lookup } from './lookup.js'
+import type { SettingLookup } from './setting-lookup.js'
 import type { FollowGit, Machine, NewBranchSettings, TargetSettings } from './settings.js'
 
 /** For a command line that names no TARGET. */
 export function targetsForBranch(
   targets: readonly WrittenTarget[],
-  lookup: Lookup,
+  lookup: SettingLookup,
 ): readonly WrittenTarget[] {
   const source = lookup.value('branch-from')
   const written = lookup.find('branch-from')
@@ -26,7 +26,7 @@ export function targetsForBranch(
 }
 
 export function newBranchOf(
-  lookup: Lookup,
+  lookup: SettingLookup,
   {
     known,
     targets,
@@ -58,7 +58,7 @@ export function newBranchOf(
 
 export function followGitOf(
   known: KnownTarget,
-  lookup: Lookup,
+  lookup: SettingLookup,
   machine: Machine,
   problems: Problems,
 ): FollowGit | undefined {

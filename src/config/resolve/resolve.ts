@@ -17,10 +17,10 @@ import {
   readLocalTls,
 } from './local-access.js'
 import { loginOf } from './login.js'
-import { Lookup } from './lookup.js'
 import { followGitOf, newBranchOf } from './new-branch.js'
 import { addressesClash, assignPorts } from './ports.js'
 import { checkRouting, namesOf, reachOf } from './routing.js'
+import { SettingLookup } from './setting-lookup.js'
 import type { Machine, ProxySettings, TargetSettings } from './settings.js'
 import { shownAs } from './shown-as.js'
 
@@ -41,7 +41,7 @@ interface LookedUpTarget {
 /** The result is whole only when `problems` stayed empty. */
 export function resolveSettings(input: ResolveInput, problems: Problems): ProxySettings {
   const { machine } = input
-  const lookup = new Lookup(input.sources, machine.homeDir, problems)
+  const lookup = new SettingLookup(input.sources, machine.homeDir, problems)
   const values = lookup.values()
   const known = input.targets.map((written) => lookup.target(written))
   const lookedUp = known
@@ -101,7 +101,7 @@ export function resolveSettings(input: ResolveInput, problems: Problems): ProxyS
 
 function portsOf(
   lookedUp: readonly LookedUpTarget[],
-  lookup: Lookup,
+  lookup: SettingLookup,
   values: Values,
   problems: Problems,
 ): readonly number[] {
@@ -138,7 +138,7 @@ const VERIFY = { 'verify-full': 'full', 'verify-ca': 'ca', require: 'none' } as 
 function resolveTarget(
   { known, values }: LookedUpTarget,
   { localTls, ...called }: Decided,
-  lookup: Lookup,
+  lookup: SettingLookup,
   problems: Problems,
 ): TargetSettings {
   const settings = { ...plainSettings(values, true), ...called }
@@ -157,7 +157,7 @@ function processSettings(
   targets: readonly TargetSettings[],
   localPassword: ProxySettings['localPassword'],
   localTls: ProxySettings['localTls'],
-  lookup: Lookup,
+  lookup: SettingLookup,
   machine: Machine,
 ): Omit<ProxySettings, 'newBranch'> {
   return {
@@ -171,7 +171,7 @@ function processSettings(
   }
 }
 
-function adminOf(values: Values, lookup: Lookup): ProxySettings['admin'] {
+function adminOf(values: Values, lookup: SettingLookup): ProxySettings['admin'] {
   if (values['no-admin']) return undefined
   const socket = values['admin-socket']
   if (socket !== undefined) return { socket }

@@ -8,7 +8,7 @@ import type { Target } from '../schema/target-text.js'
 import { isId, parseTarget } from '../schema/targets.js'
 import type { Problems } from '../sources/problems.js'
 import type { KnownTarget } from './known-target.js'
-import type { Lookup } from './lookup.js'
+import type { SettingLookup } from './setting-lookup.js'
 import type { TargetSettings } from './settings.js'
 
 interface Named {
@@ -18,7 +18,7 @@ interface Named {
 
 export function namesOf(
   targets: readonly Named[],
-  lookup: Lookup,
+  lookup: SettingLookup,
   problems: Problems,
 ): readonly string[] {
   const texts = targets.map(({ known }) => known.name)
@@ -98,7 +98,7 @@ export function reachOf(
   { known }: Named,
   index: number,
   { route }: Values,
-  lookup: Lookup,
+  lookup: SettingLookup,
 ): TargetSettings['reach'] {
   if (route === 'off') return 'own port'
   if (index === 0) return 'shared port'
@@ -112,7 +112,7 @@ export function reachOf(
 export function checkRouting(
   targets: readonly (Named & { readonly settings: TargetSettings })[],
   { route }: Values,
-  lookup: Lookup,
+  lookup: SettingLookup,
   problems: Problems,
 ): void {
   const [first] = targets

@@ -15,7 +15,7 @@ import type { Source, Written, WrittenTarget } from '../sources/sources.js'
 import { checkImplicit } from './implicit.js'
 import type { Found, KnownTarget } from './known-target.js'
 
-export class Lookup {
+export class SettingLookup {
   readonly #sources: readonly Source[]
   readonly #homeDir: string
   readonly #problems: Problems
