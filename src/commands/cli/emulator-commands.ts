@@ -14,10 +14,11 @@ export const EMULATOR_COMMANDS: readonly Command[] = [
     async run({ options, surroundings }) {
       const { stdout, onSignal } = surroundings
       const { runDemo } = await import('../proxy/demo.js')
-      const { stopOnSignal } = await import('../proxy/stop.js')
-      const { signal, impatient } = stopOnSignal(onSignal)
+      const { untilSignal } = await import('../proxy/stop.js')
       const once = options.has('once')
-      return Promise.race([runDemo({ once, stdout, signal, place: surroundings }), impatient])
+      return untilSignal(onSignal, (signal) =>
+        runDemo({ once, stdout, signal, place: surroundings }),
+      )
     },
   },
   {
@@ -34,15 +35,13 @@ export const EMULATOR_COMMANDS: readonly Command[] = [
     examples: ['emulator --token-ttl 30s', 'emulator --port 8080'],
     async run({ options, surroundings: { stdout, stderr, onSignal } }) {
       const { runEmulator } = await import('../proxy/emulator.js')
-      const { stopOnSignal } = await import('../proxy/stop.js')
-      const { signal, impatient } = stopOnSignal(onSignal)
-      const running = runEmulator({
+      const { untilSignal } = await import('../proxy/stop.js')
+      const given = {
         tokenTtlMs: readOption(options, 'token-ttl', duration(1)),
         port: readOption(options, 'port', wholeNumber('port', 65_533)),
         output: options.get('output'),
-        ...{ stdout, stderr, signal },
-      })
-      return Promise.race([running, impatient])
+      }
+      return untilSignal(onSignal, (signal) => runEmulator({ ...given, stdout, stderr, signal }))
     },
   },
 ]

@@ -102,13 +102,13 @@ export function signalsDuringStartUp(onSignal: Surroundings['onSignal']): StartU
 }
 
 /**
- * For commands that only run until they are stopped: `signal` aborts with the first of our
- * signals. A second one, for whom the end takes too long, resolves `impatient` to an exit code.
+ * For commands that only run until they are stopped: the first of our signals tells `work` to end, a
+ * second one does not wait for that. Resolves to the exit code.
  */
-export function stopOnSignal(onSignal: Surroundings['onSignal']): {
-  readonly signal: AbortSignal
-  readonly impatient: Promise<number>
-} {
+export function untilSignal(
+  onSignal: Surroundings['onSignal'],
+  work: (signal: AbortSignal) => Promise<number>,
+): Promise<number> {
   const stopping = new AbortController()
   const impatient = new Promise<number>((resolve) => {
     onSignal((signal) => {
@@ -116,5 +116,5 @@ export function stopOnSignal(onSignal: Surroundings['onSignal']): {
       stopping.abort()
     })
   })
-  return { signal: stopping.signal, impatient }
+  return Promise.race([work(stopping.signal), impatient])
 }
