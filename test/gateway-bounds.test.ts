@@ -1,0 +1,212 @@
+/** What a gateway remembers of people is bounded, is each one's own, and is forgotten. */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+import { Secret } from '../src/core/secret.js'
+import type { Credentials } from '../src/credentials/credentials.js'
+import { ApiError } from '../src/databricks/lakebase/api-error.js'
+import type { PersonalWorkspace } from '../src/databricks/lakebase/workspace.js'
+import { PasswordAttempts } from '../src/session/password-attempts.js'
+import { exchangesAtOnce, People, type PersonalLogin } from '../src/session/people.js'
+import type { Person } from '../src/session/person.js'
+import { FakeClock, settle } from './support/fake-clock.js'
+
+const MINUTE_MS = 60_000
+const patience = new AbortController().signal
+
+/** `dapi-NAME` is the token of NAME, and `wrong…` that of no one. */
+class World {
+  readonly clock = new FakeClock()
+  readonly attempts = new PasswordAttempts(this.clock)
+  asked = 0
+  readonly workspaces = new Set<WeakRef<object>>()
+  readonly made: { readonly login: PersonalLogin; isClosed: boolean }[] = []
+  closed = 0
+  /** Waited for before the workspace answers. */
+  answer: Promise<void> | undefined
+  readonly people: People
+
+  constructor(t: TestContext) {
+    this.people = new People({
+      signInAs: async (signIn) =>
+        this.#workspace(signIn.type === 'bearer' ? signIn.token : undefined),
+      credentialsFor: (login) => this.#credentials(login),
+      attempts: this.attempts,
+      turns: exchangesAtOnce(),
+      clock: this.clock,
+      timeoutMs: 10_000,
+      closing: patience,
+    })
+    t.after(() => this.people.close())
+  }
+
+  /** From an address of its own, so that none waits because of another. */
+  logIn(user: string, password: string, at = 0): Promise<Person> {
+    const address = `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`
+    return this.people.identify({ user, password: new Secret(password), address }, patience)
+  }
+
+  async logInAs(...names: readonly string[]): Promise<void> {
+    const found = await Promise.all(names.map((name) => this.logIn('token', `dapi-${name}`)))
+    assert.deepEqual(
+      found.map(({ name }) => name),
+      names,
+    )
+  }
+
+  async refuse(user: string, at: number): Promise<void> {
+    await assert.rejects(this.logIn(user, `wrong-${at}`, at), { kind: 'password' })
+  }
+
+  #workspace(token: Secret | undefined): PersonalWorkspace {
+    const workspace = {
+      identity: async (): Promise<string> => {
+        this.asked++
+        await this.answer
+        const [, name] = /^dapi-(.*)$/.exec(token?.reveal() ?? '') ?? []
+        if (name !== undefined) return name
+        throw new ApiError('identity', 'no', { status: 401, errorCode: undefined })
+      },
+      mintCredential: () => Promise.reject(new Error('not asked for here')),
+      close: async () => {
+        this.closed++
+      },
+    }
+    this.workspaces.add(new WeakRef(workspace))
+    return workspace as unknown as PersonalWorkspace
+  }
+
+  #credentials(login: PersonalLogin): Credentials {
+    const made = { login, isClosed: false }
+    this.made.push(made)
+    return {
+      ...{ state: 'fresh', expiresAt: undefined },
+      get: () => Promise.reject(new Error('not asked for here')),
+      renew: async () => undefined,
+      close: () => {
+        made.isClosed = true
+      },
+    }
+  }
+}
+
+const names = (count: number): string[] => Array.from({ length: count }, (_, at) => `p${at}`)
+
+test('2,000 people are remembered; one more takes the place of the one whose login is longest ago', async (t) => {
+  const world = new World(t)
+  const { people } = world
+  await world.logInAs(...names(2_000))
+  assert.deepEqual([people.size, world.asked, world.closed], [2_000, 2_000, 0])
+  await world.logInAs('p0')
+  assert.equal(world.asked, 2_000)
+  await world.logInAs('another')
+  assert.deepEqual([people.size, world.asked, world.closed], [2_000, 2_001, 1])
+  const closed = world.made.filter(({ isClosed }) => isClosed)
+  assert.deepEqual(
+    closed.map(({ login }) => login.name),
+    ['p1'],
+  )
+  await world.logInAs('p0')
+  assert.equal(world.asked, 2_001)
+  await world.logInAs('p1')
+  assert.equal(world.asked, 2_002, 'who was forgotten is asked about again')
+  assert.equal(world.made.at(-1)!.login.name, 'p1')
+  assert.equal(new Set(world.made.map(({ login }) => login.workspace)).size, world.made.length)
+})
+
+test('of one person the credentials of 20 groups are held; one more takes the place of the first', async (t) => {
+  const world = new World(t)
+  const groups = names(20)
+  for (const group of groups) await world.logIn(`token~${group}`, 'dapi-ada')
+  assert.equal(world.made.length, 20)
+  await world.logIn('token~p7', 'dapi-ada')
+  assert.equal(world.made.length, 20, 'each is made once')
+  await world.logIn('token~one more', 'dapi-ada')
+  const open = world.made.filter(({ isClosed }) => !isClosed)
+  assert.deepEqual(
+    open.map(({ login }) => login.group),
+    [...groups.slice(1), 'one more'],
+  )
+  await world.logIn('token~p7', 'dapi-grace')
+  assert.equal(
+    world.made.at(-1)!.login.name,
+    'grace',
+    "a group's credential is of the one who asks",
+  )
+  assert.equal(world.asked, 2)
+})
+
+test('10,000 wrong passwords and as many addresses are remembered; a no counts for its own user alone', async (t) => {
+  const world = new World(t)
+  for (let at = 0; at < 10_000; at++) await world.refuse('ada', at)
+  assert.equal(world.asked, 10_000)
+  await world.refuse('ada', 0)
+  await world.refuse('ada', 9_999)
+  assert.equal(world.asked, 10_000)
+  await world.refuse('grace', 0)
+  assert.equal(world.asked, 10_001)
+  await world.refuse('ada', 0)
+  assert.equal(world.asked, 10_002, 'the first was forgotten')
+  await world.refuse('ada', 9_999)
+  assert.equal(world.asked, 10_002)
+  assert.equal(world.attempts.size, 10_000)
+  assert.equal(world.people.size, 0)
+})
+
+test('who has not logged in for 15 minutes is forgotten, and who comes is not', async (t) => {
+  const world = new World(t)
+  await world.logInAs(...names(100))
+  for (let minute = 0; minute < 14; minute++) {
+    await world.clock.advance(MINUTE_MS)
+    await world.logInAs('p3')
+  }
+  assert.deepEqual([world.people.size, world.closed], [100, 0])
+  await world.clock.advance(MINUTE_MS)
+  assert.deepEqual([world.people.size, world.closed, world.asked], [1, 99, 100])
+  const open = world.made.filter(({ isClosed }) => !isClosed)
+  assert.deepEqual(
+    open.map(({ login }) => login.name),
+    ['p3'],
+  )
+  await world.clock.advance(15 * MINUTE_MS)
+  assert.deepEqual([world.people.size, world.closed, world.clock.pending], [0, 100, 0])
+})
+
+test('what was made for a person who was forgotten meanwhile is closed at once', async (t) => {
+  const world = new World(t)
+  let answer = (): void => {}
+  world.answer = new Promise((resolve) => {
+    answer = resolve
+  })
+  const login = world.logIn('token', 'dapi-ada')
+  while (world.asked === 0) await settle()
+  world.people.close()
+  answer()
+  assert.equal((await login).name, 'ada')
+  assert.deepEqual(
+    world.made.map(({ isClosed }) => isClosed),
+    [true],
+  )
+  assert.deepEqual([world.people.size, world.clock.pending], [0, 0])
+})
+
+test('of 6,000 people and 10,000 wrong passwords nothing is in memory but what is remembered', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const world = new World(t)
+  const alive = async (): Promise<number> => {
+    collect()
+    await settle() // what a WeakRef was asked for is held until then
+    return [...world.workspaces].filter((each) => each.deref() !== undefined).length
+  }
+  for (let at = 0; at < 6_000; at++) await world.logInAs(`p${at}`)
+  for (let at = 0; at < 10_000; at++) await world.refuse('ada', at)
+  world.made.length = 0
+  while ((await alive()) > 2_000) await settle()
+  assert.equal(await alive(), 2_000)
+  world.people.close()
+  while ((await alive()) > 0) await settle()
+})
