@@ -6,6 +6,7 @@ import { test } from 'node:test'
 
 import { branchIdOf, isMadeByUs } from '../src/branches/branch-name.js'
 import { startProxy } from '../src/daemon/start-proxy.js'
+import { Random } from './chaos/random.js'
 import { cli, startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { JumpingClock, until } from './support/jumping-clock.js'
@@ -91,6 +92,61 @@ test('killed at any moment, it leaves nothing once the ttl is over', async (t) =
   assert.equal(ours().length, 2)
   clock.jump(HOUR)
   await until(() => ours().length === 0)
+})
+
+test('killed at random moments from the first request to the deletion, it leaves nothing once the ttl is over', async (t) => {
+  const random = new Random(20_261_126)
+  const folder = await temporaryFolder(t)
+  const marks = new Set<string>()
+  for (let run = 0; run < 8; run += 1) {
+    const before = [control.callCount(), control.logins.length] as const
+    const after = random.between(1, 16)
+    const running = startCli(
+      t,
+      ['exec', ...FROM, '--branch-ttl', '1h', '--', 'psql', '-XAtc', 'select 1'],
+      { env, cwd: folder },
+    )
+    let isOver = false
+    void running.done.then(() => {
+      isOver = true
+    })
+    const events = (): number => control.callCount() - before[0] + control.logins.length - before[1]
+    await until(() => isOver || events() >= after)
+    marks.add(isOver ? 'over' : (control.calls().at(-1)?.api ?? 'none'))
+    running.child.kill('SIGKILL')
+    await running.done
+    await until(() => ours().every(({ state }) => state === 'READY'))
+    for (const { expireAt, createdAt } of ours()) assert.equal(expireAt, createdAt + HOUR)
+    if (run % 3 === 2) clock.jump(HOUR)
+  }
+  // It was killed at different points of its way.
+  assert.ok(marks.size >= 4, [...marks].join())
+  clock.jump(HOUR)
+  await until(() => ours().length === 0)
+})
+
+test('branch-from that is taken away counts after a restart: until then all stay on the branch', async (t) => {
+  const { daemon, port, settings, log } = await proxyBefore(t, emulator, {
+    ...{ targets: ['projects/demo'], branchFrom: 'projects/demo', clock },
+  })
+  const [branch] = ours()
+  const hosts = branch!.endpoints.map(({ host }) => host)
+  const open = await connectedClient(t, port)
+  const [target] = daemon.targets
+  await daemon.reload(settings({ branchFrom: undefined }))
+  assert.equal(daemon.targets[0], target)
+  await connectedClient(t, port)
+  assert.ok(hosts.includes(control.logins.at(-1)!.host!))
+  const warning = /^branch-from, branch-ttl or keep-branch changed: it counts after a restart$/
+  await log.seen(({ message }) => warning.test(message))
+  await daemon.reload(settings({ branchFrom: undefined, targets: ['demo-instance'] }))
+  assert.equal((await open.query('select 1 as one')).rows[0].one, 1, 'an open session stays')
+  await daemon.reload(settings({ branchFrom: undefined }))
+  await connectedClient(t, daemon.targets[0]!.listener.port)
+  assert.ok(hosts.includes(control.logins.at(-1)!.host!), 'the data of the source is not touched')
+  await daemon.close()
+  assert.ok(ours().every(({ deletedAt }) => deletedAt !== undefined))
+  await purgeAll()
 })
 
 test('a signal during the start leaves no branch', async (t) => {
