@@ -313,3 +313,21 @@ test('a branch that was deleted is looked for again, and with create it is made 
   await assert.rejects(connectedClient(t, proxy.port), { code: '57P03' }) // and drivers try again
   assert.equal(await served(t, proxy), first)
 })
+
+test('a branch that is being made at a reload is made all the same, and its client is served', async (t) => {
+  for (const route of ['off', 'on'] as const) {
+    const work = { target: DEMO, followGit: 'create', name: 'work' } as const
+    const proxy = await following(t, { targets: ['demo-instance', work], route })
+    const { port } = proxy.daemon.targets[1]!.listener
+    proxy.head(git(`topic-${route}`))
+    const made = control.callCount('branch-create')
+    const coming = connectedClient(t, port, { user: route === 'on' ? 'work' : 'anyone' })
+    coming.catch(() => {})
+    await until(() => control.callCount('branch-create') > made)
+    await proxy.daemon.reload(
+      proxy.settings({ targets: ['demo-instance', { ...work, maxConnections: 9 }] }),
+    )
+    await (await coming).query('select 1')
+    assert.match(lastServed(), new RegExp(`^ada-topic-${route}-`))
+  }
+})

@@ -5,7 +5,14 @@ import { test } from 'node:test'
 
 import pg from 'pg'
 
-import { branch, demoInventory, project } from '../src/emulator/inventory.js'
+import {
+  branch,
+  demoInventory,
+  demoUser,
+  type Identity,
+  otherUser,
+  project,
+} from '../src/emulator/inventory.js'
 import { eventually } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
@@ -113,6 +120,35 @@ test('a branch is closed ten minutes after its last client, and not before', asy
   await settle()
   assert.doesNotMatch(await metrics(), /projects\/shop\/branches\/dev/)
   await connectedClient(t, proxy.port, { user: named('dev') })
+})
+
+test('a branch whose ten minutes end while a client is on its way stays open for it', async (t) => {
+  const clock = new FakeClock()
+  const proxy = await proxyBefore(t, emulator, {
+    ...{ ...ON, targets: [EVERY], clock, localAuth: 'databricks', localTls: 'auto' },
+  })
+  t.after(() => control.clearFaults())
+  const logIn = async ({ userName, pat }: Identity): Promise<pg.Client> => {
+    const login = { user: `${userName}~${named('dev')}`, password: pat! }
+    const client = await connectedClient(t, proxy.port, {
+      ...{ ...login, database: 'postgres' },
+      ssl: { rejectUnauthorized: false },
+    })
+    return client
+  }
+  await (await logIn(demoUser)).end()
+  const [, dev] = proxy.daemon.targets
+  await eventually(() => dev!.sessions.admitted === 0, 'the session does not end')
+  await clock.advance(10 * 60_000 - 1)
+  const before = control.callCount('me')
+  control.failApi('me', { delayMs: 0 }, 1)
+  control.failApi('me', { delayMs: 300 }, 1)
+  const coming = logIn(otherUser)
+  coming.catch(() => {})
+  await eventually(() => control.callCount('me') >= before + 2, 'the branch asks who it is')
+  await clock.advance(2)
+  await coming
+  assert.equal(proxy.daemon.targets[1], dev)
 })
 
 test('a branch that does not exist gets the workspace’s words, remembered for a moment', async (t) => {
@@ -236,6 +272,28 @@ test('a reload leaves open branches alone; without their target they end with th
   assert.equal((await client.query('select 1 as one')).rows[0].one, 1)
   assert.equal((await refusal(proxy, named('dev'))).code, '3D000')
   await client.end()
+})
+
+test('a choice that is under way at a reload is served by what comes after it', async (t) => {
+  const proxy = await proxyBefore(t, emulator, ON)
+  await connectedClient(t, proxy.port)
+  t.after(() => control.clearFaults())
+  const choose = async (id: string): Promise<{ client: Promise<pg.Client> }> => {
+    const before = lookUps()
+    control.failApi('branch', { delayMs: 400 }, 1)
+    const client = connectedClient(t, proxy.port, { user: named(id) })
+    client.catch(() => {})
+    await eventually(() => lookUps() > before, 'no branch is looked for')
+    return { client }
+  }
+  const every = { target: EVERY, maxConnections: 7 } as const
+  const served = await choose('dev')
+  await proxy.daemon.reload(proxy.settings({ targets: ['demo-instance', every] }))
+  assert.equal((await (await served.client).query('select 1 as one')).rows[0].one, 1)
+  assert.deepEqual(opened(proxy), ['demo-instance', named('dev')])
+  const refused = await choose('main')
+  await proxy.daemon.reload(proxy.settings({ targets: ['demo-instance'] }))
+  await assert.rejects(refused.client, { code: '3D000' })
 })
 
 test('a drain ends the sessions of branches, and opens no more', async (t) => {

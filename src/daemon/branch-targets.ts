@@ -131,6 +131,7 @@ export class BranchTargets {
   async open(branch: string, signal: AbortSignal): Promise<ServingTarget> {
     const open = this.#open.get(branch)
     const running = open?.running ?? (await waitFor(this.#opening.join(branch), signal))
+    if (running.sessions.admitted === 0) this.#closeWhenIdle(branch) // not before this client is in
     const { connector } = running.serving
     return {
       ...running.serving,
@@ -166,12 +167,14 @@ export class BranchTargets {
   /** Takes no more clients, and is closed when its last session has ended. */
   async retire(): Promise<void> {
     this.#ownListener.stopListening()
+    const retireOpen = (): void => {
+      for (const [branch, open] of this.#open) this.#retire(branch, open)
+    }
+    retireOpen()
+    await this.#ownListener.lastGone() // a client on its way is served
     this.#refuse()
-    for (const [branch, open] of this.#open) this.#retire(branch, open)
-    await Promise.all([
-      this.#ownListener.lastGone(),
-      ...[...this.#retired].map(({ sessions }) => sessions.lastGone()),
-    ])
+    retireOpen()
+    await Promise.all([...this.#retired].map(({ sessions }) => sessions.lastGone()))
     await this.close()
   }
 

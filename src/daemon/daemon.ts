@@ -290,7 +290,7 @@ export class Daemon {
       const targets = order.flatMap(
         ({ name }) => all.find((each) => each.settings.name === name) ?? [],
       )
-      router = new TargetRouter(route, targets)
+      router = new TargetRouter(route, targets, () => this.#router)
       // Asked before anything is waited for: a sign-in that fails is forgotten at once.
       const opened = this.#workspaces.opened()
       opened.catch(() => {})

@@ -7,7 +7,7 @@ import { isBranchIn } from '../config/resolve/routing.js'
 import type { ProxySettings } from '../config/resolve/settings.js'
 import { ProxyError } from '../core/errors.js'
 import { quoted } from '../core/plain-text.js'
-import type { Route } from '../session/route.js'
+import type { Route, ServingTarget } from '../session/route.js'
 import { type Choice, choiceInUser, takeTargetOption } from '../session/target-choice.js'
 import type { Canceller } from '../upstream/cancel.js'
 import { fromWireText, type StartupMessage, toWireText, type WireText } from '../wire/frontend.js'
@@ -24,10 +24,18 @@ export class TargetRouter implements Entrance {
   /** By every name that a client may use, as sent on the wire. */
   readonly #byName = new Map<string, RoutedTarget>()
 
+  /** Of the port, now: a reload may have put another in the place of this one. */
+  readonly #current: () => TargetRouter | undefined
+
   /** The port is that of the first target. */
-  constructor(route: ProxySettings['route'], targets: readonly RoutedTarget[]) {
+  constructor(
+    route: ProxySettings['route'],
+    targets: readonly RoutedTarget[],
+    current: () => TargetRouter | undefined = () => undefined,
+  ) {
     this.#route = route
     this.#targets = targets
+    this.#current = current
     for (const target of targets) this.#byName.set(toWireText(target.settings.name), target)
     for (const { settings } of targets) {
       const called = targets.filter((other) => other.settings.text === settings.text)
@@ -41,7 +49,33 @@ export class TargetRouter implements Entrance {
     return this.#targets.flatMap(({ cancellers }) => cancellers)
   }
 
-  route({ parameters: sent }: StartupMessage): Route {
+  route(startup: StartupMessage): Route {
+    const route = this.#routeOf(startup)
+    const { open } = route
+    if (open === undefined) return route
+    return {
+      ...route,
+      open: (signal) =>
+        open(signal).catch((error) => this.#openNow(startup, { route, error, signal })),
+    }
+  }
+
+  /** A reload came while the client was on its way to a target: it goes to what is in its place. */
+  async #openNow(
+    startup: StartupMessage,
+    late: { readonly route: Route; readonly error: unknown; readonly signal: AbortSignal },
+  ): Promise<ServingTarget> {
+    const { route, error, signal } = late
+    const current = this.#current()
+    const isStopping = error instanceof ProxyError && error.kind === 'stopping'
+    if (!isStopping || current === undefined || current === this) throw error
+    const { target, refusal, open } = current.route(startup)
+    if (!asksTheSame(target, route.target)) throw error
+    if (refusal !== undefined) throw refusal
+    return open === undefined ? target : open(signal)
+  }
+
+  #routeOf({ parameters: sent }: StartupMessage): Route {
     const user = sent.get('user') ?? ('' as WireText)
     const options = sent.get('options')
     const taken = options === undefined ? undefined : takeTargetOption(options)
@@ -100,6 +134,13 @@ export class TargetRouter implements Entrance {
 }
 
 const MAX_SHOWN = 20
+
+/** What a client has proved at one of them, it need not prove at the other. */
+function asksTheSame(one: ServingTarget, other: ServingTarget): boolean {
+  const isSame = (name: 'clientAuth' | 'people'): boolean =>
+    (one[name] === undefined) === (other[name] === undefined)
+  return isSame('clientAuth') && isSame('people')
+}
 
 function withOptions(
   sent: StartupMessage['parameters'],
