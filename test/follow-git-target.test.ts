@@ -1,14 +1,13 @@
-/** A target with `follow-git` beside others at one port, with people of its own, and as it is shown. */
+/** A target with `follow-git` beside others at one port, as it is shown, and how its branches live and go. */
 
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, type TestContext, test } from 'node:test'
 
-import pg from 'pg'
+import type pg from 'pg'
 
 import { branchIdOf } from '../src/branches/branch-name.js'
-import { demoUser, otherUser } from '../src/emulator/inventory.js'
 import type { TargetStatus } from '../src/observe/status.js'
 import { cli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
@@ -126,40 +125,6 @@ test('with route=on it may be the default target; a cancel by another proxy find
   await cancel(other.port, client)
   await cancelled
   assert.equal(control.cancelCount, before + 3, 'the default branch, feature-a and the instance')
-})
-
-test('with local-auth=databricks each person logs in to the branch as itself', async (t) => {
-  await control.createBranch(DEMO, 'feature-a')
-  for (const route of ['off', 'on'] as const) {
-    const proxy = await following(t, {
-      ...{ targets: [{ target: DEMO, followGit: 'existing' }], route },
-      ...{ localAuth: 'databricks', localTls: 'auto', maxConnectionsPerUser: 1 },
-    })
-    const ca = readFileSync(proxy.daemon.localCaFile!, 'utf8')
-    const logIn = async (user: string, password: string): Promise<pg.Client> => {
-      const login = { host: 'localhost', port: proxy.port, database: 'databricks_postgres' }
-      // With a clock of its own, its certificate is of another time.
-      const client = new pg.Client({
-        ...{ ...login, user, password },
-        ssl: { ca, rejectUnauthorized: false },
-      })
-      client.on('error', () => {})
-      await client.connect()
-      t.after(() => client.end().catch(() => {}))
-      return client
-    }
-    proxy.head(git('feature-a'))
-    for (const { userName, pat } of [demoUser, otherUser]) {
-      const client = await logIn(userName, pat!)
-      assert.equal(lastServed(), 'feature-a')
-      const { rows } = await client.query('select current_user as me')
-      assert.equal(rows[0].me, userName)
-    }
-    await assert.rejects(logIn(demoUser.userName, 'wrong'), { code: '28P01' })
-    await assert.rejects(logIn(demoUser.userName, demoUser.pat!), { code: '53300' })
-    proxy.head(git('nowhere'))
-    await assert.rejects(logIn('token', otherUser.pat!), { code: '3D000' })
-  }
 })
 
 test('its own branch is extended while it is checked out or has sessions, and then no more', async (t) => {

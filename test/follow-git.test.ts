@@ -150,6 +150,12 @@ test('a worktree follows its own HEAD', async (t) => {
   const running = startCli(t, args, { env: { ...emulator.env }, cwd: join(folder, 'side') })
   const [, port] = await running.saw(/"addresses":\["127\.0\.0\.1:(\d+)/)
   assert.equal(await servedBy(t, Number(port)), 'side')
+  const session = await connectedClient(t, Number(port))
+  await session.query('create table only_on_side as select 1 as number')
+  await control.createBranch('projects/demo', 'other')
+  git('-C', 'side', 'switch', '-c', 'other')
+  assert.equal(await servedBy(t, Number(port)), 'other')
+  assert.equal((await session.query('select number from only_on_side')).rows[0].number, 1)
 })
 
 test('a target that names its branch leaves nothing to follow', async (t) => {

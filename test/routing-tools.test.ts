@@ -1,7 +1,8 @@
 /** One port for many targets, with other people's clients and our own commands. */
 
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -9,9 +10,10 @@ import { test } from 'node:test'
 import postgres from 'postgres'
 
 import { banner } from '../src/commands/proxy/banner.js'
-import { cli, cliHere } from './support/cli.js'
+import { cli, cliHere, startCli } from './support/cli.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
-import { proxyBefore, run, temporaryFolder } from './support/proxy.js'
+import { until } from './support/jumping-clock.js'
+import { cancel, connectedClient, proxyBefore, run, temporaryFolder } from './support/proxy.js'
 
 const emulator = await emulatorForTests()
 const { control } = emulator
@@ -82,6 +84,68 @@ test('pg_dump and pg_dumpall stay at the target of their user name', {
     assert.match(all.stdout, /PostgreSQL database cluster dump/, all.stderr)
   })
   assert.deepEqual(hosts, [branchHost])
+})
+
+test('\\c of psql stays at the target for another database, and leaves it for another user name', {
+  skip: needsPsql,
+}, async (t) => {
+  const { port } = await proxyBefore(t, emulator, ON)
+  const args = ['-XAtq', '-h', '127.0.0.1', '-p', `${port}`, '-U', BRANCH, '-d', 'template1']
+  const told: string[] = []
+  const hosts = await hostsOf(async () => {
+    const steps = ['\\c postgres', 'select current_database()', '\\c', 'select current_database()']
+    const { stdout, stderr } = await run('psql', [
+      ...args,
+      ...steps.flatMap((step) => ['-c', step]),
+    ])
+    assert.equal(stderr, '')
+    told.push(stdout)
+  })
+  assert.deepEqual([told, hosts], [['postgres\npostgres\n'], [branchHost]])
+  await run('psql', [...args, '-c', '\\c - orders'])
+  assert.equal(control.logins.at(-1)!.host, control.instance('demo-instance').readWriteHost)
+})
+
+test('Ctrl-C in psql cancels at its branch; a cancel request to another process finds it there', {
+  skip: needsPsql,
+}, async (t) => {
+  const config = join(await temporaryFolder(t), 'lakebase-proxy.yaml')
+  writeFileSync(config, 'targets: [demo-instance, projects/many/branches/*]\nroute: on\n')
+  const started = async (): Promise<number> => {
+    const args = ['start', '--config', config, '--port', '0', '--no-admin']
+    const proxy = startCli(t, args, { env: { ...emulator.env } })
+    return Number((await proxy.saw(/"addresses":\["127\.0\.0\.1:(\d+)/))[1])
+  }
+  const [port, otherPort] = [await started(), await started()]
+  const sleep = [
+    '-XAt',
+    '-h',
+    '127.0.0.1',
+    '-p',
+    `${port}`,
+    '-U',
+    BRANCH,
+    '-c',
+    'select pg_sleep(60)',
+  ]
+  const logins = control.logins.length
+  const psql = spawn('psql', [...sleep, 'postgres'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let stderr = ''
+  psql.stderr.on('data', (bytes) => {
+    stderr += String(bytes)
+  })
+  const ended = once(psql, 'close')
+  await until(() => control.logins.length > logins)
+  const busy = `select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()`
+  await until(async () => `${await control.query(busy, 'postgres')}` === '1')
+  psql.kill('SIGINT')
+  await ended
+  assert.match(stderr, /canceling statement due to user request/)
+  const client = await connectedClient(t, port, { user: BRANCH, database: 'postgres' })
+  await connectedClient(t, otherPort, { user: BRANCH, database: 'postgres' })
+  const cancelled = assert.rejects(client.query('select pg_sleep(60)'), { code: '57014' })
+  await cancel(otherPort, client)
+  await cancelled
 })
 
 const JAR = '/usr/share/java/postgresql.jar'

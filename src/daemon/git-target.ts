@@ -10,19 +10,18 @@ import type { GitBranches, GitChoice } from '../branches/git-branches.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
-import { type Credentials, NO_SHARED_CREDENTIALS } from '../credentials/credentials.js'
+import type { Credentials } from '../credentials/credentials.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import type { Listener } from '../listener/listener.js'
 import { type DrainOptions, shuttingDown, TargetSessions } from '../listener/target-sessions.js'
 import type { Following, WorkspacePlace } from '../observe/observed-proxy.js'
-import type { People } from '../session/people.js'
 import type { Admission, Route, ServingTarget } from '../session/route.js'
 import type { ClientLogin } from '../upstream/attempt.js'
 import type { Canceller } from '../upstream/cancel.js'
 import type { Spares } from '../upstream/spares.js'
 import { type StartupMessage, toWireText } from '../wire/frontend.js'
-import { clientAuthOf, type Entrance, type PortOptions, peopleOf, portListener } from './port.js'
+import { clientAuthOf, type Entrance, type PortOptions, portListener } from './port.js'
 import type { RunningTarget } from './running-target.js'
 import type { SignedIn } from './workspaces.js'
 
@@ -73,7 +72,6 @@ export class GitTarget implements Entrance {
   /** It may never listen: then clients come in by another. */
   readonly ownListener: Listener
   readonly #options: GitTargetOptions
-  readonly #people: People | undefined
   readonly #branches: Promise<GitBranches>
   /** The parts of the default branch, which stay. */
   readonly #default: Opened
@@ -90,17 +88,12 @@ export class GitTarget implements Entrance {
     this.settings = target
     const { maxConnections, maxConnectionsPerUser, idleTimeoutMs } = target
     this.sessions = new TargetSessions({ maxConnections, maxConnectionsPerUser })
-    this.#people = peopleOf(options, {
-      credentialsFor: () => NO_SHARED_CREDENTIALS, // they are of the branch that is chosen
-      closing: this.#closing.signal,
-    })
     this.#branches = branches(this.#closing.signal)
     this.#default = this.#opened('', { settings: { ...target, followGit: undefined } })
     this.#lastSeen = { opened: this.#default, refusal: undefined }
     this.serving = {
       name: target.name,
       clientAuth: clientAuthOf(options),
-      people: this.#people,
       admission: this.sessions,
       connector: { connect: () => Promise.reject(new Error('no branch is chosen')) },
       cancels: { register: () => () => {} },
@@ -182,7 +175,6 @@ export class GitTarget implements Entrance {
   /** Takes no more clients, and is closed when its last session has ended. */
   async retire(): Promise<void> {
     this.ownListener.stopListening()
-    this.#people?.close()
     await this.ownListener.lastGone()
     await this.sessions.lastGone()
     await this.close()
@@ -191,7 +183,6 @@ export class GitTarget implements Entrance {
   async close(): Promise<void> {
     await Promise.all([this.ownListener.close(), this.sessions.close()])
     this.#closing.abort(shuttingDown())
-    this.#people?.close()
     await Promise.all([...this.#all].map((opened) => this.#close(opened)))
   }
 
