@@ -16,6 +16,8 @@ const UNMISTAKABLE_LENGTH = 16
 /** Servers cut names to 63 bytes: this many first characters identify a secret. */
 const BEGINNING_LENGTH = 24
 
+/** So many are searched for one by one in less time than a text is hashed. */
+const FEW = 32
 /** How many there may be before those that are gone are taken out. */
 const MIN_LIMIT = 1_000
 
@@ -61,18 +63,22 @@ export class Secret {
  */
 export function hideKnown(text: string, what: 'whole' | 'beginning' | 'words'): string {
   if (text.length < MIN_LENGTH) return text
-  const found = new Set<Held>()
-  byEnd.find(text, found)
-  if (what === 'beginning') byBeginning.find(text, found)
-  if (what === 'words') byWord.find(text, found)
   let clean = text
-  for (const reference of found) {
+  for (const reference of held.size <= FEW ? held : mayBeIn(text, what)) {
     const value = reference.deref()?.reveal()
     if (value === undefined) continue
     if (value.length >= UNMISTAKABLE_LENGTH) clean = hide(clean, value, what)
     else if (what === 'words') clean = hideWord(clean, value)
   }
   return clean
+}
+
+function mayBeIn(text: string, what: 'whole' | 'beginning' | 'words'): ReadonlySet<Held> {
+  const found = new Set<Held>()
+  byEnd.find(text, found)
+  if (what === 'beginning') byBeginning.find(text, found)
+  if (what === 'words') byWord.find(text, found)
+  return found
 }
 
 function hold(reference: Held, value: string): void {
