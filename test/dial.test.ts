@@ -103,6 +103,10 @@ test('a server that gives tickets is verified once, and greeted more shortly fro
   assert.deepEqual(await greet(server, OTHER, tls), { said: OTHER, isResumed: false })
   const restarted = await greeted(t, trusted, certified)
   assert.deepEqual(await greet(restarted, OTHER, tls), { said: OTHER, isResumed: false })
+  await greet(restarted, OTHER, tls)
+  for (let connection = 0; connection < 3; connection++) {
+    assert.deepEqual(await greet(restarted, OTHER, tls), { said: OTHER, isResumed: true })
+  }
 })
 
 test('a session ticket does not vouch for another server of the same name', async (t) => {

@@ -32,8 +32,10 @@ export class UpstreamTls {
   /** The authorities. Of a file: as it is now. */
   #roots: (() => string | string[] | undefined) | undefined
   #offersP256First = false
-  /** The last that a host gave us, having been verified: resumed, it sends no certificates. */
-  #ticket: { readonly host: string; readonly session: Buffer } | undefined
+  /** One that a host gave us, having been verified: resumed, it sends no certificates. */
+  #ticket: Ticket | undefined
+  /** Some servers take each ticket once, and one that was restarted takes none of before. */
+  #hasRefusedTicket = false
 
   constructor(
     target: Pick<TargetSettings, 'verify' | 'sslrootcert'>,
@@ -83,22 +85,41 @@ export class UpstreamTls {
    */
   connect(socket: Socket, host: string): TLSSocket {
     const { verify } = this.#target
+    const secureContext = this.load() // first: with other authorities there is no ticket
+    const ticket = this.#ticket?.host === host ? this.#ticket : undefined
     const secured = tls.connect({
       socket,
-      secureContext: this.load(),
+      secureContext,
       // An address cannot be an SNI name; Node then verifies against `host`.
       ...(isIP(host) === 0 ? { servername: host } : { host }),
       rejectUnauthorized: verify !== 'none',
       ...(verify === 'full' ? {} : { checkServerIdentity: () => undefined }),
-      ...(this.#ticket?.host === host ? { session: this.#ticket.session } : {}),
+      ...(ticket === undefined ? {} : { session: ticket.session }),
     })
     // Node's check of the name asks for the issuers' certificates too, and does not look at them:
     // making objects of them takes a tenth of a connection's CPU.
     secured.getPeerCertificate = leafCertificate
-    secured.once('session', (session: Buffer) => {
-      if (secured.authorized) this.#ticket = { host, session }
-    })
+    this.#listenForTicket(secured, host, ticket)
     return secured
+  }
+
+  /** Not on each connection: a server gives two tickets, and Node copies those that are listened for. */
+  #listenForTicket(secured: TLSSocket, host: string, offered: Ticket | undefined): void {
+    const context = this.#context
+    const now = this.#deps.clock.monotonic()
+    const isGood = offered !== undefined && now - offered.since < TICKET_GOOD_MS
+    if (isGood && !this.#hasRefusedTicket) {
+      secured.once('secureConnect', () => {
+        this.#hasRefusedTicket ||= !secured.isSessionReused()
+      })
+      return
+    }
+    secured.once('session', (session: Buffer) => {
+      // Authorities that were replaced since have not verified it.
+      if (secured.authorized && this.#context === context) {
+        this.#ticket = { host, session, since: now }
+      }
+    })
   }
 
   /** To be called after the handshake. */
@@ -117,6 +138,16 @@ export class UpstreamTls {
     this.#ticket = undefined
   }
 }
+
+interface Ticket {
+  readonly host: string
+  readonly session: Buffer
+  /** Monotonic. */
+  readonly since: number
+}
+
+/** Servers say hours. */
+const TICKET_GOOD_MS = 60_000
 
 function leafCertificate(this: TLSSocket): DetailedPeerCertificate {
   return TLSSocket.prototype.getPeerCertificate.call(this) as DetailedPeerCertificate
