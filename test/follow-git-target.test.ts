@@ -268,6 +268,15 @@ test('a detached HEAD is served by the read-only endpoint of the default branch,
   assert.notEqual(control.logins.at(-1)!.host, host)
 })
 
+test('with read-only set, a detached HEAD never leads to the host that can write', async (t) => {
+  const target = { target: DEMO, followGit: 'existing', readOnly: true } as const
+  const proxy = await following(t, { targets: [target] })
+  for (const head of [COMMIT, git('main')]) {
+    proxy.head(head)
+    await assert.rejects(connectedClient(t, proxy.port), /has no read-only host/)
+  }
+})
+
 test('a branch that was deleted is looked for again, and with create it is made again', async (t) => {
   const proxy = await following(t, { targets: [{ target: DEMO, followGit: 'create' }] })
   proxy.head(git('topic'))
@@ -295,4 +304,17 @@ test('a branch that is being made at a reload is made all the same, and its clie
     await (await coming).query('select 1')
     assert.match(lastServed(), new RegExp(`^ada-topic-${route}-`))
   }
+})
+
+test('a workspace that fails is not asked at every look', async (t) => {
+  const proxy = await following(t, {
+    targets: [{ target: DEMO, followGit: 'existing' }],
+    adminPort: 0,
+  })
+  proxy.head(git('topic'))
+  t.after(() => control.clearFaults())
+  control.failApi('branches', { status: 404 })
+  const before = control.callCount('branches')
+  for (let look = 0; look < 20; look += 1) await fetch(`${proxy.daemon.adminUrl}/status`)
+  assert.ok(control.callCount('branches') - before <= 2)
 })

@@ -62,6 +62,7 @@ interface Now {
 }
 
 const CLOSE_AFTER_MS = 10 * 60_000
+const LOOK_AGAIN_MS = 5_000
 
 export class GitTarget implements Entrance {
   readonly settings: TargetSettings
@@ -80,6 +81,8 @@ export class GitTarget implements Entrance {
   readonly #all = new Set<Opened>()
   readonly #looking = new SingleFlight(() => this.#look())
   readonly #closing = new AbortController()
+  /** Monotonic. */
+  #failedAt = Number.NEGATIVE_INFINITY
   #lastSeen: Now
 
   constructor(options: GitTargetOptions) {
@@ -151,7 +154,8 @@ export class GitTarget implements Entrance {
 
   /** Looks where the next client goes, and makes nothing for it. Never rejects. */
   async look(): Promise<void> {
-    await this.#looking.join().catch(() => {})
+    if (this.#options.clock.monotonic() - this.#failedAt < LOOK_AGAIN_MS) return
+    await this.#looking.join().catch(this.#lookFailed)
   }
 
   /** Asks ahead for what the next client will need. */
@@ -224,7 +228,12 @@ export class GitTarget implements Entrance {
         ? { opened: undefined, refusal: found.refusal }
         : { opened: await this.#openFor(found), refusal: undefined }
     // Shown to people once it is known; what stands in its way, `prime` tells.
-    this.#shown.lookUp(this.#closing.signal).catch(() => {})
+    this.#shown.lookUp(this.#closing.signal).catch(this.#lookFailed)
+  }
+
+  /** A page that is open, and a script that waits, ask every moment: a workspace that fails has a pause. */
+  #lookFailed = (): void => {
+    this.#failedAt = this.#options.clock.monotonic()
   }
 
   async #openFor(choice: GitChoice): Promise<Opened> {
@@ -232,8 +241,8 @@ export class GitTarget implements Entrance {
     if (choice.is === 'default' && !choice.isReadOnly) return this.#default
     if (choice.is === 'default') {
       const database = await this.#default.running.lookUp(this.#closing.signal)
-      const alone = { ...target, followGit: undefined }
-      const settings = { ...alone, readOnly: database?.readOnlyHost !== undefined }
+      const readOnly = target.readOnly || database?.readOnlyHost !== undefined
+      const settings = { ...target, followGit: undefined, readOnly }
       return this.#parts('read-only', { settings, isReadOnly: true })
     }
     const { name, endsAt } = choice
