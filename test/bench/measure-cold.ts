@@ -11,8 +11,6 @@ import { findProgram, freePort, Process, run } from './processes.js'
 import { inTurns } from './turns.js'
 import type { Way, WayName } from './ways.js'
 
-const RELAY = fileURLToPath(new URL('relay.js', import.meta.url))
-
 const SPARES_PATIENCE_MS = 1_000
 
 export async function measureCold(bench: Bench): Promise<void> {
@@ -23,11 +21,8 @@ export async function measureCold(bench: Bench): Promise<void> {
     ? [...bench.ways, 'warm']
     : bench.ways
   for (const roundTripMs of [0, 20, 40]) {
-    const port = await freePort()
-    const args = [port, bench.far.port, roundTripMs].map(String)
-    const relay = new Process([process.execPath, RELAY, ...args], join(bench.folder, 'relay.log'))
+    const relay = await startRelay(bench.folder, bench.far.port, roundTripMs)
     try {
-      await relay.listening(port)
       const primed = new Set<Way>()
       await inTurns(
         { ...bench, ways },
@@ -42,10 +37,25 @@ export async function measureCold(bench: Bench): Promise<void> {
           await ask(way)
           return { ms: performance.now() - startedAt }
         },
-        { ...bench.far, port },
+        { ...bench.far, port: relay.port },
       )
     } finally {
-      await relay.stop()
+      await relay.process.stop()
     }
   }
+}
+
+const DISTANCE = fileURLToPath(new URL('distance.js', import.meta.url))
+
+/** A port that leads to this one, over a distance. */
+export async function startRelay(
+  folder: string,
+  farPort: number,
+  roundTripMs: number,
+): Promise<{ readonly port: number; readonly process: Process }> {
+  const port = await freePort()
+  const args = [port, farPort, roundTripMs].map(String)
+  const relay = new Process([process.execPath, DISTANCE, ...args], join(folder, 'distance.log'))
+  await relay.listening(port)
+  return { port, process: relay }
 }
