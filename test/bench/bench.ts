@@ -10,13 +10,17 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { barLines } from './bar.js'
 import { startFarServer } from './far-server.js'
+import { Histograms } from './histogram.js'
 import { measureBulk } from './measure-bulk.js'
 import { measureCold } from './measure-cold.js'
 import { measureCrowd } from './measure-crowd.js'
+import { measureGateway } from './measure-gateway.js'
 import { measureBeside, measureMemory } from './measure-idle.js'
 import { measureConnections, measureLatency, measureQueries } from './measure-pgbench.js'
 import { measureStart } from './measure-start.js'
 import { measureTail } from './measure-tail.js'
+import { measureWaking } from './measure-waking.js'
+import { drawPicture, type PictureSource } from './picture.js'
 import { findProgram } from './processes.js'
 import { printBar, printComparison, printSamples, Samples } from './samples.js'
 import { HOW_TO_INSTALL, type WayName } from './ways.js'
@@ -28,6 +32,7 @@ export interface Bench {
   readonly quick: boolean
   readonly ways: readonly WayName[]
   readonly samples: Samples
+  readonly histograms: Histograms
 }
 
 const MEASURES: Record<string, (bench: Bench) => Promise<void>> = {
@@ -35,15 +40,19 @@ const MEASURES: Record<string, (bench: Bench) => Promise<void>> = {
   queries: measureQueries,
   latency: measureLatency,
   connections: measureConnections,
+  gateway: measureGateway,
   tail: measureTail,
   cold: measureCold,
+  waking: measureWaking,
   crowd: measureCrowd,
   memory: measureMemory,
   start: measureStart,
   beside: measureBeside,
 }
 const HELP = `npm run bench -- [--only ${Object.keys(MEASURES).join(',')}] [--ways direct,stunnel,pgbouncer,proxy] [--rounds 5] [--quick] [--compare FILE]
---compare prints the ratios of the medians to those of an earlier bench.json.`
+--compare prints the ratios of the medians to those of an earlier bench.json.
+npm run bench -- --picture FILE
+measures nothing: it draws the tail of the last run, from bench.json, as an SVG.`
 
 const { values } = parseArgs({
   options: {
@@ -52,11 +61,14 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     compare: { type: 'string' },
+    picture: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
 if (values.help) {
   console.log(HELP)
+} else if (values.picture !== undefined) {
+  await writePicture(values.picture)
 } else if (process.platform !== 'linux') {
   console.error('The benchmark reads /proc: it runs on Linux only.')
   process.exitCode = 2
@@ -82,25 +94,38 @@ async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'lakebase-proxy-bench-'))
   await chmod(folder, 0o755) // PostgreSQL and PgBouncer run as another user when we are root
   const samples = new Samples()
+  const histograms = new Histograms()
   const far = await startFarServer(folder)
   try {
     const quick = values.quick
     const rounds = Number(values.rounds ?? (quick ? 3 : 5))
     for (const name of names) {
       console.error(`${name} …`)
-      await MEASURES[name]!({ folder, far, rounds, quick, ways, samples })
+      await MEASURES[name]!({ folder, far, rounds, quick, ways, samples, histograms })
       printSamples(samples, name)
     }
     const bar = barLines(samples)
     printBar(bar)
-    const about = { node: process.version, cpus: cpus().length, at: new Date().toISOString() }
-    const result = { ...about, rounds, quick, bar, samples }
+    const [cpu] = cpus()
+    const machine = { node: process.version, cpus: cpus().length, cpu: cpu?.model ?? 'unknown' }
+    console.log(`${machine.cpus} cores (${machine.cpu}), Node.js ${machine.node}`)
+    const at = new Date().toISOString()
+    const result = { ...machine, at, rounds, quick, bar, samples, histograms }
     if (earlier !== undefined) printComparison(samples, earlier)
     await writeFile('bench.json', `${JSON.stringify(result, null, 1)}\n`)
   } finally {
     await far.stop()
     await rm(folder, { recursive: true })
   }
+}
+
+async function writePicture(path: string): Promise<void> {
+  const last = JSON.parse(await readFile('bench.json', 'utf8')) as PictureSource
+  if (last.histograms.length > 0) return writeFile(path, drawPicture(last))
+  console.error(
+    'The last run measured no tail, which is what is drawn: npm run bench -- --only tail',
+  )
+  process.exitCode = 2
 }
 
 /** Says what is missing and how to get it; undefined when nothing can be measured without it. */

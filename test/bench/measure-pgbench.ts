@@ -76,7 +76,7 @@ export async function fill({ far }: Pick<Bench, 'far'>): Promise<void> {
   await run([program, '-i', '-q', '-s', String(SCALE)], { ...far.env, ...where })
 }
 
-interface PgbenchResult {
+export interface PgbenchResult {
   readonly transactions: number
   readonly perSecond: number
   readonly latencyMs: number

@@ -6,13 +6,15 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
+import { createSecureContext } from 'node:tls'
 
 import { startEmulator } from '../../src/emulator/emulator.js'
+import { TERMINATE } from '../../src/wire/frontend.js'
 import type { Bench } from './bench.js'
 import { withGreeter } from './measure-idle.js'
 import { fill } from './measure-pgbench.js'
 import { findProgram, freePort, run } from './processes.js'
-import { openSessions } from './sessions.js'
+import { type Login, openSession, openSessions } from './sessions.js'
 import { inTurns } from './turns.js'
 import { type Destination, startProxyProcess, type Way } from './ways.js'
 
@@ -24,17 +26,22 @@ const EVERY_MS = 1_000
 export async function measureTail(bench: Bench): Promise<void> {
   await fill(bench)
   for (const clients of [1, 16, 64]) {
-    await inTurns(bench, `tail@c${clients}`, async (way) =>
-      quantiles(await latencies(bench, way, clients)),
-    )
+    await inTurns(bench, `tail@c${clients}`, async (way) => {
+      const times = await latencies(bench, way, clients)
+      bench.histograms.add(`query c${clients}`, way.name, times)
+      return quantiles(times)
+    })
   }
+  const secureContext = createSecureContext({ ca: await readFile(bench.far.sslrootcert) })
+  const direct = { port: bench.far.port, tls: { host: bench.far.host, secureContext } }
   for (const clients of [1, 16, 64]) {
-    const ways = bench.ways.filter((name) => name === 'stunnel' || name === 'proxy')
-    await inTurns({ ...bench, ways }, `tail@connect c${clients}`, async (way) =>
-      quantiles(
-        await connectTimes(way.port, bench.far.password, clients, bench.quick ? 200 : 1_000),
-      ),
-    )
+    await inTurns(bench, `tail@connect c${clients}`, async (way) => {
+      const login = way.name === 'direct' ? direct : { port: way.port }
+      const count = bench.quick ? 200 : 1_000
+      const times = await connectTimes({ ...login, password: bench.far.password }, clients, count)
+      bench.histograms.add(`connect c${clients}`, way.name, times)
+      return quantiles(times)
+    })
   }
   if (bench.ways.includes('proxy')) await measureBusyProxy(bench)
 }
@@ -66,9 +73,12 @@ async function measureBusyProxy(bench: Bench): Promise<void> {
             return () => {}
           })
           // Idle sessions go at once at a drain, this one goes on: its first second is measured.
-          const drained = latencies(bench, proxy.way, 1, 1)
+          const drained = latencies(bench, proxy.way, 1, ['-T', '1'])
           setTimeout(() => process.kill(proxy.way.process!.pid, 'SIGTERM'), 100)
-          bench.samples.add('tail@c1, drain of others', 'proxy', quantiles(await drained))
+          const times = await drained.catch((error: Error) => {
+            console.error(`not counted: a drain that ended pgbench too: ${error.message}`)
+          })
+          if (times) bench.samples.add('tail@c1, drain of others', 'proxy', quantiles(times))
         } finally {
           for (const socket of sockets) socket.destroy()
           await proxy.way.process?.stop('SIGKILL')
@@ -112,17 +122,17 @@ async function startBusyProxy(
   return { way, idlePort, tokenPort, admin: `http://127.0.0.1:${adminPort}` }
 }
 
-/** In µs, of each query of `pgbench -S`. */
+/** In µs, of each query of `pgbench -S`: as many of each way. */
 async function latencies(
   bench: Bench,
   way: Pick<Way, 'env'>,
   clients: number,
-  seconds = bench.quick ? 2 : 5,
+  length = ['-t', String((bench.quick ? 16_000 : 96_000) / clients)],
 ): Promise<number[]> {
   const program = (await findProgram('pgbench'))!
   const folder = await mkdtemp(join(bench.folder, 'latencies-'))
   try {
-    const args = ['-n', '-S', '-T', String(seconds), '-c', String(clients)]
+    const args = ['-n', '-S', ...length, '-c', String(clients)]
     const log = ['--log', '--log-prefix', join(folder, 'log')]
     await run([program, ...args, ...log], { ...bench.far.env, ...way.env })
     const files = await readdir(folder)
@@ -140,21 +150,15 @@ async function latencies(
 }
 
 /** In µs, from connect() to a whole greeting. */
-async function connectTimes(
-  port: number,
-  password: string,
-  atOnce: number,
-  count: number,
-): Promise<number[]> {
+async function connectTimes(login: Login, atOnce: number, count: number): Promise<number[]> {
   const times: number[] = []
   let left = count
   const worker = async (): Promise<void> => {
     while (left-- > 0) {
       const startedAt = performance.now()
-      const sockets: Socket[] = []
-      await openSessions(port, 1, sockets, { password })
+      const socket = await openSession(login)
       times.push((performance.now() - startedAt) * 1000)
-      sockets[0]!.end(Buffer.from([0x58, 0, 0, 0, 4]))
+      socket.end(TERMINATE)
     }
   }
   await Promise.all(Array.from({ length: atOnce }, worker))

@@ -58,6 +58,26 @@ export function printSamples(samples: Samples, measure: string): void {
   printTable(['measure', 'unit', 'way', 'median', 'range'], cells)
 }
 
+/** The medians of a measure's parts side by side, as docs/speed.md shows them. */
+export function printAcross(samples: Samples, measure: string, ways: readonly WayName[]): void {
+  const rows = [...samples.rows()].filter((row) => row.measure.startsWith(`${measure}@`))
+  const parts = [...new Set(rows.map((row) => row.measure))]
+  const columns = ways.flatMap((way) => parts.map((part) => ({ part, way })))
+  const titles = columns.map(({ part, way }) => {
+    const title = part.slice(measure.length + 1)
+    return ways.length === 1 ? title : `${way}, ${title}`
+  })
+  const units = [...new Set(rows.map((row) => row.unit))]
+  const cells = units.map((unit) => [
+    unit,
+    ...columns.map(({ part, way }) => {
+      const values = samples.get(part, unit, way)
+      return values.length === 0 ? '–' : shown(median(values))
+    }),
+  ])
+  printTable(['', ...titles], cells)
+}
+
 export function printBar(lines: readonly BarLine[]): void {
   const cells = lines.map((line) => [
     line.title,

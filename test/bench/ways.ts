@@ -136,7 +136,7 @@ async function startFloor(to: Destination, folder: string): Promise<Way> {
   return { name: 'floor', env: localEnv(port), port, process: floor }
 }
 
-const PROXY_PROGRAM = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))
+export const PROXY_PROGRAM = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))
 
 /** The command itself, with its defaults: one process, a port for each destination. */
 export async function startProxy(to: readonly Destination[], folder: string): Promise<Way[]> {
