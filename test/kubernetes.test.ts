@@ -265,6 +265,30 @@ test('a NetworkPolicy lets only monitoring reach an admin port that listens on t
   }
 })
 
+/** With the gateway for a team that the top of gateway.yaml tells how to make. */
+function proxiesOf(file: string): Container[] {
+  const proxies = containersOf(file).flatMap(({ container }) =>
+    isProxy(container) ? [container] : [],
+  )
+  if (file !== 'gateway.yaml') return proxies
+  const forTeam = new Map([
+    ['LAKEBASE_PROXY_LOCAL_AUTH', 'databricks'],
+    ['LAKEBASE_PROXY_MAX_CONNECTIONS_PER_USER', '20'],
+  ])
+  const text = readFileSync(join(FOLDER, file), 'utf8')
+  for (const name of forTeam.keys()) assert.ok(text.includes(name), `${file} names ${name}`)
+  const team = proxies.map((container) => {
+    const kept = (container.env ?? []).filter(
+      ({ name }) => !forTeam.has(name) && !name.includes('PASSWORD'),
+    )
+    return {
+      ...container,
+      env: [...kept, ...[...forTeam].map(([name, value]) => ({ name, value }))],
+    }
+  })
+  return [...proxies, ...team]
+}
+
 test('the proxy takes the settings of every manifest', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'))
   context.after(() => rmSync(folder, { recursive: true }))
@@ -272,7 +296,7 @@ test('the proxy takes the settings of every manifest', async (context) => {
   const names = { hosts: ['localhost'], addresses: [] }
   const certificate = await issueCertificate(await makeAuthority(life), names, life)
   for (const file of FILES) {
-    for (const { container } of containersOf(file).filter(({ container }) => isProxy(container))) {
+    for (const container of proxiesOf(file)) {
       // What a volume would hold, in a folder of our own.
       const env: Record<string, string> = {}
       for (const { name, value } of container.env ?? []) {
