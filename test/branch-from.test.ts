@@ -257,6 +257,20 @@ test('with branch-from and no TARGET, the new branch is the target; a TARGET of 
   assert.deepEqual([code, stdout], [0, '1\n'])
 })
 
+test('its branch that was protected meanwhile is not deleted, and that is told', async (t) => {
+  const { daemon, log } = await proxyBefore(t, emulator, {
+    ...{ targets: ['projects/demo'], branchFrom: 'projects/demo', clock },
+  })
+  const [branch] = ours()
+  branch!.isProtected = true
+  const before = control.callCount('branch-delete')
+  await daemon.close()
+  assert.equal(control.callCount('branch-delete'), before)
+  await log.seen(({ message }) => /could not be deleted.* is protected, and is not/.test(message))
+  branch!.isProtected = false
+  await purgeAll()
+})
+
 test('the library gives a branch the name that the command gives it', async (t) => {
   const folder = await temporaryFolder(t)
   const git = (...args: string[]): void => {

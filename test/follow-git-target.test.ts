@@ -318,3 +318,21 @@ test('a workspace that fails is not asked at every look', async (t) => {
   for (let look = 0; look < 20; look += 1) await fetch(`${proxy.daemon.adminUrl}/status`)
   assert.ok(control.callCount('branches') - before <= 2)
 })
+
+test('a branch with its name that is protected, or of another source, is another’s: it is left alone', async (t) => {
+  const proxy = await following(t, { targets: [{ target: DEMO, followGit: 'create' }], clock })
+  proxy.head(git('topic'))
+  const first = await served(t, proxy)
+  const own = control.branches(DEMO).find(({ name }) => branchIdOf(name) === first)!
+  own.isProtected = true
+  const { expireAt } = own
+  clock.jump(31_000)
+  const second = await served(t, proxy)
+  assert.equal(second, `${first}-2`)
+  await proxy.daemon.close()
+  assert.deepEqual([own.expireAt, own.deletedAt], [expireAt, undefined])
+  own.isProtected = false
+  const from = { targets: [{ target: DEMO, followGit: 'create' }], clock } as const
+  const of = await proxyBefore(t, emulator, { ...from, branchFrom: `${DEMO}/branches/${second}` })
+  assert.equal(await served(t, of), `${first}-3`)
+})
