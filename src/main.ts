@@ -53,6 +53,10 @@ function crash(error: unknown): void {
 process.on('uncaughtException', crash)
 process.on('unhandledRejection', crash)
 
+// Otherwise Node answers it with a debugger on loopback, by which every user of this machine could read
+// what the process holds.
+process.on('SIGUSR1', () => {})
+
 // Node makes terminals block, so Ctrl-S would stop the proxy. `exec` hands them to a child, for which
 // libuv makes them block again: then both stop together.
 if (process.platform !== 'win32') {

@@ -49,6 +49,21 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   })
 }
 
+test('SIGUSR1 opens no debugger, and changes nothing', { skip: onWindows }, async (t) => {
+  const cli = startCli(t, ['--port', '0', 'demo-instance', '--no-admin'], {
+    env: { ...emulator.env, NODE_OPTIONS: '--inspect-port=0' },
+  })
+  const port = await portOf(cli)
+  for (let turn = 0; turn < 3; turn++) {
+    cli.child.kill('SIGUSR1')
+    await connectedClient(t, port)
+  }
+  cli.kill('SIGTERM')
+  const { code, stderr } = await cli.done
+  assert.equal(code, 0)
+  assert.doesNotMatch(stderr, /debugger/i)
+})
+
 /** util-linux's: it runs a command on a terminal of its own. */
 function needsScript(): false | string {
   try {
