@@ -75,12 +75,10 @@ test('pg_dump and pg_dumpall stay at the target of their user name', {
     const dump = await run('pg_dump', [...at, '-s', 'databricks_postgres'])
     assert.match(dump.stdout, /PostgreSQL database dump complete/, dump.stderr)
     // Roles are not for everyone to read; it opens every database that the server names.
-    const all = await run('pg_dumpall', [
-      ...at,
-      '-s',
-      '--no-role-passwords',
-      '--exclude-database=*',
-    ])
+    const all = await run('pg_dumpall', [...at, '-s', '--no-role-passwords'])
+    for (const name of ['databricks_postgres', 'postgres']) {
+      assert.ok(all.stdout.includes(`-- Database "${name}" dump`), all.stderr)
+    }
     assert.match(all.stdout, /PostgreSQL database cluster dump/, all.stderr)
   })
   assert.deepEqual(hosts, [branchHost])
