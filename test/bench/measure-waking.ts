@@ -23,9 +23,9 @@ import { printAcross } from './samples.js'
 import { ask, type Login, openSession } from './sessions.js'
 import { PROXY_PROGRAM, startProxyProcess } from './ways.js'
 
-/** The emulator's own, on purpose. */
+/** The emulator's own, on purpose. It copies a branch's data meanwhile, which takes up to 2 s. */
 const WAKE_MS = 500
-const MAKE_MS = 1_000
+const MAKE_MS = 3_000
 
 const ROUND_TRIPS_MS = [0, 20, 40]
 const DATABASE = 'databricks_postgres'
