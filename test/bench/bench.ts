@@ -20,9 +20,9 @@ import { measureConnections, measureLatency, measureQueries } from './measure-pg
 import { measureStart } from './measure-start.js'
 import { measureTail } from './measure-tail.js'
 import { measureWaking } from './measure-waking.js'
-import { drawPicture, type PictureSource } from './picture.js'
+import { drawPicture, type PictureSource, picturedFigures } from './picture.js'
 import { findProgram } from './processes.js'
-import { printBar, printComparison, printSamples, Samples } from './samples.js'
+import { printBar, printComparison, printSamples, printTable, Samples } from './samples.js'
 import { HOW_TO_INSTALL, type WayName } from './ways.js'
 
 export interface Bench {
@@ -52,7 +52,7 @@ const MEASURES: Record<string, (bench: Bench) => Promise<void>> = {
 const HELP = `npm run bench -- [--only ${Object.keys(MEASURES).join(',')}] [--ways direct,stunnel,pgbouncer,proxy] [--rounds 5] [--quick] [--compare FILE]
 --compare prints the ratios of the medians to those of an earlier bench.json.
 npm run bench -- --picture FILE
-measures nothing: it draws the tail of the last run, from bench.json, as an SVG.`
+measures nothing: it draws the tail of the last run, from bench.json, as an SVG, and prints its figures.`
 
 const { values } = parseArgs({
   options: {
@@ -121,7 +121,11 @@ async function main(): Promise<void> {
 
 async function writePicture(path: string): Promise<void> {
   const last = JSON.parse(await readFile('bench.json', 'utf8')) as PictureSource
-  if (last.histograms.length > 0) return writeFile(path, drawPicture(last))
+  if (last.histograms.length > 0) {
+    await writeFile(path, drawPicture(last))
+    printTable(...picturedFigures(last))
+    return
+  }
   console.error(
     'The last run measured no tail, which is what is drawn: npm run bench -- --only tail',
   )

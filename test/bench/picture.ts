@@ -41,20 +41,39 @@ const SHARES = { '0': 0, p50: 0.5, p90: 0.9, p99: 0.99, 'p99.9': 0.999 }
 const LAST_SHARE = 0.999
 const POINTS = 90
 
+/** Needs the histograms of `tail`. */
 export function drawPicture({ histograms, node, cpus, cpu }: PictureSource): string {
   const rows = ROWS.map((row, at) => drawRow(row, histograms, TOP + at * PANEL.pitch))
   const subtitle = `to a PostgreSQL on the same machine, TLS with an RSA chain; ${cpus} cores (${cpu}), Node.js ${node.slice(1)}; both axes are logarithmic`
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-labelledby="t d" font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="12">
 <title id="t">Latency by percentile: queries and connections, by direct TLS, stunnel, PgBouncer and lakebase-proxy</title>
-<desc id="d">${escaped(rows.flatMap(({ words }) => words).join(' '))}</desc>
+<desc id="d">Six panels. The upper row shows the time of a query for 1, 16 and 64 clients, the lower row that of a connection, each up to the slowest of a thousand.</desc>
 <style>${style()}</style>
 <rect width="${WIDTH}" height="${HEIGHT}" rx="8" class="ground"/>
 <text x="16" y="28" font-size="16" font-weight="600">Latency by percentile</text>
 <text x="16" y="46" class="dim">${escaped(subtitle)}</text>
 ${legend()}
-${rows.map(({ svg }) => svg).join('\n')}
+${rows.join('\n')}
 </svg>
 `
+}
+
+/** The same in figures, for those who cannot see it: a row for each panel. */
+export function picturedFigures({ histograms }: PictureSource): [string[], string[][]] {
+  const head = ['p50, p99, p99.9', ...WAYS.map((way) => LINES[way]!.name)]
+  const rows = ROWS.flatMap(({ measure }) =>
+    CLIENTS.map((clients) => {
+      const cells = WAYS.map((way) => {
+        const found = histograms.find(
+          (each) => each.measure === `${measure} c${clients}` && each.way === way,
+        )
+        if (found === undefined) return '–'
+        return [0.5, 0.99, 0.999].map((share) => inWords(quantile(found.counts, share))).join(', ')
+      })
+      return [`${measure}, ${clientsInWords(clients)}`, ...cells]
+    }),
+  )
+  return [head, rows]
 }
 
 function style(): string {
@@ -76,18 +95,12 @@ function legend(): string {
   }).join('\n')
 }
 
-interface DrawnRow {
-  readonly svg: string
-  /** The same as text. */
-  readonly words: readonly string[]
-}
-
 /** Three panels with one scale. */
 function drawRow(
   { measure, title }: (typeof ROWS)[number],
   histograms: readonly Histogram[],
   top: number,
-): DrawnRow {
+): string {
   const of = (clients: number): Histogram[] =>
     histograms.filter(
       (each) => each.measure === `${measure} c${clients}` && WAYS.includes(each.way),
@@ -95,29 +108,17 @@ function drawRow(
   const scale = scaleOf(CLIENTS.flatMap(of), top)
   const panels = CLIENTS.map((clients, at) => {
     const left = LEFT + at * (PANEL.width + GAP)
-    const heading = clients === 1 ? '1 client' : `${clients} clients`
     const curves = of(clients).map(({ way, counts }) => {
       return `<path class="line ${way}" d="${curve(counts, left, scale)}"/>`
     })
     return [
-      `<text x="${left}" y="${top + 22}" class="dim">${heading}</text>`,
+      `<text x="${left}" y="${top + 22}" class="dim">${clientsInWords(clients)}</text>`,
       ...axes(left, scale, at === 0),
       ...curves,
     ].join('\n')
   })
   const axis = `<text transform="translate(20 ${scale.y(Math.sqrt(scale.from * scale.to))}) rotate(-90)" text-anchor="middle" class="dim">time</text>`
-  return {
-    svg: `<text x="16" y="${top}" font-size="14" font-weight="600">${title}</text>\n${axis}\n${panels.join('\n')}`,
-    words: CLIENTS.flatMap((clients) => {
-      const each = of(clients).map(({ way, counts }) => {
-        const [p50, p99] = [0.5, 0.99].map((share) => inWords(quantile(counts, share)))
-        return `${LINES[way]!.name} ${p50} and ${p99}`
-      })
-      return each.length === 0
-        ? []
-        : [`${title}, ${clients} at once, p50 and p99: ${each.join('; ')}.`]
-    }),
-  }
+  return `<text x="16" y="${top}" font-size="14" font-weight="600">${title}</text>\n${axis}\n${panels.join('\n')}`
 }
 
 interface Scale {
@@ -151,7 +152,7 @@ function axes(left: number, scale: Scale, isFirst: boolean): string[] {
     ]
   })
   const down = Object.entries(SHARES).flatMap(([name, share]) => {
-    const x = (left + across0(share)).toFixed(1)
+    const x = (left + xOf(share)).toFixed(1)
     return [
       `<path class="rule" d="M${x} ${scale.bottom}v${-PANEL.height}"/>`,
       ...(share === 0
@@ -163,7 +164,7 @@ function axes(left: number, scale: Scale, isFirst: boolean): string[] {
   return [...across, ...down, label]
 }
 
-function across0(share: number): number {
+function xOf(share: number): number {
   return (Math.log10(1 - share) / Math.log10(1 - LAST_SHARE)) * PANEL.width
 }
 
@@ -173,9 +174,13 @@ function curve(counts: Counts, left: number, scale: Scale): string {
   const points = Array.from({ length: POINTS + 1 }, (_, at) => {
     const share = 1 - (1 - LAST_SHARE) ** ((at / POINTS) * steps)
     const µs = Math.max(scale.from, quantile(counts, Math.max(0.005, share)))
-    return `${(left + across0(share)).toFixed(1)} ${scale.y(µs).toFixed(1)}`
+    return `${(left + xOf(share)).toFixed(1)} ${scale.y(µs).toFixed(1)}`
   })
   return `M${points.join(' ')}`
+}
+
+function clientsInWords(clients: number): string {
+  return clients === 1 ? '1 client' : `${clients} clients`
 }
 
 function inWords(µs: number): string {
