@@ -160,7 +160,7 @@ const ROWS: readonly Row[] = [
   { name: 'keys in front of the first section are DEFAULT', cfg: 'host = HOST\ntoken = stray-pat\n[dev]\nhost = HOST\ntoken = wrong\n', type: 'pat', token: 'stray-pat' },
   { name: 'a file in UTF-16, as PowerShell writes it', cfg: 'UTF-16LE[DEFAULT]\r\nhost = HOST\r\ntoken = wide-pat\r\n', type: 'pat', token: 'wide-pat' },
   { name: 'a file in UTF-16 the other way round', cfg: 'UTF-16BE[DEFAULT]\r\nhost = HOST\r\ntoken = wide-pat\r\n', type: 'pat', token: 'wide-pat' },
-  { name: 'a file in UTF-16 without its mark', cfg: 'UTF-16[DEFAULT]\nhost = HOST\n', error: { kind: 'config', text: /\.databrickscfg is not a UTF-8 text.*Save the file as UTF-8/s } },
+  { name: 'a file in UTF-16 without its mark', cfg: 'UTF-16[DEFAULT]\nhost = HOST\n', error: { kind: 'config', text: /\.databrickscfg is not UTF-8 text.*Save the file as UTF-8/s } },
   { name: 'a file that every user can write', cfg: 'MODE666[DEFAULT]\nhost = HOST\ntoken = x\n', error: { kind: 'config', text: /can be written by every user.*chmod 600/s } },
   { name: 'a token with a line break at its end', env: { ...H, DATABRICKS_TOKEN: 'broken\n' }, type: 'pat', token: 'broken' },
   { name: 'a client secret with a line break at its end', env: { ...H, DATABRICKS_CLIENT_ID: 'app-id\r\n', DATABRICKS_CLIENT_SECRET: 's\r\n' }, type: 'oauth-m2m', token: 'client_credentials app-id:s all-apis' },

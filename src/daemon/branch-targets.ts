@@ -67,7 +67,7 @@ export class BranchTargets {
   readonly #ownListener: Listener
   /** With `local-auth=databricks`: no branch is opened, nor looked for, for anyone else. */
   readonly #people: People | undefined
-  /** In the order in which they were opened. */
+  /** The branch that has been without clients for longest comes first. */
   readonly #open = new Map<string, OpenBranch>()
   readonly #retired = new Set<RunningTarget>()
   readonly #opening = new SingleFlight((branch: string) => this.#openBranch(branch))

@@ -1,8 +1,11 @@
-/** Where a user's programs keep what they make for themselves. */
+/** The folder in which this tool keeps files of its own for a user, such as the local authority. */
 
 import { join } from 'node:path'
 
-/** https://specifications.freedesktop.org/basedir-spec/latest/ */
+/**
+ * XDG_STATE_HOME, or else LOCALAPPDATA (Windows), or else `~/.local/state`; the folder may not exist.
+ * https://specifications.freedesktop.org/basedir-spec/latest/
+ */
 export function stateDir(
   env: Readonly<Record<string, string | undefined>>,
   homeDir: string,

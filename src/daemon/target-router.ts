@@ -24,7 +24,7 @@ export class TargetRouter implements Entrance {
   /** By every name that a client may use, as sent on the wire. */
   readonly #byName = new Map<string, RoutedTarget>()
 
-  /** Of the port, now: a reload may have put another in the place of this one. */
+  /** Returns the router that serves this port now. After a reload it can be another one. */
   readonly #current: () => TargetRouter | undefined
 
   /** The port is that of the first target. */
@@ -40,7 +40,7 @@ export class TargetRouter implements Entrance {
     for (const { settings } of targets) {
       const called = targets.filter((other) => other.settings.text === settings.text)
       const text = toWireText(settings.text)
-      // Of two with the same TARGET, neither is what it says.
+      // When two targets have the same TARGET, that text is ambiguous: clients must use the names.
       if (called.length === 1 && !this.#byName.has(text)) this.#byName.set(text, called[0]!)
     }
   }
@@ -60,7 +60,7 @@ export class TargetRouter implements Entrance {
     }
   }
 
-  /** A reload came while the client was on its way to a target: it goes to what is in its place. */
+  /** A reload replaced the target while the client was on its way to it: the client goes to the new one. */
   async #openNow(
     startup: StartupMessage,
     late: { readonly route: Route; readonly error: unknown; readonly signal: AbortSignal },
@@ -70,7 +70,7 @@ export class TargetRouter implements Entrance {
     const isStopping = error instanceof ProxyError && error.kind === 'stopping'
     if (!isStopping || current === undefined || current === this) throw error
     const { target, refusal, open } = current.route(startup)
-    if (!asksTheSame(target, route.target)) throw error
+    if (!hasSameLocalAuth(target, route.target)) throw error
     if (refusal !== undefined) throw refusal
     return open === undefined ? target : open(signal)
   }
@@ -99,14 +99,11 @@ export class TargetRouter implements Entrance {
     const login = { parameters, role }
     const target = this.#byName.get(name)
     if (target !== undefined && !(target instanceof BranchTargets)) {
-      const refusal =
-        target.settings.login.as === 'client' && role === undefined ? noRole(name) : undefined
-      return { ...target.routed(login), refusal }
+      return { ...target.routed(login), refusal: refusalWithoutRole(target, name, role) }
     }
     for (const branches of this.#targets) {
       if (!(branches instanceof BranchTargets) || !isBranchIn(branches.settings, name)) continue
-      const refusal =
-        branches.settings.login.as === 'client' && role === undefined ? noRole(name) : undefined
+      const refusal = refusalWithoutRole(branches, name, role)
       const open = (signal: AbortSignal) => branches.open(name, signal)
       return { target: branches.serving, login, refusal, open }
     }
@@ -135,8 +132,12 @@ export class TargetRouter implements Entrance {
 
 const MAX_SHOWN = 20
 
-/** What a client has proved at one of them, it need not prove at the other. */
-function asksTheSame(one: ServingTarget, other: ServingTarget): boolean {
+/**
+ * Whether both ask clients for the same kind of proof, so that a client need not give it again. The
+ * local password itself is not compared: a client that proved the old one while a reload changed it is
+ * served, like the sessions that were open before.
+ */
+function hasSameLocalAuth(one: ServingTarget, other: ServingTarget): boolean {
   const isSame = (name: 'clientAuth' | 'people'): boolean =>
     (one[name] === undefined) === (other[name] === undefined)
   return isSame('clientAuth') && isSame('people')
@@ -152,7 +153,13 @@ function withOptions(
   return parameters
 }
 
-function noRole(name: string): ProxyError {
+/** A target that logs in as the role that the client names refuses a client that names none. */
+function refusalWithoutRole(
+  { settings }: RoutedTarget,
+  name: string,
+  role: WireText | undefined,
+): ProxyError | undefined {
+  if (settings.login.as !== 'client' || role !== undefined) return undefined
   const text = fromWireText(name as WireText)
   return new ProxyError('identity', `user name "${text}" names a target and no role`, {
     hint: `Name both, as in ROLE~${text}: this target logs in as the role that the client names.`,

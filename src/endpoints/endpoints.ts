@@ -5,7 +5,7 @@
 
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
-import { withDeadline } from '../core/deadline.js'
+import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import { isGone, type LookUp } from '../databricks/lakebase/look-up.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
@@ -37,8 +37,11 @@ export class Endpoints {
   readonly #options: EndpointsOptions
   readonly #dead = new Set<string>()
   #askAgain = false
-  /** Monotonic. */
-  #stateAskedAt = Number.NEGATIVE_INFINITY
+  readonly #askingState = new SingleFlight((database: LookUp<LakebaseDatabase>) =>
+    this.#askState(database),
+  )
+  /** When the last question about the state ended. Monotonic, in ms. */
+  #stateKnownAt = Number.NEGATIVE_INFINITY
 
   constructor(options: EndpointsOptions) {
     this.#options = options
@@ -60,20 +63,16 @@ export class Endpoints {
   }
 
   /**
-   * The state of the target, at most a second old, for the many clients of a server that is silent.
-   * Undefined for a static URL. Errors: those of the workspace, when no answer is held.
+   * The state of the target, at most a second old, asked for once for the many clients of a server
+   * that is silent. It is older when the workspace does not answer in 3 s. Undefined for a static
+   * URL. Errors: those of the workspace, when no answer is held or the target is gone.
    */
   async recentState(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
     const { database, clock } = this.#options
-    const now = clock.monotonic()
-    if (database?.held !== undefined && now - this.#stateAskedAt < STATE_GOOD_MS)
-      return database.held
-    this.#stateAskedAt = now
-    const ms = PATIENCE_MS
-    const reason = (): Error => new Error('timeout expired')
-    return withDeadline({ clock, ms, reason, signals: [signal] }, (limit) =>
-      this.refreshState(limit),
-    )
+    if (database === undefined) return undefined
+    const isRecent = clock.monotonic() - this.#stateKnownAt < STATE_GOOD_MS
+    if (database.held !== undefined && isRecent) return database.held
+    return waitFor(this.#askingState.join(database), signal)
   }
 
   /** The state of the target as the workspace says it now; undefined for a static URL. */
@@ -96,7 +95,9 @@ export class Endpoints {
     const { database, target } = this.#options
     if (database === undefined) return undefined
     const { held } = database
-    let found = this.#askAgain ? await this.#refresh(database, signal) : await database.get(signal)
+    const mustAsk = this.#askAgain
+    this.#askAgain = false
+    let found = await (mustAsk ? this.#askInTime(database, signal) : database.get(signal))
     // What is held may be old: an instance may have been started since, or been given its host.
     if (found === held && !isOpen(found, target)) found = await database.askAgain(signal)
     const refusal = refusalByState(found, target)
@@ -104,19 +105,26 @@ export class Endpoints {
     return found
   }
 
-  async #refresh(
-    database: LookUp<LakebaseDatabase>,
-    signal: AbortSignal,
-  ): Promise<LakebaseDatabase> {
-    this.#askAgain = false
-    const { clock } = this.#options
-    const reason = (): Error => new Error('timeout expired')
+  async #askState(database: LookUp<LakebaseDatabase>): Promise<LakebaseDatabase> {
     try {
-      return await withDeadline({ clock, ms: PATIENCE_MS, reason, signals: [signal] }, (limit) =>
-        database.askAgain(limit),
-      )
+      return await this.#askInTime(database)
+    } finally {
+      this.#stateKnownAt = this.#options.clock.monotonic()
+    }
+  }
+
+  /** The answer that is held stays when the workspace gives none in time. */
+  async #askInTime(
+    database: LookUp<LakebaseDatabase>,
+    ...signals: AbortSignal[]
+  ): Promise<LakebaseDatabase> {
+    const { clock } = this.#options
+    const deadline = { clock, ms: PATIENCE_MS, reason: noAnswer, signals }
+    try {
+      return await withDeadline(deadline, (limit) => database.askAgain(limit))
     } catch (error) {
-      if (signal.aborted || database.held === undefined || isGone(error)) throw error
+      const isEnded = signals.some((signal) => signal.aborted)
+      if (isEnded || database.held === undefined || isGone(error)) throw error
       return database.held
     }
   }
@@ -127,6 +135,10 @@ export class Endpoints {
     const isDead = (address: string): boolean => this.#dead.has(address)
     return [...addresses.filter((each) => !isDead(each)), ...addresses.filter(isDead)]
   }
+}
+
+function noAnswer(): ProxyError {
+  return new ProxyError('credential', `workspace did not answer in ${PATIENCE_MS / 1000} s`)
 }
 
 /** Whether its description allows connections. */

@@ -11,7 +11,8 @@ import tls, { type SecureContext } from 'node:tls'
 import type { Clock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
-import { readSecretFile, readWhole } from '../core/secret-file.js'
+import { readSecretFile } from '../core/secret-file.js'
+import { readPem } from '../core/text-file.js'
 import { WatchedContent } from '../core/watched-content.js'
 import { caFileIn, localCertificate } from './local-authority.js'
 import type { CertifiedPair } from './local-certificate.js'
@@ -100,7 +101,8 @@ function watchOwn(
   { clock, log }: Pick<LocalTlsOptions, 'clock' | 'log'>,
 ): WatchedContent<SecureContext> {
   return new WatchedContent({
-    read: () => JSON.stringify({ cert: readWhole(cert), key: readSecretFile(key, platform()) }),
+    read: () =>
+      JSON.stringify({ cert: readPem(cert), key: readSecretFile(key, platform(), readPem) }),
     make: (pair) => {
       try {
         return contextOf(JSON.parse(pair) as CertifiedPair)

@@ -1,5 +1,5 @@
 /**
- * A TCP relay that spoils what passes through it, as told: for each connection a list of faults,
+ * A TCP relay that corrupts what passes through it, as told: for each connection a list of faults,
  * each at a byte of one direction, or by hand while the connection is open. `up` is from the side that
  * dials the relay to its target, `down` the way back.
  */
@@ -227,7 +227,7 @@ export class RelayedConnection {
     await delay(ms)
   }
 
-  /** Cut where a fault wants it, and spoilt where one says so. */
+  /** Cut where a fault wants it, and corrupted where one says so. */
   *#pieces(direction: Direction, chunk: Buffer): Generator<Buffer> {
     let rest = chunk
     while (rest.length > 0) {

@@ -10,7 +10,10 @@ import type { ProxyProcess } from './proxy-process.js'
 import type { Random } from './random.js'
 import type { Direction, RelayFault } from './relay.js'
 
-/** Faults of one connection, mostly none. On TLS a byte may be spoilt too: it must be noticed. */
+/**
+ * None, one or two faults of one connection. On the upstream leg, which is TLS, a byte may be corrupted
+ * too: the proxy must notice it.
+ */
 export function connectionFaults(random: Random, leg: 'client' | 'upstream'): RelayFault[] {
   if (random.chance(0.4)) return []
   const faults = [connectionFault(random, leg)]
@@ -34,15 +37,23 @@ function connectionFault(random: Random, leg: 'client' | 'upstream'): RelayFault
   }
 }
 
-/** Half of them while the connection is made, the others further on. */
+/** Half of the faults come while the connection is made, the others later. */
 function place(random: Random, leg: 'client' | 'upstream'): number {
   const handshakeBytes = leg === 'client' ? 500 : 4_000
   return random.chance(0.5) ? random.between(0, handshakeBytes) : random.between(4_000, 300_000)
 }
 
-const HOUR_MS = 3_600_000
+const JUMP_MS = 3 * 3_600_000
 
-export interface WeatherOptions {
+// Requests for credentials that are answered without a fault: after each fault, after the clock was
+// set forward, and after it was set back.
+const QUIET_CALLS = 3
+const CALLS_AFTER_JUMP = 2
+const CALLS_AFTER_BACK = 12
+
+const HANG_EVERY_MS = 15_000
+
+export interface SurroundingsOptions {
   control: EmulatorControl
   proxy: ProxyProcess
   hosts: readonly string[]
@@ -53,10 +64,12 @@ export interface WeatherOptions {
 }
 
 /**
- * Until `signal` aborts. None of it may be noticed by a client whose connections are whole: it goes
- * by what the proxy does, not by the clock, so that a slow machine has no worse weather.
+ * Faults of the proxy's surroundings, until `signal` aborts. A client whose connections are whole must
+ * notice none of them. Those of the workspace and of the front door follow what the proxy does, so that
+ * a slow machine has no more of them for a connection. DNS fails by the clock, and two hangs of the
+ * front door are at least 15 s apart.
  */
-export async function badWeather(options: WeatherOptions): Promise<void> {
+export async function faultsAround(options: SurroundingsOptions): Promise<void> {
   await Promise.all([workspace(options), frontDoor(options), dns(options)])
 }
 
@@ -72,10 +85,16 @@ const apiFaults: Record<string, { fault: ApiFault; times: number }> = {
 }
 
 /**
- * One kind for one refresh; then each target gets its token in peace. In between the machine sleeps
- * three hours now and then, or its clock is set right again.
+ * One kind of fault for one refresh; then each target gets its token undisturbed. In between the machine
+ * sleeps three hours now and then, or its clock is set right again.
  */
-async function workspace({ control, proxy, random, signal, did }: WeatherOptions): Promise<void> {
+async function workspace({
+  control,
+  proxy,
+  random,
+  signal,
+  did,
+}: SurroundingsOptions): Promise<void> {
   const called = async (times: number): Promise<void> => {
     const until = control.callCount('credentials') + times
     while (control.callCount('credentials') < until && !signal.aborted) await rest(50, signal)
@@ -87,29 +106,31 @@ async function workspace({ control, proxy, random, signal, did }: WeatherOptions
     control.failApi('credentials', fault, times)
     await called(times)
     did(`workspace: ${name}`)
-    await called(3)
+    await called(QUIET_CALLS)
     if (signal.aborted || proxy.hasExited || random.chance(0.5)) continue
-    // Only once in a long while: a refused token is replaced at most once in 30 s.
-    const isBack = aheadMs >= 9 * HOUR_MS
-    aheadMs = isBack ? 0 : aheadMs + 3 * HOUR_MS
+    // The proxy replaces a refused token at most once in 30 s. So the clock is set back only after
+    // three jumps forward, and many requests for tokens pass after that.
+    const isBack = aheadMs >= 3 * JUMP_MS
+    aheadMs = isBack ? 0 : aheadMs + JUMP_MS
     await proxy.setClock(aheadMs)
     did(isBack ? 'clock: set back nine hours' : 'clock: three hours on')
-    await called(isBack ? 12 : 2)
+    await called(isBack ? CALLS_AFTER_BACK : CALLS_AFTER_JUMP)
   }
 }
 
 /**
- * Every few connections. Before a client has been let in, it is dialled again: no client may notice. A
- * server that hangs costs half of connect-timeout, so no client may get two of them.
+ * A fault every few connections. It comes before the server has let the client in, so the proxy dials
+ * again and no client may notice. A server that hangs costs half of connect-timeout, so no client may
+ * get two of them.
  */
-async function frontDoor({ control, random, signal, did }: WeatherOptions): Promise<void> {
+async function frontDoor({ control, random, signal, did }: SurroundingsOptions): Promise<void> {
   const phases = ['accept', 'ssl-request', 'tls', 'startup', 'password'] as const
   let hangAgainAt = 0
   while (!signal.aborted) {
     let fault: FrontFault = { at: random.pick(phases), how: random.pick(['reset', 'close']) }
     if (random.chance(0.1) && performance.now() > hangAgainAt) {
       fault = { at: random.pick(['accept', 'ssl-request', 'tls']), how: 'hang' }
-      hangAgainAt = performance.now() + 15_000
+      hangAgainAt = performance.now() + HANG_EVERY_MS
     }
     control.failFront(fault, 1)
     did(`front door: ${fault.how} at ${fault.at}`)
@@ -118,7 +139,7 @@ async function frontDoor({ control, random, signal, did }: WeatherOptions): Prom
   }
 }
 
-async function dns({ control, hosts, random, signal, did }: WeatherOptions): Promise<void> {
+async function dns({ control, hosts, random, signal, did }: SurroundingsOptions): Promise<void> {
   while (!signal.aborted) {
     const failure = random.pick(['NXDOMAIN', 'SERVFAIL', 'REFUSED', 'silence'] as const)
     for (const host of hosts) control.setDns(host, { addresses: [], failure })

@@ -10,7 +10,7 @@ import { type ChildState, ProxyProcess } from './proxy-process.js'
 import { Random } from './random.js'
 import { Relay, type RelayedConnection, type RelayFault } from './relay.js'
 import { type ClientKind, clients, WrongByte } from './soak-clients.js'
-import { badWeather, connectionFaults, rest } from './soak-faults.js'
+import { connectionFaults, faultsAround, rest } from './soak-faults.js'
 
 export interface SoakOptions {
   readonly seconds: number
@@ -52,7 +52,7 @@ export async function soak(options: SoakOptions): Promise<readonly string[]> {
   const run = new Soak(emulator, proxy, upstream)
   const { signal } = run.stopping
   const did = (what: string): void => run.did(what)
-  const weather = badWeather({ control, proxy, hosts, random: random.fork(), signal, did })
+  const surroundings = faultsAround({ control, proxy, hosts, random: random.fork(), signal, did })
   const stop = setTimeout(() => run.stopping.abort(), seconds * 1000)
   process.once('SIGINT', () => run.stopping.abort())
   const loops = Array.from({ length: options.clients }, (_, i) =>
@@ -61,7 +61,7 @@ export async function soak(options: SoakOptions): Promise<readonly string[]> {
   await Promise.all(loops)
   clearTimeout(stop)
   run.stopping.abort()
-  await weather
+  await surroundings
   control.clearFaults()
   await run.assertNothingLeft(before)
   await upstream.close()
@@ -239,7 +239,7 @@ async function hangs(over: AbortSignal, relay: Relay | undefined): Promise<void>
 }
 
 /**
- * A black hole that is never ended is a client that waits for ever, as it should. So is a spoilt byte
+ * A black hole that is never ended is a client that waits for ever, as it should. So is a corrupt byte
  * that says how long a TLS record is: its reader waits for more than will come.
  */
 function endSilence(connection: RelayedConnection, { how }: RelayFault): void {

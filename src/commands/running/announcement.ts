@@ -9,7 +9,7 @@ import { join } from 'node:path'
 
 import type { LocalAddress } from '../../observe/connection-lines.js'
 import { type ProcessSpace, processSpace, startOfProcess } from './process-identity.js'
-import { type FolderPlace, isPrivate, runningFolder } from './running-folder.js'
+import { type FolderPlace, onlyOwnerCanWrite, runningFolder } from './running-folder.js'
 
 export interface AnnouncedProxy {
   /** URL of the admin interface, or the path of its Unix socket; undefined without one. */
@@ -44,7 +44,7 @@ export class Announcement {
     if (folder === undefined) return undefined
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 })
-      if (!isPrivate(folder, place)) return undefined
+      if (!onlyOwnerCanWrite(folder, place)) return undefined
       const { pid } = process
       const start = await startOfProcess(pid)
       if (start === undefined) return undefined

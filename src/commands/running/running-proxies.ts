@@ -11,22 +11,22 @@ import { z } from 'zod'
 
 import type { RunningFile } from './announcement.js'
 import { processSpace, startOfProcess } from './process-identity.js'
-import { type FolderPlace, isPrivate, runningFolder } from './running-folder.js'
+import { type FolderPlace, onlyOwnerCanWrite, runningFolder } from './running-folder.js'
 
 // Far above what a person runs at once, and what a hundred targets need.
 const MAX_FILES = 200
 const MAX_BYTES = 256 * 1024
 
-/** The oldest first. Never rejects. */
+/** The one that wrote its file longest ago comes first; a reload writes it again. Never rejects. */
 export async function runningProxies(place: FolderPlace): Promise<readonly RunningFile[]> {
   const folder = runningFolder(place)
-  if (folder === undefined || !isPrivate(folder, place)) return []
+  if (folder === undefined || !onlyOwnerCanWrite(folder, place)) return []
   const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json'))
   const found = await Promise.all(
     names.slice(0, MAX_FILES).map(async (name) => {
       const file = join(folder, name)
       const { mtimeMs = 0, size = 0 } = (await stat(file).catch(() => undefined)) ?? {}
-      if (!isPrivate(file, place) || size > MAX_BYTES) return []
+      if (!onlyOwnerCanWrite(file, place) || size > MAX_BYTES) return []
       const proxy = read(await readFile(file, 'utf8').catch(() => ''))
       switch (proxy && (await lifeOf(proxy))) {
         case 'runs':

@@ -8,7 +8,8 @@ import { X509Certificate } from 'node:crypto'
 import { ProxyError } from '../../core/errors.js'
 import { isLoopback } from '../../core/loopback.js'
 import { Secret } from '../../core/secret.js'
-import { passwordsOf, readSecretFile, readWhole } from '../../core/secret-file.js'
+import { passwordsOf, readSecretFile } from '../../core/secret-file.js'
+import { readPem } from '../../core/text-file.js'
 import type { Values } from '../schema/table.js'
 import type { Problems } from '../sources/problems.js'
 import { LOCAL_PASSWORD, type Written } from '../sources/sources.js'
@@ -93,7 +94,7 @@ export function readLocalTls(
   }
   checkCertificates('local-tls-cert', cert, lookup, problems)
   problems.catch(lookup.find('local-tls-key')!.where, () => {
-    if (!readSecretFile(key, platform).includes('PRIVATE KEY-----')) {
+    if (!readSecretFile(key, platform, readPem).includes('PRIVATE KEY-----')) {
       throw new ProxyError('config', `${key} holds no private key in PEM form`)
     }
   })
@@ -109,7 +110,7 @@ export function checkCertificates(
   known?: KnownTarget,
 ): void {
   problems.catch(lookup.find(name, known)?.where ?? name, () => {
-    const pem = readWhole(path).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
+    const pem = readPem(path).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
     try {
       for (const each of pem ?? []) new X509Certificate(each)
       if (pem !== null) return

@@ -65,7 +65,7 @@ export function targetCalled(
 ): TargetSettings | undefined {
   const named = targets.find((each) => each.name === name)
   if (named !== undefined) return named
-  // Of two with the same TARGET, neither is what it says.
+  // When two targets have the same TARGET, that text is ambiguous: clients must use the names.
   const [only, ...others] = targets.filter(({ text }) => text === name)
   if (only !== undefined) return others.length === 0 ? only : undefined
   for (const target of targets) {

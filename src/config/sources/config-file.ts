@@ -6,7 +6,8 @@ import type { Node } from 'yaml'
 
 import { didYouMean } from '../../core/nearest.js'
 import { mayHoldSecret } from '../../core/plain-text.js'
-import { openToOthers, readWhole } from '../../core/secret-file.js'
+import { openToOthers } from '../../core/secret-file.js'
+import { readText } from '../../core/text-file.js'
 import {
   isSettingName,
   SETTING_NAMES,
@@ -37,7 +38,7 @@ export async function readConfigFile(
 ): Promise<ConfigFile> {
   const settings = new Map<SettingName, Written>()
   const targets: WrittenTarget[] = []
-  const text = problems.catch(shown, () => readWhole(path))
+  const text = problems.catch(shown, () => readText(path))
   if (text === undefined) return { source: { settings }, targets }
 
   const yaml = await import('yaml')

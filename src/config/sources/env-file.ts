@@ -8,7 +8,8 @@ import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
 import { ProxyError } from '../../core/errors.js'
-import { decodeText, isForeign, readWhole } from '../../core/secret-file.js'
+import { isForeign } from '../../core/secret-file.js'
+import { decodeText, readText } from '../../core/text-file.js'
 import type { Variables } from './sources.js'
 
 export interface EnvFile extends Variables {
@@ -34,7 +35,7 @@ export async function readEnvFile(place: EnvFilePlace): Promise<EnvFile | undefi
   const path = resolve(cwd, named ?? '.env')
   // A folder of that name is a Python environment.
   if (named === undefined && !statSync(path, { throwIfNoEntry: false })?.isFile()) return undefined
-  const text = named === undefined ? readOwn(path, place) : readWhole(path)
+  const text = named === undefined ? readOwn(path, place) : readText(path)
   const { default: dotenv } = await import('dotenv')
   const lines = text.split('\n')
   const starts = startsOf(lines)
@@ -79,7 +80,7 @@ function readOwn(path: string, { uid, platform }: EnvFilePlace): string {
   try {
     file = openSync(path, 'r')
   } catch {
-    return readWhole(path)
+    return readText(path)
   }
   try {
     const found = fstatSync(file)

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
+import { decodeText } from '../../core/text-file.js'
 import type { SignInMethod } from './sign-in-method.js'
 import { federationHint, idTokenSignIn } from './token-exchange.js'
 
@@ -33,9 +34,9 @@ export const fileOidc: SignInMethod = {
 }
 
 async function readIdToken(file: string): Promise<Secret> {
-  let text: string
+  let bytes: Buffer
   try {
-    text = (await readFile(file, 'utf8')).trim()
+    bytes = await readFile(file)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
     throw new ProxyError('identity', `could not read the ID token in ${file}: ${code}`, {
@@ -43,6 +44,7 @@ async function readIdToken(file: string): Promise<Secret> {
       hint: 'Check DATABRICKS_OIDC_TOKEN_FILEPATH, and that the file is there and readable.',
     })
   }
+  const text = decodeText(bytes, file).trim()
   if (text === '') throw new ProxyError('identity', `the ID token file ${file} is empty`)
   return new Secret(text)
 }

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises'
 
 import { ProxyError } from '../../core/errors.js'
+import { decodeText } from '../../core/text-file.js'
 import {
   GOOGLE_ATTRIBUTES,
   GOOGLE_SCOPES,
@@ -38,7 +39,8 @@ export const googleCredentials: SignInMethod = {
 
 async function readKey(given: string, source: string): Promise<ServiceAccountKey> {
   const isJson = given.trimStart().startsWith('{')
-  const text = isJson ? given : await readFile(given, 'utf8').catch(() => undefined)
+  const bytes = isJson ? undefined : await readFile(given).catch(() => undefined)
+  const text = bytes === undefined ? (isJson ? given : undefined) : decodeText(bytes, source)
   const key = text === undefined ? undefined : readServiceAccountKey(text)
   if (key !== undefined) return key
   throw new ProxyError('config', `${source} is not the key of a Google service account`, {

@@ -12,6 +12,7 @@ import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
 import type { Secret } from '../../core/secret.js'
+import { decodeText } from '../../core/text-file.js'
 import {
   GOOGLE_ATTRIBUTES,
   GOOGLE_SCOPES,
@@ -84,7 +85,7 @@ const UserLogin = z.object({
 async function applicationDefaultToken(deps: SignInDeps, signal: AbortSignal): Promise<Secret> {
   const file = deps.env.GOOGLE_APPLICATION_CREDENTIALS || undefined
   const wellKnown = path.join(gcloudFolder(deps), 'application_default_credentials.json')
-  const text = await readFile(file ?? wellKnown, 'utf8').catch((error: unknown) => {
+  const bytes = await readFile(file ?? wellKnown).catch((error: unknown) => {
     if (file === undefined) return undefined
     throw new ProxyError(
       'config',
@@ -94,7 +95,8 @@ async function applicationDefaultToken(deps: SignInDeps, signal: AbortSignal): P
       },
     )
   })
-  if (text === undefined) return tokenOfMachine(deps, signal)
+  if (bytes === undefined) return tokenOfMachine(deps, signal)
+  const text = decodeText(bytes, file ?? wellKnown)
   const key = readServiceAccountKey(text)
   if (key !== undefined) return tokenOfKey(key, { scope: GOOGLE_SCOPES[0]! }, deps, signal)
   const login = readJson(text, UserLogin)

@@ -8,7 +8,8 @@ import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 
 import { ProxyError } from '../../core/errors.js'
-import { decodeText, isForeign } from '../../core/secret-file.js'
+import { isForeign } from '../../core/secret-file.js'
+import { decodeText } from '../../core/text-file.js'
 import { isAccountConsole } from '../http/workspace-host.js'
 import {
   DEFAULT_PROFILE,
