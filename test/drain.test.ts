@@ -52,6 +52,22 @@ test('idle sessions are closed, busy ones finish, and the drain was in time', as
   assert.equal(await drained, true)
 })
 
+test('a query that came while the proxy was held up by others is not taken for silence', async (t) => {
+  const clock = new FakeClock()
+  const { daemon, port } = await proxyBefore(t, emulator, { clock })
+  const client = await connectedClient(t, port)
+  await client.query('select 1')
+  const drained = daemon.drain()
+  await settle()
+  await new Promise((resolve) => setTimeout(resolve)) // as when the check is due: sockets are read later
+  const answer = client.query('select 2 as two')
+  const checked = clock.advance(CHECK_MS)
+  assert.equal((await answer).rows[0].two, 2)
+  await checked
+  await advanceUntil(clock, drained)
+  assert.equal(await drained, true)
+})
+
 test('a session within a transaction may go on to its end', async (t) => {
   const clock = new FakeClock()
   const { daemon, port } = await proxyBefore(t, emulator, { clock })

@@ -99,10 +99,11 @@ export class TargetSessions implements Admission {
         if (graceLeftMs > 0) session.endIfIdle(QUIET_MS)
         else session.endWhenIdle()
       }
-      if (graceLeftMs <= 0) return
+      if (graceLeftMs <= 0 || this.#admitted.size === 0) return
       const waitMs = Math.min(graceLeftMs, QUIET_MS)
       graceLeftMs -= waitMs
-      cancelCheck = after(waitMs, endIdle)
+      // Letting thousands go takes a while: what clients have sent meanwhile is read first.
+      cancelCheck = after(waitMs, () => setImmediate(endIdle))
     }
     let inTime = true
     const cutShort = (): void => {
