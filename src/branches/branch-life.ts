@@ -5,7 +5,7 @@
 
 import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
-import { isTooLong } from '../databricks/lakebase/branches.js'
+import { isTooLong } from '../databricks/lakebase/api-error.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
 import type { WorkspaceBranches } from '../databricks/lakebase/workspace.js'
 

@@ -48,3 +48,22 @@ export async function unlessRefused<T>(
 export function refusesSignIn(error: unknown): boolean {
   return error instanceof SignInRefused || (error instanceof ApiError && error.refusesToken)
 }
+
+/** Another branch has the name, or a deleted one still holds it. */
+export function isTaken(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return false
+  return error.status === 409 || error.errorCode === 'ALREADY_EXISTS'
+}
+
+/** The project has as many branches as it may. */
+export function isFull(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return false
+  const { errorCode = '', message } = error
+  if (errorCode === 'QUOTA_EXCEEDED') return true
+  return errorCode === 'RESOURCE_EXHAUSTED' && /branch/i.test(message)
+}
+
+/** The workspace lets no branch live that long. */
+export function isTooLong(error: unknown): boolean {
+  return error instanceof ApiError && /maximum expiration/i.test(error.message)
+}

@@ -11,7 +11,7 @@ import type { Clock } from '../../core/clock.js'
 import { pause, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
-import { ApiError, unlessRefused } from './api-error.js'
+import { ApiError, isFull, unlessRefused } from './api-error.js'
 import { Branch, listBranches, listProjects, POSTGRES, timeOf } from './autoscaling.js'
 import { apiPath, type WorkspaceClient } from './client.js'
 import type { LakebaseBranch, NewBranch, WorkspaceBranches } from './workspace.js'
@@ -172,25 +172,6 @@ export class LakebaseBranches implements WorkspaceBranches {
     const why = plainText(error.message ?? error.error_code ?? 'no reason was given')
     throw new ProxyError('target', `could not ${what}: ${why}`)
   }
-}
-
-/** Another branch has the name, or a deleted one still holds it. */
-export function isTaken(error: unknown): boolean {
-  if (!(error instanceof ApiError)) return false
-  return error.status === 409 || error.errorCode === 'ALREADY_EXISTS'
-}
-
-/** The project has as many branches as it may. */
-export function isFull(error: unknown): boolean {
-  if (!(error instanceof ApiError)) return false
-  const { errorCode = '', message } = error
-  if (errorCode === 'QUOTA_EXCEEDED') return true
-  return errorCode === 'RESOURCE_EXHAUSTED' && /branch/i.test(message)
-}
-
-/** The workspace lets no branch live that long. */
-export function isTooLong(error: unknown): boolean {
-  return error instanceof ApiError && /maximum expiration/i.test(error.message)
 }
 
 function described({ name, create_time, status }: Branch): LakebaseBranch {
