@@ -1,6 +1,6 @@
 /**
- * The times of a measure by how often each came: kept to 2%, so that a million of them are some
- * hundred numbers in bench.json, and the rounds of a way add up.
+ * The times of a measure by how often each came: kept in steps of 4%, so that a million of them
+ * are some hundred numbers in bench.json, and the rounds of a way add up.
  */
 
 import type { WayName } from './ways.js'
@@ -14,7 +14,7 @@ export interface Histogram {
   readonly counts: Counts
 }
 
-const LOG_STEP = Math.log(1.02)
+const LOG_STEP = Math.log(1.04)
 
 export class Histograms {
   readonly #counts = new Map<string, Map<number, number>>()
