@@ -10,7 +10,7 @@ import type { Credentials } from '../src/credentials/credentials.js'
 import { ApiError } from '../src/databricks/lakebase/api-error.js'
 import type { PersonalWorkspace } from '../src/databricks/lakebase/workspace.js'
 import { PasswordAttempts } from '../src/session/password-attempts.js'
-import { exchangesAtOnce, People, type PersonalLogin } from '../src/session/people.js'
+import { People, type PersonalLogin, workspaceTurns } from '../src/session/people.js'
 import type { Person } from '../src/session/person.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 
@@ -35,7 +35,7 @@ class World {
         this.#workspace(signIn.type === 'bearer' ? signIn.token : undefined),
       credentialsFor: (login) => this.#credentials(login),
       attempts: this.attempts,
-      turns: exchangesAtOnce(),
+      turns: workspaceTurns(),
       clock: this.clock,
       timeoutMs: 10_000,
       closing: patience,

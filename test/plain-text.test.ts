@@ -105,7 +105,7 @@ test('a secret that this process holds is hidden in any form a server repeats it
     assert.doesNotMatch(plainText(text), /horse|tr0ub/, text)
   }
   assert.doesNotMatch(redact('xx correct horse battery staple, twice over'), /horse/)
-  assert.equal(held.length, 2)
+  assert.equal(held.length, 2) // refers to the secrets: one that is collected is not hidden any more
 })
 
 test('a held secret that is a common word hides no part of other words', () => {
@@ -116,7 +116,7 @@ test('a held secret that is a common word hides no part of other words', () => {
   )
   assert.equal(plainText('password "postgres" is wrong'), 'password "[redacted]" is wrong')
   assert.equal(redact('psql -d postgres'), 'psql -d postgres')
-  assert.equal(held.length, 2)
+  assert.equal(held.length, 2) // refers to the secrets: one that is collected is not hidden any more
 })
 
 test('a line that is taken for clean holds nothing that cleaning would change', () => {

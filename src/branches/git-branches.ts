@@ -41,7 +41,7 @@ export type GitChoice =
 interface GitBranch {
   /** `projects/P/branches/B` */
   readonly name: string
-  /** Of one's own: when its life is over. Undefined: another's, or it stays. */
+  /** When the life of a branch of this user is over. Undefined: it is another user's, or has no end. */
   readonly endsAt: number | undefined
 }
 
@@ -70,7 +70,7 @@ export class GitBranches {
     this.#options = options
   }
 
-  /** Errors: kind `target` (3D000) without such a branch, and those of the workspace. */
+  /** Errors: kind `target` without such a branch, with SQLSTATE 3D000, and those of the workspace. */
   async choose(signal: AbortSignal): Promise<GitChoice> {
     const head = await this.#readHead(signal)
     const choice = this.#choiceWithoutAsking(head)
@@ -160,7 +160,7 @@ export class GitBranches {
     const shown = plainText(gitBranch, MAX_SHOWN)
     const id = sharedBranchId(gitBranch) ?? ownId
     return new ProxyError('target', `git branch "${shown}" has no branch in ${project}`, {
-      sqlState: '3D000',
+      sqlState: '3D000', // as for a branch that a client chose by name and that does not exist
       hint: `Make one: lakebase-proxy branches create ${id} --from ${source ?? project} --ttl 168h, or let it be made with follow-git=create.`,
     })
   }

@@ -7,21 +7,37 @@ import { printable } from './plain-text.js'
 import { redact } from './redact.js'
 
 export type ErrorKind =
+  /** Wrong usage, or a wrong setting. */
   | 'config'
+  /** The workspace gave no token, or no other answer that a login needs. */
   | 'credential'
+  /** The workspace or the server refuses this identity, or it is not known which one is meant. */
   | 'identity'
+  /** The workspace has no such instance, branch or endpoint, or refuses the request about it. */
   | 'target'
+  /** The client chose no target of a port that serves several, or one that is not served there. */
   | 'route'
+  /** The instance or endpoint is stopped, disabled or being deleted. */
   | 'stopped'
+  /** The server, or a branch, is not ready yet: trying again helps. */
   | 'starting'
+  /** A host name has no address. */
   | 'resolve'
+  /** No connection: the address does not answer. */
   | 'dial'
+  /** No verified TLS with the server. */
   | 'tls'
+  /** The server broke the protocol, ended the session, or refused with an SQLSTATE of its own. */
   | 'upstream'
+  /** The client broke the protocol, or took too long for it. */
   | 'protocol'
+  /** The client asks for a protocol version or mechanism that is not supported. */
   | 'version'
+  /** The client gave a wrong password. */
   | 'password'
+  /** Too many clients or requests, here or at the server. */
   | 'limit'
+  /** This proxy is shutting down. */
   | 'stopping'
 
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -32,7 +48,7 @@ const SQL_STATE: Record<ErrorKind, string> = {
   identity: '28000', // invalid_authorization_specification
   target: '57P03',
   route: '3D000', // invalid_catalog_name
-  stopped: '28000',
+  stopped: '28000', // as Lakebase's front door says it; trying again does not help
   starting: '57P03',
   resolve: '57P03',
   dial: '57P03',
@@ -49,7 +65,7 @@ export interface ProxyErrorOptions {
   cause?: unknown
   /** One sentence that tells the reader what to do next. Safe to show to a client. */
   hint?: string | undefined
-  /** More of the same, for those who want it. Safe to show to a client. */
+  /** More about what happened. Safe to show to a client. */
   detail?: string | undefined
   /** The server's own SQLSTATE, where the server refused and said one. */
   sqlState?: string | undefined
@@ -63,8 +79,9 @@ export class ProxyError extends Error {
   readonly sqlState: string
 
   /**
-   * `message` follows the PostgreSQL error style guide. Texts of others come in through
-   * `plainText`; one that does not is still redacted here, and cannot move the cursor.
+   * `message` follows the PostgreSQL error style guide. Pass text from a server or user through
+   * `plainText` first. If that is forgotten, secrets and terminal escape sequences are still removed
+   * here.
    */
   constructor(kind: ErrorKind, message: string, options: ProxyErrorOptions = {}) {
     super(readable(message), options.cause === undefined ? undefined : { cause: options.cause })
@@ -77,7 +94,7 @@ export class ProxyError extends Error {
 
 const MAX_LENGTH = 8_000
 
-/** Line breaks stay only in a list of ours, whose lines are indented. */
+/** Replaces line breaks by spaces, except before two spaces: our own lists indent their lines so. */
 function readable(text: string): string {
   return redact(printable(text.slice(0, MAX_LENGTH)).replace(/\n(?! {2})/g, ' '))
 }
@@ -116,7 +133,7 @@ export function describeFailure(error: unknown): string {
   return `lakebase-proxy: internal error, which is a bug\n${redact(printable(stack))}\n`
 }
 
-/** Of a command that ends with this error: 2 for wrong usage or settings, else 1. */
+/** The exit code of a command that ends with this error: 2 for wrong usage or settings, else 1. */
 export function exitCodeOf(error: unknown): 1 | 2 {
   return errorKind(error) === 'config' ? 2 : 1
 }

@@ -8,7 +8,8 @@ import { HIDDEN, hideKnown } from './secret.js'
 
 const URL_TEXT = /:\/\/[^\s"]+/g
 
-// A repeated class never overlaps what follows it, so that no pattern goes back over its steps.
+// A repeated class never overlaps what follows it, so that no pattern backtracks. A new pattern needs
+// its marker in MARKERS below.
 const PATTERNS: readonly [RegExp, string | ((...match: string[]) => string)][] = [
   // A JWT, or the beginning of one.
   [/(?<![A-Za-z0-9])eyJ(?:[\w-]{10,}|[\w-]{1,9}(?=\.[\w-]))(?:\.[\w-]*){0,4}/g, HIDDEN],
@@ -32,14 +33,14 @@ export function redact(text: string): string {
   return hideKnown(clean, 'beginning')
 }
 
-// What each of the patterns above needs to match at all, other than the URL's.
+// Each of PATTERNS but the URL's matches only a text that one of these is in: keep both in step.
 const MARKERS = /eyJ|d(?:api|ose|kea|sapi)[0-9a-f]|bearer|basic|passw|pwd|secret|token|assertion/i
 const PRINTABLE_ASCII = /^[ !#-[\]-~"]*\n?$/
 
 /**
  * Whether a text, such as a line of JSON, certainly holds nothing to redact or to make printable: it is
- * ASCII without escapes. Quick, because it is asked for two lines and five names of every session;
- * false only costs time.
+ * ASCII without escapes. It runs on two log lines and five names per session. A needless `false` costs
+ * only time.
  */
 export function isClean(line: string): boolean {
   return (

@@ -28,7 +28,7 @@ export interface BranchTargetsOptions extends PortOptions {
   sharedListener: () => Listener | undefined
   /** Builds the target of one branch, which tells when its last session has left. */
   build: (target: TargetSettings, found: LakebaseDatabase, lastLeft: () => void) => RunningTarget
-  /** Told when one is closed: nothing of it need be remembered. */
+  /** Called when the target of a branch is closed: nothing of it need be remembered. */
   closed: (name: string) => void
 }
 
@@ -39,7 +39,7 @@ interface OpenBranch {
 
 interface Missing {
   readonly error: ProxyError
-  /** Monotonic. */
+  /** Monotonic, in ms. */
   readonly until: number
 }
 
@@ -48,7 +48,7 @@ const IDLE_MS = 10 * 60_000
 const LOOK_UPS = { atOnce: 4, waiting: 64 }
 const MISSING_MS = 5_000
 const MAX_MISSING = 1_000
-// So many names that do not exist are asked for in a minute; further ones have to wait.
+// How many names that do not exist are asked for in a minute; further ones have to wait.
 const MAX_MISSES = 30
 const MISSES_MS = 60_000
 
@@ -74,6 +74,7 @@ export class BranchTargets {
   readonly #lookUps = new Turns({ ...LOOK_UPS, full: tooMany })
   readonly #missing = new Map<string, Missing>()
   #misses = 0
+  /** Monotonic, in ms. */
   #missesSince = Number.NEGATIVE_INFINITY
   readonly #closing = new AbortController()
   #stopping = false
@@ -115,13 +116,13 @@ export class BranchTargets {
     return this.#ownListener
   }
 
-  /** Of the branches that are open. */
-  get opened(): readonly RunningTarget[] {
+  /** The targets of the branches that are open. */
+  get openTargets(): readonly RunningTarget[] {
     return [...this.#open.values()].map(({ running }) => running)
   }
 
   get cancellers(): readonly Canceller[] {
-    return this.opened.map(({ canceller }) => canceller)
+    return this.openTargets.map(({ canceller }) => canceller)
   }
 
   /**
@@ -140,7 +141,7 @@ export class BranchTargets {
           try {
             return await connector.connect(...how)
           } catch (error) {
-            throw isGone(error) ? this.#isGone(branch, error as ProxyError, running) : error
+            throw isGone(error) ? this.#recordMissing(branch, error as ProxyError, running) : error
           }
         },
       },
@@ -160,7 +161,7 @@ export class BranchTargets {
   /** No branch is opened from now on. */
   async drain(deadline: AbortSignal, how: DrainOptions): Promise<boolean> {
     this.#refuse()
-    const drained = [...this.opened, ...this.#retired].map((each) => each.drain(deadline, how))
+    const drained = [...this.openTargets, ...this.#retired].map((each) => each.drain(deadline, how))
     return (await Promise.all(drained)).every(Boolean)
   }
 
@@ -182,7 +183,7 @@ export class BranchTargets {
     this.#refuse()
     this.#closing.abort(shuttingDown())
     this.#people?.close()
-    const all = [...this.opened, ...this.#retired]
+    const all = [...this.openTargets, ...this.#retired]
     for (const { cancelIdle } of this.#open.values()) cancelIdle()
     this.#open.clear()
     await Promise.all([this.#ownListener.close(), ...all.map((running) => running.close())])
@@ -209,7 +210,7 @@ export class BranchTargets {
         return signedIn.workspace.findDatabase(one.target, limit)
       }, limit),
     ).catch((error: unknown) => {
-      if (isGone(error)) throw this.#isGone(branch, error as ProxyError)
+      if (isGone(error)) throw this.#recordMissing(branch, error as ProxyError)
       if (error instanceof ProxyError && error.kind === 'identity') this.#missed()
       throw error
     })
@@ -231,8 +232,8 @@ export class BranchTargets {
     if (this.#misses >= MAX_MISSES) throw tooMany()
   }
 
-  /** The workspace has no such branch: what its clients read, and what is remembered for a while. */
-  #isGone(branch: string, cause: ProxyError, running?: RunningTarget): ProxyError {
+  /** The workspace has no such branch: that is remembered for a while. Returns what its clients read. */
+  #recordMissing(branch: string, cause: ProxyError, running?: RunningTarget): ProxyError {
     const { message, hint, detail } = cause
     const error = new ProxyError('route', message, { cause, hint, detail })
     const now = this.#options.clock.monotonic()
@@ -269,7 +270,7 @@ export class BranchTargets {
     const open = this.#open.get(branch)
     if (open === undefined) return
     open.cancelIdle()
-    // The one without clients for longest comes first.
+    // Now it is the last in the order of `#open`.
     this.#open.delete(branch)
     this.#open.set(branch, open)
     open.cancelIdle = this.#options.clock.after(IDLE_MS, () => {

@@ -14,7 +14,7 @@ import type { Listener } from '../listener/listener.js'
 import type { ProxyPhase } from '../observe/observed-proxy.js'
 import type { ProxyStatus } from '../observe/status.js'
 import { PasswordAttempts } from '../session/password-attempts.js'
-import { exchangesAtOnce } from '../session/people.js'
+import { workspaceTurns } from '../session/people.js'
 import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { BranchTargets } from './branch-targets.js'
@@ -60,7 +60,7 @@ export class Daemon {
   readonly #cancelRoutes = new CancelRoutes()
   readonly #buffers = new ReadBuffers()
   readonly #attempts: PasswordAttempts
-  readonly #exchanges = exchangesAtOnce()
+  readonly #workspaceTurns = workspaceTurns()
   readonly #closing = new AbortController()
   /** With `branch-from`. */
   #branch: NewBranch | undefined
@@ -132,7 +132,7 @@ export class Daemon {
   /** Behind each target that stands for many branches come those that are open. */
   get targets(): readonly RoutedTarget[] {
     return this.#targets.flatMap((target): RoutedTarget[] =>
-      target instanceof BranchTargets ? [target, ...target.opened] : [target],
+      target instanceof BranchTargets ? [target, ...target.openTargets] : [target],
     )
   }
 
@@ -328,7 +328,7 @@ export class Daemon {
       cancelRoutes: this.#cancelRoutes,
       buffers: this.#buffers,
       attempts: this.#attempts,
-      exchanges: this.#exchanges,
+      workspaceTurns: this.#workspaceTurns,
       clock: this.#clock,
       log: this.#options.log,
       sessionObserver: this.#watch.sessionObserver,

@@ -8,6 +8,7 @@
 import { BranchLife, LONG_LIVES_MS } from '../branches/branch-life.js'
 import type { GitBranches, GitChoice } from '../branches/git-branches.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
+import { branchTarget } from '../config/schema/target-text.js'
 import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Credentials } from '../credentials/credentials.js'
@@ -37,36 +38,37 @@ export interface GitTargetOptions extends PortOptions {
   build: (target: TargetSettings) => RunningTarget
 }
 
-interface OpenHow {
+interface BuildOptions {
   readonly settings: TargetSettings
   /** `projects/P/branches/B`; undefined: the default branch. */
   readonly branch?: string
   readonly isReadOnly?: boolean
 }
 
-interface Opened {
+/** A branch whose parts are built. */
+interface OpenBranch {
   readonly key: string
   readonly isReadOnly: boolean
   readonly running: RunningTarget
   readonly serving: ServingTarget
   life: BranchLife | undefined
-  sessions: number
-  cancelClose: () => void
+  sessionCount: number
+  cancelIdle: () => void
 }
 
 /** Where the next client goes, as far as it was looked at. */
-interface Now {
+interface Destination {
   /** Undefined: to a branch that is not made yet, or to none. */
-  readonly opened: Opened | undefined
+  readonly open: OpenBranch | undefined
   readonly refusal: ProxyError | undefined
 }
 
-const CLOSE_AFTER_MS = 10 * 60_000
+const IDLE_MS = 10 * 60_000
 const LOOK_AGAIN_MS = 5_000
 
 export class GitTarget implements Entrance {
   readonly settings: TargetSettings
-  /** Of all branches. */
+  /** The sessions of all branches. */
   readonly sessions: TargetSessions
   /** Until a client's branch is known. */
   readonly serving: ServingTarget
@@ -75,15 +77,15 @@ export class GitTarget implements Entrance {
   readonly #options: GitTargetOptions
   readonly #branches: Promise<GitBranches>
   /** The parts of the default branch, which stay. */
-  readonly #default: Opened
-  readonly #open = new Map<string, Opened>()
-  /** Those too whose branch is gone, until they are closed. */
-  readonly #all = new Set<Opened>()
+  readonly #default: OpenBranch
+  readonly #openByKey = new Map<string, OpenBranch>()
+  /** The same, and those whose branch is gone, until they are closed. */
+  readonly #all = new Set<OpenBranch>()
   readonly #looking = new SingleFlight(() => this.#look())
   readonly #closing = new AbortController()
-  /** Monotonic. */
+  /** When looking failed last. Monotonic, in ms. */
   #failedAt = Number.NEGATIVE_INFINITY
-  #lastSeen: Now
+  #destination: Destination
 
   constructor(options: GitTargetOptions) {
     const { target, branches } = options
@@ -92,8 +94,8 @@ export class GitTarget implements Entrance {
     const { maxConnections, maxConnectionsPerUser, idleTimeoutMs } = target
     this.sessions = new TargetSessions({ maxConnections, maxConnectionsPerUser })
     this.#branches = branches(this.#closing.signal)
-    this.#default = this.#opened('', { settings: { ...target, followGit: undefined } })
-    this.#lastSeen = { opened: this.#default, refusal: undefined }
+    this.#default = this.#build('', { settings: { ...target, followGit: undefined } })
+    this.#destination = { open: this.#default, refusal: undefined }
     this.serving = {
       name: target.name,
       clientAuth: clientAuthOf(options),
@@ -131,8 +133,8 @@ export class GitTarget implements Entrance {
 
   /** Where the next client goes, as far as it was looked at. */
   get following(): Following {
-    const { opened, refusal } = this.#now
-    return { isKnown: opened !== undefined, isReadOnly: opened?.isReadOnly === true, refusal }
+    const { open, refusal } = this.#destination
+    return { isKnown: open !== undefined, isReadOnly: open?.isReadOnly === true, refusal }
   }
 
   /** Where clients reach it. */
@@ -167,7 +169,8 @@ export class GitTarget implements Entrance {
   /** Where the next client goes. Errors: those of a client. */
   async tryLogin(): Promise<void> {
     await this.#looking.join()
-    if (this.#now.refusal !== undefined) throw this.#now.refusal
+    const { refusal } = this.#destination
+    if (refusal !== undefined) throw refusal
     await this.#shown.tryLogin()
   }
 
@@ -187,46 +190,43 @@ export class GitTarget implements Entrance {
   async close(): Promise<void> {
     await Promise.all([this.ownListener.close(), this.sessions.close()])
     this.#closing.abort(shuttingDown())
-    await Promise.all([...this.#all].map((opened) => this.#close(opened)))
+    await Promise.all([...this.#all].map((open) => this.#close(open)))
   }
 
-  get #now(): Now {
-    return this.#lastSeen
-  }
-
-  set #now(now: Now) {
-    const hasMoved = now.opened !== this.#lastSeen.opened
-    this.#lastSeen = now
+  #moveTo(destination: Destination): void {
+    const hasMoved = destination.open !== this.#destination.open
+    this.#destination = destination
     if (hasMoved) this.#options.moved()
   }
 
   get #shown(): RunningTarget {
-    return (this.#now.opened ?? this.#default).running
+    return (this.#destination.open ?? this.#default).running
   }
 
-  /** What serves a client that comes now. Errors: kind `target` (3D000), and those of the workspace. */
+  /** What serves a client that comes now. Errors: kind `target` with SQLSTATE 3D000, and those of the workspace. */
   async #choose(signal: AbortSignal): Promise<ServingTarget> {
     const { clock, target } = this.#options
     const { startTimeoutMs: ms } = target
     const reason = (): ProxyError =>
-      new ProxyError('starting', `the branch was not made in ${ms / 1000} s`, {
+      new ProxyError('starting', `the branch was not found or created in ${ms / 1000} s`, {
         hint: 'Try again, or wait longer with --start-timeout.',
       })
-    const opened = await withDeadline({ clock, ms, reason, signals: [signal] }, async (limit) => {
+    const open = await withDeadline({ clock, ms, reason, signals: [signal] }, async (limit) => {
       const branches = await this.#branches
-      return waitFor(this.#openFor(await branches.choose(limit)), limit)
+      return waitFor(this.#openChoice(await branches.choose(limit)), limit)
     })
-    this.#now = { opened, refusal: undefined }
-    return opened.serving
+    this.#moveTo({ open, refusal: undefined })
+    return open.serving
   }
 
   async #look(): Promise<void> {
     const branches = await this.#branches
     const found = await branches.look(this.#closing.signal)
-    this.#now =
+    this.#moveTo(
       found.is === 'none'
-        ? { opened: undefined, refusal: found.refusal }
-        : { opened: await this.#openFor(found), refusal: undefined }
+        ? { open: undefined, refusal: found.refusal }
+        : { open: await this.#openChoice(found), refusal: undefined },
+    )
     // Shown to people once it is known; what stands in its way, `prime` tells.
     this.#shown.lookUp(this.#closing.signal).catch(this.#lookFailed)
   }
@@ -236,34 +236,32 @@ export class GitTarget implements Entrance {
     this.#failedAt = this.#options.clock.monotonic()
   }
 
-  async #openFor(choice: GitChoice): Promise<Opened> {
+  async #openChoice(choice: GitChoice): Promise<OpenBranch> {
     const { target } = this.#options
     if (choice.is === 'default' && !choice.isReadOnly) return this.#default
     if (choice.is === 'default') {
       const database = await this.#default.running.lookUp(this.#closing.signal)
       const readOnly = target.readOnly || database?.readOnlyHost !== undefined
       const settings = { ...target, followGit: undefined, readOnly }
-      return this.#parts('read-only', { settings, isReadOnly: true })
+      return this.#openOrBuild('read-only', { settings, isReadOnly: true })
     }
     const { name, endsAt } = choice
-    const [, project = '', , branch = ''] = name.split('/')
-    const onBranch = { kind: 'autoscaling', project, branch } as const
-    const settings = { ...target, target: onBranch, followGit: undefined }
-    const opened = this.#parts(name, { settings, branch: name })
-    if (endsAt !== undefined) await this.#keepAlive(opened, name, endsAt)
-    return opened
+    const settings = { ...target, target: branchTarget(name), followGit: undefined }
+    const open = this.#openOrBuild(name, { settings, branch: name })
+    if (endsAt !== undefined) await this.#keepAlive(open, name, endsAt)
+    return open
   }
 
-  /** Those that are open, or new ones. */
-  #parts(key: string, how: OpenHow): Opened {
+  /** The branch that is open under this key, or its parts built now. */
+  #openOrBuild(key: string, how: BuildOptions): OpenBranch {
     if (this.#closing.signal.aborted) throw shuttingDown()
-    const opened = this.#open.get(key) ?? this.#opened(key, how)
-    this.#open.set(key, opened)
-    this.#closeLater(opened)
-    return opened
+    const open = this.#openByKey.get(key) ?? this.#build(key, how)
+    this.#openByKey.set(key, open)
+    this.#closeWhenIdle(open)
+    return open
   }
 
-  #opened(key: string, { settings, branch, isReadOnly = false }: OpenHow): Opened {
+  #build(key: string, { settings, branch, isReadOnly = false }: BuildOptions): OpenBranch {
     const running = this.#options.build(settings)
     const { sessions } = this
     const { connector } = running.serving
@@ -271,68 +269,68 @@ export class GitTarget implements Entrance {
       check: () => sessions.check(),
       enter: (session) => {
         sessions.enter(session)
-        opened.sessions += 1
+        open.sessionCount += 1
       },
       enterAs: (session, person) => sessions.enterAs(session, person),
       leave: (session) => {
         sessions.leave(session)
-        opened.sessions -= 1
-        this.#closeLater(opened)
+        open.sessionCount -= 1
+        this.#closeWhenIdle(open)
       },
     }
     const connect: ServingTarget['connector']['connect'] = async (login, ...rest) => {
       try {
         return await connector.connect(isReadOnly ? readOnly(login) : login, ...rest)
       } catch (error) {
-        if (branch !== undefined && isGone(error)) await this.#isGone(opened, branch)
+        if (branch !== undefined && isGone(error)) await this.#forgetBranch(open, branch)
         throw error
       }
     }
-    const opened: Opened = {
-      ...{ key, running, isReadOnly, life: undefined, sessions: 0, cancelClose() {} },
+    const open: OpenBranch = {
+      ...{ key, running, isReadOnly, life: undefined, sessionCount: 0, cancelIdle() {} },
       serving: { ...running.serving, admission, connector: { connect } },
     }
-    this.#all.add(opened)
-    return opened
+    this.#all.add(open)
+    return open
   }
 
-  async #keepAlive(opened: Opened, name: string, endsAt: number): Promise<void> {
+  async #keepAlive(open: OpenBranch, name: string, endsAt: number): Promise<void> {
     const { signedIn, clock, log } = this.#options
     const branches = await signedIn.workspace.branches()
-    if (opened.life !== undefined || this.#open.get(opened.key) !== opened) return
+    if (open.life !== undefined || this.#openByKey.get(open.key) !== open) return
     const leftMs = endsAt - clock.now()
-    opened.life = new BranchLife({
+    open.life = new BranchLife({
       ...{ branches, name, leftMs, livesMs: LONG_LIVES_MS, clock, log },
     })
   }
 
-  /** The branch is not there any more: it is looked for again. */
-  async #isGone(opened: Opened, branch: string): Promise<void> {
+  /** The workspace no longer has the branch: the next client looks for it again. */
+  async #forgetBranch(open: OpenBranch, branch: string): Promise<void> {
     const branches = await this.#branches
     branches.forget(branch)
-    opened.life?.end()
-    if (this.#open.get(opened.key) === opened) this.#open.delete(opened.key)
-    if (this.#now.opened === opened) this.#now = { opened: undefined, refusal: undefined }
+    open.life?.end()
+    if (this.#openByKey.get(open.key) === open) this.#openByKey.delete(open.key)
+    if (this.#destination.open === open) this.#moveTo({ open: undefined, refusal: undefined })
   }
 
-  #closeLater(opened: Opened): void {
-    opened.cancelClose()
-    if (opened === this.#default || opened.sessions > 0) return
-    opened.cancelClose = this.#options.clock.after(CLOSE_AFTER_MS, () => {
+  #closeWhenIdle(open: OpenBranch): void {
+    open.cancelIdle()
+    if (open === this.#default || open.sessionCount > 0) return
+    open.cancelIdle = this.#options.clock.after(IDLE_MS, () => {
       void this.look().then(() => {
-        if (opened.sessions > 0) return
-        if (this.#now.opened === opened) this.#closeLater(opened)
-        else void this.#close(opened)
+        if (open.sessionCount > 0) return
+        if (this.#destination.open === open) this.#closeWhenIdle(open)
+        else void this.#close(open)
       })
     })
   }
 
-  async #close(opened: Opened): Promise<void> {
-    opened.cancelClose()
-    opened.life?.end()
-    if (this.#open.get(opened.key) === opened) this.#open.delete(opened.key)
-    this.#all.delete(opened)
-    await opened.running.close()
+  async #close(open: OpenBranch): Promise<void> {
+    open.cancelIdle()
+    open.life?.end()
+    if (this.#openByKey.get(open.key) === open) this.#openByKey.delete(open.key)
+    this.#all.delete(open)
+    await open.running.close()
   }
 }
 

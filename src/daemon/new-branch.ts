@@ -9,6 +9,7 @@ import type {
   ProxySettings,
   TargetSettings,
 } from '../config/resolve/settings.js'
+import { branchTarget } from '../config/schema/target-text.js'
 import type { Clock } from '../core/clock.js'
 import { withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
@@ -110,7 +111,6 @@ function alone(log: Log): NewBranchOptions {
 }
 
 function on(target: TargetSettings, name: string): TargetSettings {
-  const [, project = '', , branch = ''] = name.split('/')
   const renamed = (text: string): string => text.replace(/^projects\/[^?]*/, name)
   const { user } = target.shownAs
   return {
@@ -118,6 +118,6 @@ function on(target: TargetSettings, name: string): TargetSettings {
     name: renamed(target.name),
     text: renamed(target.text),
     shownAs: { ...target.shownAs, user: user === undefined ? undefined : renamed(user) },
-    target: { kind: 'autoscaling', project, branch },
+    target: branchTarget(name),
   }
 }

@@ -21,7 +21,7 @@ import type { SignedIn } from './workspaces.js'
 /** Chooses the target of a client that connects to this port. */
 export interface Entrance {
   route(startup: StartupMessage): Route
-  /** Of the targets that it leads to, the port's own first. */
+  /** Those of the targets that it leads to, the port's own first. */
   readonly cancellers: readonly Canceller[]
 }
 
@@ -29,11 +29,11 @@ export interface PortOptions {
   target: TargetSettings
   settings: ProxySettings
   localTls: LocalTls | undefined
-  /** Of all targets: a session that a reload has left behind is cancelled at its successor's port. */
+  /** One for all targets: a session of a target that a reload replaced is cancelled at the new one's port. */
   cancelRoutes: CancelRoutes
   attempts: PasswordAttempts
-  /** Of all targets: for asking who the clients of gateways are. */
-  exchanges: Turns
+  /** One for all targets: for asking the workspace who the clients of gateways are. */
+  workspaceTurns: Turns
   buffers: ReadBuffers
   clock: Clock
   log: Log
@@ -75,7 +75,7 @@ export function peopleOf(
   options: PortOptions & { readonly signedIn: SignedIn | undefined },
   how: Pick<PeopleOptions, 'credentialsFor' | 'closing'>,
 ): People | undefined {
-  const { target, signedIn, settings, attempts, exchanges: turns, clock } = options
+  const { target, signedIn, settings, attempts, workspaceTurns: turns, clock } = options
   if (target.login.as !== 'person' || signedIn === undefined) return undefined
   const { signInAs } = signedIn
   return new People({

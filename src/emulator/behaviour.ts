@@ -10,21 +10,21 @@ export interface Behaviour {
   omitExpiry: boolean
   /** How long a state change takes. */
   transitionMs: number
-  /** Pages are never longer. */
+  /** The most items in one page of a list. */
   maxPageSize: number
   /** How long an idle endpoint takes to wake. */
   wakeMs: number
-  /** What connections get meanwhile: the login is held, or refused with one of these texts. */
+  /** What a waking endpoint does with connections: it holds the login, or refuses it with one of these texts. */
   whileWaking: 'hold' | 'starting up' | 'no connection' | 'no compute' | 'unavailable'
-  /** An endpoint without queries and logins for so long is suspended. */
+  /** An endpoint without queries and logins for this long is suspended. */
   suspendAfterMs: number
-  /** No branch is made to live longer; a workspace may cap it lower. */
+  /** The longest life that a branch may be created with. */
   maxBranchLifeMs: number
-  /** Of one project; those above it are refused. */
+  /** How many branches one project may have; further ones are refused. */
   maxUnarchivedBranches: number
   /** A branch younger than this refuses logins. */
   youngMs: number
-  /** How it does: 28000 in front of the password, or 28P01 behind it. */
+  /** Whether a young branch refuses before it asks for the password (28000), or after it (28P01). */
   youngRefusal: 'external authorization' | 'password'
   /**
    * How long the front door looks for the session of a CancelRequest. A client that ends its side
@@ -33,7 +33,8 @@ export interface Behaviour {
   cancelLookupMs: number
 }
 
-export function defaultBehaviour(changes: Partial<Behaviour>): Behaviour {
+/** The defaults, with `changes`. */
+export function behaviourWith(changes: Partial<Behaviour>): Behaviour {
   return {
     tokenTtlMs: 3_600_000,
     workspaceTokenTtlMs: 3_600_000,

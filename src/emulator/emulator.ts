@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { type Clock, systemClock } from '../core/clock.js'
-import { defaultBehaviour } from './behaviour.js'
+import { behaviourWith } from './behaviour.js'
 import { BranchClusters } from './branch-clusters.js'
 import { Branches } from './branches.js'
 import { createCertificateAuthority } from './certificates.js'
@@ -74,7 +74,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   const inventory = options.inventory ?? demoInventory(clock.now())
   const nativeRoles = options.nativeRoles ?? defaultNativeRoles
   const { tokenTtlMs, transitionMs } = options
-  const behaviour = defaultBehaviour({
+  const behaviour = behaviourWith({
     ...(tokenTtlMs !== undefined && { tokenTtlMs }),
     ...(transitionMs !== undefined && { transitionMs }),
   })

@@ -16,7 +16,11 @@ import { Refused, refusals } from './front-messages.js'
 const SSL_REQUEST = 80877103
 const CANCEL_REQUEST = 80877102
 const PROTOCOL_3_0 = 196608
-const MAX_STARTUP_BYTES = 10_000
+// As Lakebase's front door counts: its packets have 8 to 9,999 bytes. PostgreSQL, and so the proxy, takes
+// up to 10,004 from clients.
+const STARTUP_LIMIT_BYTES = 10_000
+// Plaintext that an attacker in between adds after the answer: CVE-2021-23222.
+const INJECTED = 'stuffed bytes'
 
 export interface Startup {
   readonly parameters: ReadonlyMap<string, string>
@@ -32,15 +36,16 @@ export async function readSslRequest(
 ): Promise<'ssl' | 'cancelled'> {
   const length = (await takeBytes(socket, 4, signal)).readInt32BE(0)
   if (length < 8) throw new Refused(refusals.startupLength)
-  // A ClientHello reads as a huge length, and is waited for: why direct TLS hangs here.
-  if (length > MAX_STARTUP_BYTES) {
+  // The first bytes of a TLS ClientHello, read as a length, are a huge number. The real front door waits
+  // for that many bytes, and direct TLS hangs: so does it here.
+  if (length >= STARTUP_LIMIT_BYTES) {
     await untilEnd(socket, signal)
     throw new Error('client left')
   }
   const body = await takeBytes(socket, length - 4, signal)
   const code = body.readInt32BE(0)
   if (code === CANCEL_REQUEST && length === 16) {
-    await forwardCancel(socket, body, connection, context)
+    await forwardCancel(socket, body, { connection, context, signal })
     return 'cancelled'
   }
   if (code !== SSL_REQUEST || length !== 8) throw new Refused(refusals.notSsl(code))
@@ -48,7 +53,7 @@ export async function readSslRequest(
   const fault = await actOutFault('ssl-request', socket, context)
   const answer = fault !== undefined && 'answer' in fault ? fault.answer : 'S'
   if (answer === 'E') throw new Refused(refusals.insecure)
-  socket.write(answer === 'extra-bytes' ? 'Sstuffed bytes' : answer)
+  socket.write(answer === 'extra-bytes' ? `S${INJECTED}` : answer)
   await actOutFault('tls', socket, context)
   return 'ssl'
 }
@@ -69,7 +74,7 @@ export async function startTls(
   client.on('error', () => {})
   const closed = new AbortController()
   const end = () => closed.abort()
-  // A FIN is only seen by who reads; data cannot be there before the handshake is over.
+  // Node reports a FIN only while the stream is read. No data can come before the handshake is over.
   const look = () => void client.read(0)
   client.on('readable', look).once('end', end).once('close', end)
   signal.addEventListener('abort', end)
@@ -96,11 +101,11 @@ export async function readStartup(
   connection.host = name
   const head = await takeBytes(client, 4, signal)
   const length = head.readInt32BE(0)
-  if (length < 8 || length >= MAX_STARTUP_BYTES) throw new Refused(refusals.startupLength)
+  if (length < 8 || length >= STARTUP_LIMIT_BYTES) throw new Refused(refusals.startupLength)
   const body = await takeBytes(client, length - 4, signal)
   const version = body.readInt32BE(0)
   if (version === CANCEL_REQUEST && length === 16) {
-    await forwardCancel(client, body, connection, context)
+    await forwardCancel(client, body, { connection, context, signal })
     return 'cancelled'
   }
   if (version !== PROTOCOL_3_0) throw new Refused(refusals.protocol(version))
@@ -116,12 +121,17 @@ export async function readStartup(
   return { parameters, packet: Buffer.concat([head, body]) }
 }
 
+interface CancelScene {
+  readonly connection: FrontConnection
+  readonly context: FrontContext
+  readonly signal: AbortSignal
+}
+
 /** Looks for the session first, and stops when the client ends its side: it gets no answer to wait for. */
 async function forwardCancel(
   client: Socket,
   body: Buffer,
-  connection: FrontConnection,
-  context: FrontContext,
+  { connection, context, signal }: CancelScene,
 ): Promise<void> {
   connection.phase = 'cancel'
   if (await endsWithin(context.behaviour.cancelLookupMs, client, context)) return
@@ -132,7 +142,7 @@ async function forwardCancel(
     server.on('error', () => {})
     server.resume()
     server.end(request)
-    await once(server, 'close')
+    await once(server, 'close', { signal }).finally(() => server.destroy())
   }
   context.onCancel()
 }

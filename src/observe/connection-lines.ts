@@ -8,7 +8,7 @@ export interface LocalAddress {
   port: number
   database: string
   /** What to type: what chooses the target, or the role that sessions are likely to log in as. */
-  user: string | undefined
+  user?: string | undefined
   /** The client must send this user name: it chooses the role or the target. */
   userMatters: boolean
   sslmode: 'disable' | 'require' | 'verify-full'

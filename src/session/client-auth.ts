@@ -32,7 +32,7 @@ import { malformed, readPasswordMessage } from './password-message.js'
 
 export interface ClientAuthOptions {
   readonly password: LocalPassword
-  /** Of the process: another target is not another chance. */
+  /** One for the process: a client gets no further attempts by choosing another target. */
   readonly attempts: PasswordAttempts
   readonly clock: Clock
   readonly log: Log
@@ -97,7 +97,10 @@ export class ClientAuth {
   }
 }
 
-/** A failure is the client's to hear of; before there is one, nothing else hears it. */
+/**
+ * Each client that awaits the promise gets the error. The empty catch keeps Node.js from ending the
+ * process before a client has come.
+ */
 function verifierOf(passwords: readonly Secret[]): Promise<ScramVerifier> {
   const verifier = scramVerifier(passwords.map((password) => password.reveal()))
   verifier.catch(() => {})
@@ -115,13 +118,16 @@ function serverFirst(scram: ScramServer, clientFirst: string): string {
   throw malformed('malformed SCRAM message')
 }
 
+// A SCRAM message is below 200 bytes: nonces, a user name that clients leave empty, a proof.
 const MAX_SASL_BYTES = 4096
 
 function saslInitialResponse(body: Buffer): { mechanism: string; response: string } {
-  const end = body.indexOf(0)
-  if (end === -1 || body.length < end + 5) throw malformed('malformed SASL initial response')
-  if (body.readInt32BE(end + 1) !== body.length - end - 5) {
+  // The name of the mechanism and a zero byte, the length of the response as Int32, the response.
+  const nameEnd = body.indexOf(0)
+  const start = nameEnd + 5
+  const isWhole = nameEnd !== -1 && body.length >= start
+  if (!isWhole || body.readInt32BE(nameEnd + 1) !== body.length - start) {
     throw malformed('malformed SASL initial response')
   }
-  return { mechanism: body.toString('latin1', 0, end), response: body.toString('utf8', end + 5) }
+  return { mechanism: body.toString('latin1', 0, nameEnd), response: body.toString('utf8', start) }
 }

@@ -17,7 +17,7 @@ const INTERVAL_MS = 500
 // A client that would wait longer is refused at once; it also bounds how many wait for one address.
 const LONGEST_WAIT_MS = 5_000
 const MAX_ADDRESSES = 10_000
-/** Of one address, at the server. */
+// Logins of one address that the server checks.
 const UNPROVED_AT_ONCE = 4
 const UNPROVED_WAITING = 200
 const UNPROVED_WAIT_MS = 30_000
@@ -26,7 +26,7 @@ export class PasswordAttempts {
   readonly #clock: Clock
   /** When each address has all its attempts back, in the order of the last attempt. */
   readonly #restoredAt = new Map<string, number>()
-  /** Only of addresses that have such a login under way. */
+  /** For each address that has a login under way that the server checks. */
   readonly #unproved = new Map<string, Turns>()
 
   constructor(clock: Clock) {
@@ -57,7 +57,7 @@ export class PasswordAttempts {
     return waitMs
   }
 
-  /** It was used, and was not wrong. */
+  /** The attempt was used, and was not wrong. */
   giveBack(address: string | undefined): void {
     const key = keyOf(address)
     const restoredAt = (this.#restoredAt.get(key) ?? 0) - INTERVAL_MS
@@ -66,13 +66,13 @@ export class PasswordAttempts {
   }
 
   /** Waits until the address has an attempt at hand, and takes none. Errors: kind `limit`. */
-  async turn(address: string | undefined, signal: AbortSignal): Promise<void> {
+  async waitUntilAllowed(address: string | undefined, signal: AbortSignal): Promise<void> {
     const { waitMs } = this.#next(keyOf(address))
     if (waitMs > 0) await pause(this.#clock, waitMs, signal)
   }
 
-  /** One that was checked elsewhere was wrong. */
-  wasWrong(address: string | undefined): void {
+  /** A password that was checked elsewhere was wrong. */
+  recordWrong(address: string | undefined): void {
     const key = keyOf(address)
     const now = this.#clock.monotonic()
     const furthest = now + BURST * INTERVAL_MS + LONGEST_WAIT_MS
@@ -97,10 +97,10 @@ export class PasswordAttempts {
     try {
       return await turns.run(async () => {
         waiting.release()
-        await this.turn(address, signal)
+        await this.waitUntilAllowed(address, signal)
         return logIn().catch((error: unknown) => {
           const kind = errorKind(error)
-          if (kind === 'password' || kind === 'identity') this.wasWrong(address)
+          if (kind === 'password' || kind === 'identity') this.recordWrong(address)
           throw error
         })
       }, waiting.signal)
@@ -168,8 +168,8 @@ function ipv4(high: string, low: string): string {
 function network64(spelt: string): string {
   const [head = '', tail] = spelt.split('::')
   const groups = head === '' ? [] : head.split(':')
-  const behind = tail === undefined || tail === '' ? [] : tail.split(':')
-  while (groups.length + behind.length < 8) groups.push('0')
+  const last = tail === undefined || tail === '' ? [] : tail.split(':')
+  while (groups.length + last.length < 8) groups.push('0')
   return groups.slice(0, 4).join(':')
 }
 

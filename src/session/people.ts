@@ -49,33 +49,37 @@ export interface PersonalLogin {
 export interface PeopleOptions {
   readonly signInAs: (signIn: PersonalSignIn) => Promise<PersonalWorkspace>
   readonly credentialsFor: (login: PersonalLogin) => Credentials
-  /** Of the process: another target is not another chance. */
+  /** One for the process: a client gets no further attempts by choosing another target. */
   readonly attempts: PasswordAttempts
-  /** Of the process: so many people are asked about at once. */
+  /** One for the process: it limits how many people the workspace is asked about at once. */
   readonly turns: Turns
   readonly clock: Clock
   /** How long a client waits for the workspace. */
   readonly timeoutMs: number
-  /** Ends what no client may end. */
+  /** Aborts requests to the workspace that several clients wait for: one client must not abort them. */
   readonly closing: AbortSignal
 }
 
-/** How many people are asked about at once, in the whole process. */
-export function exchangesAtOnce(): Turns {
+/**
+ * How many people the workspace is asked about at once, in the whole process. Few, since a workspace
+ * limits the requests of each caller. 4,000 clients may wait, which holds those of a few gateways that
+ * reconnect at the same moment.
+ */
+export function workspaceTurns(): Turns {
   return new Turns({ atOnce: 8, waiting: 4_000, full: tooManyLogins })
 }
 
 const REMEMBER_NO_MS = 10_000
 const MAX_REMEMBERED = 10_000
-/** Of one person. */
+/** How many groups one person's credentials are held for. */
 const MAX_GROUPS = 20
 
-type Found = Known | 'database credential'
+type Found = Known | 'database-credential'
 
 type SignInClaim = Extract<ClaimKind, { is: 'sign-in' }>
 
 /** One question to the workspace. */
-interface Exchange {
+interface Question {
   readonly key: string
   readonly claim: Claim
   readonly kind: SignInClaim
@@ -83,10 +87,10 @@ interface Exchange {
 }
 
 interface Remembered {
-  /** Monotonic. */
+  /** Monotonic, in ms. */
   readonly until: number
-  /** An error would not do: its stack keeps what its functions were called with, and so a secret. */
-  readonly answer: 'database credential' | { readonly no: string }
+  /** No error object: its stack would keep the arguments of its functions, and so a secret. */
+  readonly answer: 'database-credential' | { readonly no: string }
 }
 
 export class People {
@@ -94,12 +98,12 @@ export class People {
   readonly #hashKey = randomBytes(32)
   readonly #known: KnownPeople
   readonly #remembered = new Map<string, Remembered>()
-  readonly #exchanges: SingleFlight<Found, string, [Claim, SignInClaim]>
+  readonly #asking: SingleFlight<Found, string, [Claim, SignInClaim]>
 
   constructor(options: PeopleOptions) {
     this.#options = options
     this.#known = new KnownPeople(options.clock)
-    this.#exchanges = new SingleFlight((...what) => this.#exchange(...what))
+    this.#asking = new SingleFlight((...what) => this.#askInTime(...what))
   }
 
   /** How many people it holds something of. */
@@ -114,7 +118,7 @@ export class People {
    */
   async identify(claim: Claim, signal: AbortSignal): Promise<Person> {
     const found = await this.#find(claim, signal)
-    if (found === 'database credential') return this.#passOn(claim)
+    if (found === 'database-credential') return this.#passOn(claim)
     const asked = groupAskedFor(claim.user, found.name)
     if (asked === 'another') throw anotherIdentity(found.name)
     return {
@@ -135,24 +139,24 @@ export class People {
     const known = this.#known.current(key)
     if (known !== undefined) return known
     const remembered = this.#recall(key)
-    if (remembered === 'database credential') return remembered
-    if (remembered !== undefined) throw await this.#wrong(claim, remembered.no, signal)
+    if (remembered === 'database-credential') return remembered
+    if (remembered !== undefined) return this.#refuse(claim, remembered.no, signal)
     const kind = kindOfClaim(claim)
-    if (kind.is === 'database-credential') return 'database credential'
-    if (kind.is === 'nothing') throw await this.#wrong(claim, undefined, signal)
-    return waitFor(this.#exchanges.join(key, claim, kind), signal)
+    if (kind.is === 'database-credential') return 'database-credential'
+    if (kind.is === 'nothing') return this.#refuse(claim, undefined, signal)
+    return waitFor(this.#asking.join(key, claim, kind), signal)
   }
 
-  /** Wrong for sure, with no question to the workspace: it is slowed down all the same. */
-  async #wrong(
+  /** The password is known to be wrong without asking the workspace: it is slowed down all the same. */
+  async #refuse(
     { address }: Claim,
     reason: string | undefined,
     signal: AbortSignal,
-  ): Promise<ProxyError> {
+  ): Promise<never> {
     const { attempts } = this.#options
-    await attempts.turn(address, signal)
-    attempts.wasWrong(address)
-    return wrongPassword(reason)
+    await attempts.waitUntilAllowed(address, signal)
+    attempts.recordWrong(address)
+    throw wrongPassword(reason)
   }
 
   /** Neither the group nor the case of a name changes who the person is. */
@@ -163,30 +167,30 @@ export class People {
   }
 
   /** One at a time for each user and password; none of its waiters can end it. */
-  #exchange(key: string, claim: Claim, kind: SignInClaim): Promise<Found> {
+  #askInTime(key: string, claim: Claim, kind: SignInClaim): Promise<Found> {
     const { clock, timeoutMs, closing } = this.#options
     const deadline = { clock, ms: timeoutMs, reason: () => tooSlow(timeoutMs), signals: [closing] }
     return withDeadline(deadline, (signal) => this.#ask({ key, claim, kind, signal }))
   }
 
   /** A turn is not kept while an address waits because of its wrong answers. */
-  async #ask(exchange: Exchange): Promise<Found> {
+  async #ask(question: Question): Promise<Found> {
     const { turns, attempts, clock } = this.#options
-    const { claim, signal } = exchange
+    const { claim, signal } = question
     const { waitMs, found } = await turns.run(async () => {
       const waitMs = attempts.take(claim.address)
-      return { waitMs, found: waitMs > 0 ? undefined : await this.#askNow(exchange) }
+      return { waitMs, found: waitMs > 0 ? undefined : await this.#askNow(question) }
     }, signal)
     if (found !== undefined) return found
     await pause(clock, waitMs, signal)
-    return turns.run(() => this.#askNow(exchange), signal)
+    return turns.run(() => this.#askNow(question), signal)
   }
 
-  async #askNow(exchange: Exchange): Promise<Found> {
+  async #askNow(question: Question): Promise<Found> {
     const { attempts } = this.#options
-    const { key, claim, kind, signal } = exchange
+    const { key, claim, kind, signal } = question
     try {
-      const found = await this.#signIn(exchange)
+      const found = await this.#signIn(question)
       attempts.giveBack(claim.address)
       return found
     } catch (error) {
@@ -197,13 +201,13 @@ export class People {
       this.#known.forget(key)
       if (kind.method === 'oauth' && error instanceof ApiError && error.status === 401) {
         attempts.giveBack(claim.address)
-        return this.#remember(key, 'database credential')
+        return this.#remember(key, 'database-credential')
       }
       throw wrongPassword(this.#remember(key, { no: error.message }).no)
     }
   }
 
-  async #signIn({ key, kind, signal }: Exchange): Promise<Known> {
+  async #signIn({ key, kind, signal }: Question): Promise<Known> {
     const { signIn, method } = kind
     const workspace = await this.#options.signInAs(signIn)
     try {
@@ -234,7 +238,7 @@ export class People {
       oldest.close()
     }
     if (this.#known.holds(known)) credentials.set(group ?? '', made)
-    else made.close() // good for this login, and kept by no one
+    else made.close() // good for this login; it is not kept
     return made
   }
 
@@ -253,7 +257,7 @@ export class People {
     }
   }
 
-  /** As it is and once; whether it is right, the server says. */
+  /** Sends the client's database credential to the server unchanged and once. Only the server can check it. */
   #passOn({ user, password, address }: Claim): Person {
     const { attempts } = this.#options
     const role = secondName(user) ?? firstName(user)

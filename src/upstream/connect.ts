@@ -241,7 +241,7 @@ export class Connector {
       case 'access denied':
         return this.#explainDenied(error, context, attempt)
       case 'database missing':
-        if (this.#wasWrongGuess(context, attempt)) return { next: 'retry', after: 'correction' }
+        if (this.#recordWrongGuess(context, attempt)) return { next: 'retry', after: 'correction' }
         return { next: 'failed', error }
       case 'full':
         // A spare connection takes no client's place.
@@ -290,13 +290,16 @@ export class Connector {
     return { next: 'failed', error }
   }
 
-  /** A database named like the client's user is libpq's default: the client did not choose it. */
-  #wasWrongGuess({ parameters }: LoginContext, attempt: Attempt): boolean {
+  /**
+   * A database named like the client's user is libpq's default: the client did not choose it. Whether
+   * it was such a guess; then the next login asks for the target's database.
+   */
+  #recordWrongGuess({ parameters }: LoginContext, attempt: Attempt): boolean {
     const { guess } = attempt
     const asked = parameters.get('database')
     if (guess === undefined || guess !== asked || attempt.useDefaultDatabase) return false
     if (asked === toWireText(this.#options.target.database)) return false
-    this.#guesses.wasWrong(guess)
+    this.#guesses.recordWrong(guess)
     attempt.useDefaultDatabase = true
     return true
   }

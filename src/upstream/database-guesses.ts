@@ -10,7 +10,7 @@ const MAX_GUESSES = 1_000
 
 export class DatabaseGuesses {
   readonly #clock: Clock
-  /** Until when each is remembered; monotonic. */
+  /** Until when each is remembered. Monotonic, in ms. */
   readonly #wrong = new Map<string, number>()
 
   constructor(clock: Clock) {
@@ -23,7 +23,8 @@ export class DatabaseGuesses {
   }
 
   /** The server has no such database. */
-  wasWrong(guess: string): void {
+  recordWrong(guess: string): void {
+    // Forgetting a guess costs its next client one more login, so there is no order to keep.
     if (this.#wrong.size >= MAX_GUESSES) this.#wrong.clear()
     this.#wrong.set(guess, this.#clock.monotonic() + REMEMBERED_MS)
   }

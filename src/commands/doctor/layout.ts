@@ -1,12 +1,18 @@
 /**
- * How a person reads `doctor`: lines of at most 100 columns, a step each, folded where it is longer;
- * a word of progress while it waits, on a terminal; and as the last line the verdict.
+ * Prints the steps of `doctor` for a person: the outcome, the step and its text in three columns, with
+ * long texts folded at 100 characters. On a terminal it shows which step is running. The last line is
+ * the verdict.
  */
 
 import type { Audience, Outcome, StepResult } from './report.js'
 
 const WIDTH = 100
-const TEXT_AT = 23
+const GAP = '  '
+/** As long as `skipped` and `warning`. */
+const OUTCOME_WIDTH = 7
+const STEP_AT = OUTCOME_WIDTH + GAP.length
+const STEP_WIDTH = 14
+const TEXT_AT = STEP_AT + STEP_WIDTH
 const COLOUR: Record<Outcome, number> = { ok: 32, warning: 33, skipped: 90, failed: 31 }
 const REDRAW = '\r\x1b[K'
 
@@ -30,7 +36,7 @@ export class Layout implements Audience {
     let seconds = 0
     const show = (): void => {
       const waited = seconds === 0 ? '' : ` ${seconds} s`
-      this.#options.stdout.write(`${REDRAW}…        ${step}${waited}`)
+      this.#options.stdout.write(`${REDRAW}${'…'.padEnd(STEP_AT)}${step}${waited}`)
       seconds++
     }
     show()
@@ -47,23 +53,26 @@ export class Layout implements Audience {
 
   #lines(result: StepResult, all: readonly StepResult[]): string {
     const { step, outcome, text, detail, fix, ms } = result
-    const word = outcome.padEnd(7)
+    const word = outcome.padEnd(OUTCOME_WIDTH)
     const shown = this.#isTerminal ? `\x1b[${COLOUR[outcome]}m${word}\x1b[0m` : word
     if (outcome === 'skipped') {
       const steps = all.map((each) => each.step).join(', ')
-      const [first = '', ...others] = folded(`${steps}: ${text}`, WIDTH - 9)
-      return [`${shown}  ${first}\n`, ...others.map((line) => `${' '.repeat(9)}${line}\n`)].join('')
+      const [first = '', ...others] = folded(`${steps}: ${text}`, WIDTH - STEP_AT)
+      return [
+        `${shown}${GAP}${first}\n`,
+        ...others.map((line) => `${' '.repeat(STEP_AT)}${line}\n`),
+      ].join('')
     }
     const wantsDetail = outcome === 'failed' || this.#options.verbose
     const more = wantsDetail && detail !== undefined ? folded(detail, WIDTH - TEXT_AT) : []
-    const fixes = fix === undefined ? [] : folded(fix, WIDTH - TEXT_AT - 2)
+    const fixes = fix === undefined ? [] : folded(fix, WIDTH - TEXT_AT - GAP.length)
     const [first = '', ...others] = folded(text, WIDTH - TEXT_AT, `(${ms} ms)`)
     const indented = [
       ...others,
       ...more,
-      ...fixes.map((line, at) => (at === 0 ? `→ ${line}` : `  ${line}`)),
+      ...fixes.map((line, at) => (at === 0 ? `→ ${line}` : `${GAP}${line}`)),
     ].map((line) => `${' '.repeat(TEXT_AT)}${line}\n`)
-    return `${shown}  ${step.padEnd(TEXT_AT - 9)}${first}\n${indented.join('')}`
+    return `${shown}${GAP}${step.padEnd(STEP_WIDTH)}${first}\n${indented.join('')}`
   }
 }
 

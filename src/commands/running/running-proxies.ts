@@ -23,26 +23,25 @@ export async function runningProxies(place: FolderPlace): Promise<readonly Runni
   if (folder === undefined || !onlyOwnerCanWrite(folder, place)) return []
   const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json'))
   const found = await Promise.all(
-    names.slice(0, MAX_FILES).map(async (name) => {
-      const file = join(folder, name)
-      const { mtimeMs = 0, size = 0 } = (await stat(file).catch(() => undefined)) ?? {}
-      if (!onlyOwnerCanWrite(file, place) || size > MAX_BYTES) return []
-      const proxy = read(await readFile(file, 'utf8').catch(() => ''))
-      switch (proxy && (await lifeOf(proxy))) {
-        case 'runs':
-          return [{ proxy: proxy!, mtimeMs }]
-        case 'gone':
-          await rm(file, { force: true }).catch(() => {})
-          return []
-        default:
-          return []
-      }
-    }),
+    names.slice(0, MAX_FILES).map((name) => readIfRunning(join(folder, name), place)),
   )
   return found
-    .flat()
+    .filter((each) => each !== undefined)
     .sort((a, b) => a.mtimeMs - b.mtimeMs)
     .map(({ proxy }) => proxy)
+}
+
+async function readIfRunning(
+  file: string,
+  place: FolderPlace,
+): Promise<{ readonly proxy: RunningFile; readonly mtimeMs: number } | undefined> {
+  const { mtimeMs = 0, size = 0 } = (await stat(file).catch(() => undefined)) ?? {}
+  if (!onlyOwnerCanWrite(file, place) || size > MAX_BYTES) return undefined
+  const proxy = parse(await readFile(file, 'utf8').catch(() => ''))
+  if (proxy === undefined) return undefined
+  const life = await lifeOf(proxy)
+  if (life === 'gone') await rm(file, { force: true }).catch(() => {})
+  return life === 'runs' ? { proxy, mtimeMs } : undefined
 }
 
 /** Which of them holds a port, and the names of what it serves there. */
@@ -59,7 +58,7 @@ export function ownerOf(
   return undefined
 }
 
-const File = z.object({
+const RunningFileSchema: z.ZodType<RunningFile> = z.object({
   admin: z.string().optional(),
   targets: z.array(
     z.object({
@@ -85,9 +84,9 @@ const File = z.object({
   }),
 })
 
-function read(text: string): RunningFile | undefined {
+function parse(text: string): RunningFile | undefined {
   try {
-    return File.parse(JSON.parse(text)) as RunningFile
+    return RunningFileSchema.parse(JSON.parse(text))
   } catch {
     return undefined
   }

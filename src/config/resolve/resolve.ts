@@ -141,7 +141,7 @@ function resolveTarget(
   lookup: SettingLookup,
   problems: Problems,
 ): TargetSettings {
-  const settings = { ...plainSettings(values, true), ...called }
+  const settings = { ...plainSettings(values, 'target'), ...called }
   return {
     ...settings,
     shownAs: shownAs(settings, localTls),
@@ -161,7 +161,7 @@ function processSettings(
   machine: Machine,
 ): Omit<ProxySettings, 'newBranch'> {
   return {
-    ...plainSettings(values, false),
+    ...plainSettings(values, 'process'),
     targets,
     resolver: values.resolver ?? [],
     localPassword,

@@ -1,7 +1,7 @@
 /**
  * The settings as the rest of the program reads them: parsed, checked and decided, so that no text
- * is interpreted again. What the table passes on as it is, is typed by the table. Durations are in
- * milliseconds.
+ * is interpreted again. A setting that needs no decision has its type from the table (`PlainSettings`).
+ * Durations are in milliseconds.
  */
 
 import type { Secret } from '../../core/secret.js'
@@ -10,7 +10,7 @@ import type { Target } from '../schema/target-text.js'
 import type { BranchSource, Network } from '../schema/values.js'
 import type { Login } from './login.js'
 
-/** What settings depend on beside what was written. */
+/** What the settings depend on, besides the text that was written. */
 export interface Machine {
   readonly cwd: string
   readonly homeDir: string
@@ -21,31 +21,31 @@ export interface Machine {
 }
 
 /** The settings of one target. */
-export interface TargetSettings extends PlainSettings<true> {
-  /** In logs, metrics and user names: what `name` says, else `text`. No two have the same. */
+export interface TargetSettings extends PlainSettings<'target'> {
+  /** Its name in logs, metrics and user names: the setting `name`, or else `text`. It is unique. */
   readonly name: string
   /** The TARGET as the user wrote it, without its query and password. */
   readonly text: string
   readonly target: Target
-  /** How clients reach it: at a port of its own, at the port that serves all, or by its name at that. */
+  /** At a port of its own, as the default of the port that serves all, or at that port by its name. */
   readonly reach: 'own port' | 'shared port' | 'name'
-  /** Where that is. */
+  /** The sockets on which clients reach it. */
   readonly listen: Listen
-  /** What a user types to get there. */
+  /** The connection parameters that a user types to reach it. */
   readonly shownAs: ShownAs
   readonly login: Login
   /** How the server's certificate is verified: with its name, against its authority alone, not at all. */
   readonly verify: 'full' | 'ca' | 'none'
   /** Networks of the load balancers that send the PROXY protocol; undefined: off. */
   readonly proxyProtocolFrom: readonly Network[] | undefined
-  /** Undefined: it stays with the branch that it names. */
+  /** Undefined when it always leads to the branch that it names. */
   readonly followGit: FollowGit | undefined
 }
 
 export interface FollowGit {
   /** `projects/P` */
   readonly project: string
-  /** What branches are made from; undefined: the default branch. */
+  /** The branch that new ones are made from; undefined: the default branch. */
   readonly source: string | undefined
   readonly create: boolean
   /** The working folder. */
@@ -67,35 +67,35 @@ export interface ShownAs {
   readonly port: number
   /** `disable` where clients get no TLS. */
   readonly sslmode: 'disable' | 'require' | 'verify-full'
-  /** The user name that chooses it, where the port serves several. */
+  /** The user name that chooses it, where the port serves several targets. */
   readonly user: string | undefined
 }
 
 /** A branch that is made for the life of the proxy. */
 export interface NewBranchSettings extends BranchSource {
-  /** Names of those that are served from it. */
+  /** The names of the targets that lead to it. */
   readonly targets: readonly string[]
   readonly ttlMs: number
-  /** It outlives the proxy. */
+  /** It is not deleted when the proxy ends. */
   readonly keep: boolean
   /** The working folder, whose git branch is in its name. */
   readonly folder: string
 }
 
-/** What clients show with `local-auth=password`: one password, or a file with one a line. */
+/** The password that clients must know with `local-auth=password`, or a file with one a line. */
 export type LocalPassword = Secret | { readonly file: string }
 
 /** The settings of the process, frozen. */
-export interface ProxySettings extends PlainSettings<false> {
+export interface ProxySettings extends PlainSettings<'process'> {
   readonly targets: readonly TargetSettings[]
   /** DNS servers, `IP[:port]`. Empty: the system's servers, asked directly. */
   readonly resolver: readonly string[]
   readonly localPassword: LocalPassword | undefined
   readonly localTls: 'off' | 'auto' | { readonly cert: string; readonly key: string }
-  /** Where the admin interface is; undefined without one. */
+  /** The socket of the admin interface; undefined without one. */
   readonly admin: AdminPort | AdminSocket | undefined
   readonly logFormat: 'pretty' | 'json'
-  /** Undefined when no target is served from one. */
+  /** Undefined without `branch-from`. */
   readonly newBranch: NewBranchSettings | undefined
 }
 

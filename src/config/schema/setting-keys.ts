@@ -17,29 +17,29 @@ type UnitOf<S> = S extends { readonly kind: { readonly unit: infer Unit extends 
 
 type KeyOf<Name extends SettingName> = `${CamelCase<Name>}${UnitOf<(typeof SETTINGS)[Name]>}`
 
-type PlainName<PerTarget extends boolean> = {
+/** Whose value a setting is: each target has its own, or the process has one. */
+type Scope = 'target' | 'process'
+
+type PlainName<Of extends Scope> = {
   [Name in SettingName]: (typeof SETTINGS)[Name] extends { readonly into: string }
     ? never
-    : (typeof SETTINGS)[Name]['perTarget'] extends PerTarget
+    : (typeof SETTINGS)[Name]['perTarget'] extends (Of extends 'target' ? true : false)
       ? Name
       : never
 }[SettingName]
 
 /** The settings that no decision takes up, each under its own name. */
-export type PlainSettings<PerTarget extends boolean> = {
-  readonly [Name in PlainName<PerTarget> as KeyOf<Name>]: Values[Name]
+export type PlainSettings<Of extends Scope> = {
+  readonly [Name in PlainName<Of> as KeyOf<Name>]: Values[Name]
 }
 
-export function plainSettings<PerTarget extends boolean>(
-  values: Values,
-  perTarget: PerTarget,
-): PlainSettings<PerTarget> {
+export function plainSettings<Of extends Scope>(values: Values, of: Of): PlainSettings<Of> {
   const names = SETTING_NAMES.filter((name) => {
     const setting: Setting = SETTINGS[name]
-    return setting.perTarget === perTarget && setting.into === undefined
+    return setting.perTarget === (of === 'target') && setting.into === undefined
   })
   const entries = names.map((name) => [keyOf(name), values[name]])
-  return Object.fromEntries(entries) as PlainSettings<PerTarget>
+  return Object.fromEntries(entries) as PlainSettings<Of>
 }
 
 /** Where the value of a setting is to be found in the resolved settings. */

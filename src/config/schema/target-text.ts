@@ -24,6 +24,12 @@ export type Target =
       readonly password: Secret
     }
 
+/** The target that leads to `projects/P/branches/B`, as a workspace names a branch. */
+export function branchTarget(name: string): Target {
+  const [, project = '', , branch = ''] = name.split('/')
+  return { kind: 'autoscaling', project, branch }
+}
+
 export interface ParsedTarget {
   /** As it was written, without its query and password. */
   readonly name: string
