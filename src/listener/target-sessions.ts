@@ -18,6 +18,9 @@ export interface TargetSessionsOptions {
 // A client that asks again within this time has steady traffic, and keeps its session during the grace.
 const QUIET_MS = 250
 
+/** Letting thousands go takes a while, and the sessions of other targets must not wait for it. */
+const AT_ONCE = 50
+
 export interface DrainOptions {
   /** How long busy sessions are left alone. */
   readonly graceMs: number
@@ -94,15 +97,19 @@ export class TargetSessions implements Admission {
     this.refuse()
     let graceLeftMs = graceMs
     let cancelCheck = (): void => {}
-    const endIdle = (): void => {
-      for (const session of this.#admitted) {
+    const endIdle = (sessions = [...this.#admitted]): void => {
+      for (const session of sessions.splice(0, AT_ONCE)) {
         if (graceLeftMs > 0) session.endIfIdle(QUIET_MS)
         else session.endWhenIdle()
+      }
+      if (sessions.length > 0) {
+        setImmediate(endIdle, sessions)
+        return
       }
       if (graceLeftMs <= 0 || this.#admitted.size === 0) return
       const waitMs = Math.min(graceLeftMs, QUIET_MS)
       graceLeftMs -= waitMs
-      // Letting thousands go takes a while: what clients have sent meanwhile is read first.
+      // What clients have sent meanwhile is read first.
       cancelCheck = after(waitMs, () => setImmediate(endIdle))
     }
     let inTime = true

@@ -26,7 +26,8 @@ const Operation = z.object({
 type Operation = z.infer<typeof Operation>
 
 const FIRST_POLL_MS = 250
-const MAX_POLL_MS = 3_000
+/** A branch takes seconds, and clients wait for it. */
+const MAX_POLL_MS = 1_000
 const UNDO_LIMIT_MS = 5_000
 
 export class LakebaseBranches implements WorkspaceBranches {
