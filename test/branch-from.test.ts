@@ -20,7 +20,7 @@ const HOUR = 3_600_000
 const env = { ...emulator.env }
 const FROM = ['--branch-from', 'projects/demo']
 
-/** Of the project, past its API. */
+/** The branches of the project that we made, as the emulator holds them. */
 const ours = () =>
   control.branches('projects/demo').filter(({ name }) => isMadeByUs(branchIdOf(name)))
 const idsOf = (): string[] => ours().map(({ name }) => branchIdOf(name))

@@ -228,7 +228,7 @@ test('a flood of made-up keys does not delay the cancel of a real session', asyn
   const world = await worldBefore(t, emulator)
   const { key, ended } = await sleeper(world)
   const session = world.relay.connections.length
-  // The made-up ones reach the server and stay there: those behind them wait for their turn.
+  // The made-up ones reach the server and stay there: those after them wait for their turn.
   world.relay.plan = () => [{ how: 'delay', direction: 'down', ms: 60_000 }]
   const flood = await Promise.all(Array.from({ length: 50 }, () => RawClient.connect(world.port)))
   for (const each of flood) each.send(cancelRequest(Buffer.from('00000001ffffffff', 'hex')))

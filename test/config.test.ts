@@ -625,7 +625,7 @@ test('all mistakes of the file are told at once, in words of ours', async (t) =>
   for (const expected of [
     /c\.yaml:2: is not YAML: the key stands twice/,
     /c\.yaml:3: quiet must be true or false/,
-    /c\.yaml:4: an alias names an anchor that is not in front of it/,
+    /c\.yaml:4: an alias names an anchor that is not before it/,
     /c\.yaml:6: this text is not a TARGET/,
     /c\.yaml:7: warm must be a whole number/,
     /c\.yaml:8: a target has an unknown option "prot"/,

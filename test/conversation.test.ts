@@ -67,7 +67,7 @@ const IDLE = [
   '>Q <G >dc <C <G >dc <CZ',
   '>Qddc <GCZ',
   '>Q <Hddc <CZ',
-  // by the extended one: with Flush, all at once, and as libpq does, with a Sync in front of the data
+  // by the extended one: with Flush, all at once, and as libpq does, with a Sync before the data
   '>PBEH <12G >ddc >S <CZ',
   '>PBEddcS <12GCZ',
   '>PBES <12G >ddcS <CZ',
@@ -189,7 +189,7 @@ test('any messages, cut anywhere, give the same state as uncut', () => {
           say(whole, [side, bytes])
           for (let at = 0; at < bytes.length; ) {
             const size = cuts.next().value as number
-            // In one buffer for all reads: what is behind the piece is of no meaning.
+            // In one buffer for all reads: what is after the piece is of no meaning.
             const read = Buffer.alloc(64, 'Z\0\0\0\x05I')
             const length = bytes.copy(read, 0, at, at + size)
             if (side === 'client') cut.sawClient(read, length)

@@ -16,7 +16,7 @@ import { FakePrograms } from './support/fake-programs.js'
 import { load, refusal, uid } from './support/load-config.js'
 import { temporaryFolder } from './support/proxy.js'
 
-/** Of each setting: a value that `.env` may not set, or `free`. A new setting has to be decided. */
+/** For each setting a value that `.env` may not set, or `free`. A new setting has to be decided. */
 const SETTING_RULES: Record<SettingName, string | 'free'> = {
   address: '0.0.0.0',
   port: 'free',

@@ -298,7 +298,7 @@ test('a COPY each way, a long query and a transaction that are under way go on t
   const [copyIn, copyInExtended, copyOut] = [await logIn(), await logIn(), await logIn()]
   copyIn.query('copy copied_in from stdin')
   assert.equal((await copyIn.next()).type, 'G')
-  // As libpq sends a COPY by the extended protocol: with a Sync in front of the data.
+  // As libpq sends a COPY by the extended protocol: with a Sync before the data.
   copyInExtended.send('P', '\0copy copied_in from stdin\0\0\0')
   copyInExtended.send('B', Buffer.alloc(8))
   copyInExtended.send('E', Buffer.alloc(5))

@@ -278,7 +278,7 @@ test('calls are counted by API', async () => {
   assert.equal(control.calls('credentials').at(-1)!.method, 'POST')
 })
 
-test('the API fails as told, so many times, and then no more', async () => {
+test('the API fails as told, as often as told, and then no more', async () => {
   const path = '/api/2.0/database/instances/demo-instance'
   control.failApi('instance', { status: 429, headers: { 'retry-after': '7' } }, 1)
   const limited = await call(path)

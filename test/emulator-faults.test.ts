@@ -35,7 +35,7 @@ async function answerToSslRequest(): Promise<Buffer> {
   return readAll(socket)
 }
 
-test('SSLRequest is answered N, or with an error, or with bytes stuffed behind S', async () => {
+test('SSLRequest is answered N, or with an error, or with bytes stuffed after S', async () => {
   control.failFront({ at: 'ssl-request', answer: 'E' }, 1)
   assert.match((await answerToSslRequest()).toString(), /^E.*SFATAL/s)
   control.failFront({ at: 'ssl-request', answer: 'N' }, 1)

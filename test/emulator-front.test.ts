@@ -79,7 +79,7 @@ test('anything but SSLRequest or CancelRequest is 08P01', async () => {
   }
 })
 
-test('bytes behind SSLRequest are refused', async () => {
+test('bytes after SSLRequest are refused', async () => {
   const fields = errorFields(await said(Buffer.concat([sslRequest, startup()])))
   assert.equal(fields.C, '08P01')
   assert.equal(fields.M, 'Received unencrypted data after SSL request.')

@@ -86,7 +86,7 @@ test('an endpoint that is being made is unavailable, and a degraded one serves',
   assert.equal((await status()).current_state, 'DEGRADED')
 })
 
-test('a young branch refuses logins for a while, in front of the password or behind it', async (t) => {
+test('a young branch refuses logins for a while, before the password or after it', async (t) => {
   const branch = control.branch('projects/many/branches/dev')
   const { createdAt } = branch
   t.after(() => {

@@ -117,7 +117,7 @@ for (const [what, question] of Object.entries({
   'pipelined batches': Buffer.concat([EXTENDED, message('S', ''), EXTENDED, message('S', '')]),
   'a COPY with its end': Buffer.concat([SELECT, message('d', 'row'), message('c', '')]),
 })) {
-  test(`a client that ends its side behind ${what} gets the whole answer of a server that closes both ways at an end`, async () => {
+  test(`a client that ends its side after ${what} gets the whole answer of a server that closes both ways at an end`, async () => {
     const { client, server, pipe } = await piped()
     closesBothWaysAtAnEnd(server)
     const atClient = readAll(client)

@@ -11,7 +11,7 @@ import { emulatorForTests } from './support/emulator.js'
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 
-/** Of the world: by it the emulator judges tokens. A proxy may have another. */
+/** The right time, by which the emulator judges tokens. A proxy may have another. */
 const worldClock = new SettableClock()
 const emulator = await emulatorForTests({ clock: worldClock })
 const { control } = emulator

@@ -68,7 +68,7 @@ async function logIn(port: number, user: string, password: string): Promise<stri
 /** In any of the forms that it is sent in. */
 function partsOf(user: string, password: string): string[] {
   const basic = Buffer.from(`${user}:${password}`).toString('base64')
-  // From the middle: the beginning of a base64 text depends on what stands in front of it.
+  // From the middle: the beginning of a base64 text depends on what stands before it.
   return [password.slice(-30), basic.slice(-28, -4)]
 }
 

@@ -194,7 +194,7 @@ test('a person without a role is told so, and no one else is any worse for it', 
   assert.equal(await whoIs(t, proxy, ada), demoUser.userName)
 })
 
-test('one port for several targets: the role, a group of it, and the target behind the last ~', async (t) => {
+test('one port for several targets: the role, a group of it, and the target after the last ~', async (t) => {
   const proxy = await gateway(t, {
     targets: [
       'projects/demo',

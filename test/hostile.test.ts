@@ -87,7 +87,7 @@ const lies: Record<string, { fault: FrontFault; code: string; message: RegExp; h
     fault: { at: 'ssl-request', answer: 'E' },
     ...{ code: '08006', message: /^server does not support TLS/, hint: /a Lakebase host\?/ },
   },
-  'stuffs bytes behind its S': {
+  'stuffs bytes after its S': {
     fault: { at: 'ssl-request', answer: 'extra-bytes' },
     ...{ code: '08006', message: /^received unencrypted data after SSL/, hint: /tampers/ },
   },
@@ -125,7 +125,7 @@ const lies: Record<string, { fault: FrontFault; code: string; message: RegExp; h
   },
 }
 
-/** So many bytes of them. */
+/** Messages of at least `bytes` bytes together. */
 function parameterStatuses(bytes: number): Buffer {
   const body = Buffer.from(`name\0${'x'.repeat(990)}\0`)
   const head = Buffer.from([0x53, 0, 0, (body.length + 4) >> 8, (body.length + 4) & 0xff])

@@ -302,7 +302,7 @@ test('a key that others can read, and one that is not the certificate’s, are r
   await assert.rejects(open(own.cert, own.key), /can be read by others/)
 })
 
-test('what is stuffed behind SSLRequest is refused, and TLS is not begun', async (t) => {
+test('what is stuffed after SSLRequest is refused, and TLS is not begun', async (t) => {
   const { port } = await proxyBefore(t, emulator, { localTls: 'auto' })
   const client = await RawClient.connect(t, port)
   const stuffed = Buffer.from('user\0mallory\0\0')
@@ -379,7 +379,7 @@ test('SSLRequest and GSSENCRequest inside direct TLS are answered N, and the cli
   await new RawClient(socket).logIn({ user: 'anybody' })
 })
 
-test('a TLS hello behind a refused GSSENCRequest is not taken for a start-up packet', async (t) => {
+test('a TLS hello after a refused GSSENCRequest is not taken for a start-up packet', async (t) => {
   const { port } = await proxyBefore(t, emulator, { localTls: 'auto' })
   const client = await RawClient.connect(t, port)
   client.socket.write(Buffer.from('0000000804d21630', 'hex'))
@@ -475,7 +475,7 @@ async function tlsTo(t: TestContext, port: number, host?: string): Promise<tls.T
   return secured
 }
 
-/** Behind SSLRequest, as libpq 17 and pgjdbc do it. */
+/** After SSLRequest, as libpq 17 and pgjdbc do it. */
 async function negotiatedTls(
   t: TestContext,
   port: number,

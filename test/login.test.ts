@@ -75,7 +75,7 @@ test('a cancel key of any length is kept as it came', async (t) => {
   assert.deepEqual(greeting, Buffer.concat([OK, key, READY]))
 })
 
-test('what comes behind ReadyForQuery is the client’s too', async (t) => {
+test('what comes after ReadyForQuery is the client’s too', async (t) => {
   const { greeting } = await greetingBefore(t, [CLEARTEXT, OK, READY, NOTICE])
   assert.deepEqual(greeting, Buffer.concat([OK, READY, NOTICE]))
 })
@@ -169,12 +169,12 @@ async function loginBeforeFlood(t: TestContext, first: readonly Buffer[], repeat
 }
 
 for (const [what, first, repeated] of [
-  ['notices in front of its first question', [], NOTICE],
+  ['notices before its first question', [], NOTICE],
   ['notices after the password', [CLEARTEXT], NOTICE],
   ['questions for the password', [], CLEARTEXT],
   ['SASL questions', [], SASL],
   ['SASLContinue', [SASL], R(11, 'r=x,s=x,i=1')],
-  ['notices behind AuthenticationOk', [CLEARTEXT, OK], NOTICE],
+  ['notices after AuthenticationOk', [CLEARTEXT, OK], NOTICE],
   ['parameter statuses', [CLEARTEXT, OK], STATUS],
 ] as const) {
   test(`a server that floods with ${what} is left after a bounded number of messages`, async (t) => {

@@ -121,7 +121,7 @@ test('this Node reads into one buffer for all', async () => {
   near.end()
 })
 
-/** A message that is not answered: a client's end behind a question waits for the answer. */
+/** A message that is not answered: a client's end after a question waits for the answer. */
 function copyData(byteCount: number): Buffer {
   const bytes = randomBytes(byteCount)
   bytes.write('d')

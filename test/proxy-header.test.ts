@@ -29,7 +29,7 @@ const patience = new AbortController().signal
 
 interface Result {
   readonly said: unknown
-  /** What is behind the header. */
+  /** What is after the header. */
   readonly rest: Buffer
 }
 
@@ -53,7 +53,7 @@ const bytes = (range: { minLength?: number; maxLength: number }) =>
   fc.uint8Array(range).map((array) => Buffer.from(array))
 const port = fc.nat(65_535)
 const places = fc.array(fc.nat(5_000), { maxLength: 12 })
-const behind = bytes({ maxLength: 60 })
+const rest = bytes({ maxLength: 60 })
 
 interface Header {
   readonly header: Buffer
@@ -79,11 +79,11 @@ const version2: fc.Arbitrary<Header> = fc
     return { header: Buffer.concat([SIGNATURE, fixed, body]), says: isLocal ? undefined : named }
   })
 
-test('a header that is cut anywhere says the same, and leaves every byte behind it', async () => {
+test('a header that is cut anywhere says the same, and leaves every byte after it', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.oneof(version1, version2),
-      behind,
+      rest,
       places,
       async ({ header, says }, after, cuts) => {
         const { said, rest } = await readFrom(cutAt(Buffer.concat([header, after]), cuts))

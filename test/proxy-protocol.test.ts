@@ -102,7 +102,7 @@ test('a source that is not listed is served without a header, and closed with on
   await log.seen(({ facts }) => /not in proxy-protocol-from/.test(String(facts.reason)))
 })
 
-test('a header that dribbles in, with start-up packet and TLS hello right behind, is read to its last byte and no further', async (t) => {
+test('a header that dribbles in, with start-up packet and TLS hello right after it, is read to its last byte and no further', async (t) => {
   const { port } = await behindBalancer(t, { localTls: 'auto' })
   for (const header of [Buffer.from('PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n'), hex(TCP4)]) {
     const client = await RawClient.connect(t, port)

@@ -20,7 +20,7 @@ const GUIDE_CODE = GUIDE_PAGES.flatMap(codeBlocks)
 
 test('the table of settings is the one in the code', () => {
   const { text } = page(SETTINGS_PAGE)
-  const hint = `${SETTINGS_PAGE} is behind the table of settings: npm run readme`
+  const hint = `${SETTINGS_PAGE} is older than the table of settings: npm run readme`
   assert.ok(text === withSettingsTable(text), hint)
 })
 
@@ -52,7 +52,7 @@ test('the README leads to every page of docs/', () => {
   )
 })
 
-/** Of other programs, in lines that are theirs. */
+/** Flags of other programs, in lines that are theirs. */
 const FOREIGN = [
   ...['once', 'host', 'network', 'env', 'tag', 'global', 'silent', 'file', 'build'],
   ...['abort-on-container-exit', 'lakebase'],

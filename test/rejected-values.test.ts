@@ -111,7 +111,7 @@ test('the form of a connection string is named, and the right one beside it', as
   }
 })
 
-test('a password in the query of a URL is one, also behind the escapes of a URL or of YAML', async (t) => {
+test('a password in the query of a URL is one, also after the escapes of a URL or of YAML', async (t) => {
   const urls = [
     'postgresql://u:hunter2@h/d',
     'postgresql://u@h/d?password=hunter2',
@@ -148,7 +148,7 @@ test('a NUL byte in the password file is an error of the settings that shows not
   }
 })
 
-test('one line break behind a local password of the environment is not a part of it', async (t) => {
+test('one line break after a local password of the environment is not a part of it', async (t) => {
   const flags = { 'local-auth': 'password' }
   for (const [text, expected] of [
     ['hunter2\n', 'hunter2'],

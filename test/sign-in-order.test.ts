@@ -157,7 +157,7 @@ const ROWS: readonly Row[] = [
 
   // The file as people write it
   { name: 'a profile with colons and keys in capitals', cfg: '[DEFAULT]\nHost: HOST\nTOKEN : colon-pat\n', type: 'pat', token: 'colon-pat' },
-  { name: 'keys in front of the first section are DEFAULT', cfg: 'host = HOST\ntoken = stray-pat\n[dev]\nhost = HOST\ntoken = wrong\n', type: 'pat', token: 'stray-pat' },
+  { name: 'keys before the first section are DEFAULT', cfg: 'host = HOST\ntoken = stray-pat\n[dev]\nhost = HOST\ntoken = wrong\n', type: 'pat', token: 'stray-pat' },
   { name: 'a file in UTF-16, as PowerShell writes it', cfg: 'UTF-16LE[DEFAULT]\r\nhost = HOST\r\ntoken = wide-pat\r\n', type: 'pat', token: 'wide-pat' },
   { name: 'a file in UTF-16 the other way round', cfg: 'UTF-16BE[DEFAULT]\r\nhost = HOST\r\ntoken = wide-pat\r\n', type: 'pat', token: 'wide-pat' },
   { name: 'a file in UTF-16 without its mark', cfg: 'UTF-16[DEFAULT]\nhost = HOST\n', error: { kind: 'config', text: /\.databrickscfg is not UTF-8 text.*Save the file as UTF-8/s } },

@@ -63,7 +63,7 @@ test('lengths that no start-up packet can have are told from the first bytes', (
 for (const [what, bytes] of [
   ['no terminator', startup('user\0bob\0')],
   ['a name without a value', startup('user\0bob\0database\0')],
-  ['bytes behind the terminator', startup('user\0bob\0\0x')],
+  ['bytes after the terminator', startup('user\0bob\0\0x')],
   ['nothing at all', packet(196608)],
   ['a cancel request of 12 bytes', packet(80877102, Buffer.alloc(4))],
   ['a cancel request of 269 bytes', packet(80877102, Buffer.alloc(261))],

@@ -95,7 +95,7 @@ test('one caller who leaves does not end the sign-in for the others', async (t) 
   assert.equal(await stayed, 't1')
 })
 
-test('a token is kept for 40 minutes of its hour, then replaced behind the caller', async (t) => {
+test('a token is kept for 40 minutes of its hour, then replaced in the background', async (t) => {
   const { workspace, clock, issued } = await office(t)
   await workspace.identity(patience)
   await clock.advance(39 * MINUTE)

@@ -22,7 +22,7 @@ const UNIQUE_LENGTH = 6
 const MAX_USER_LENGTH = 20
 /** The hyphens too. */
 const MAX_WORDS_LENGTH = MAX_LENGTH - HASH_LENGTH - UNIQUE_LENGTH - 2
-/** A name in use or reserved has the next free number behind it. */
+/** A name in use or reserved has the next free number after it. */
 const MAX_SUFFIX = 9
 
 /** `ada-fix-login-1a2b3c4d`; room for a suffix is left. */

@@ -1,6 +1,6 @@
 /**
  * Holds one value that expires and keeps it usable: FRESH is handed out, STALE is handed out while
- * a refresh runs behind it, EXPIRED waits for one. The wall clock tells which, at the time of use,
+ * a refresh runs in the background, EXPIRED waits for one. The wall clock tells which, at the time of use,
  * because a timer does not run while a laptop sleeps. Any number of waiters share one request, and
  * a waiter that leaves does not end it.
  */
@@ -15,11 +15,11 @@ export interface FreshValueOptions<T> {
   readonly fetch: () => Promise<T>
   /** Told of each value that is held from now on. */
   readonly refreshed?: (held: Held<T>) => void
-  /** How long before its end a value that lives so long becomes stale. */
+  /** How long before its end a value that lives for `lifeMs` becomes stale. */
   readonly staleMs: (lifeMs: number) => number
   /** How long a held value counts as fresh again, when it could not be refreshed. */
   readonly retryMs: (remainingMs: number) => number
-  /** Told of a refresh behind the held value that failed, and of the time until the next. */
+  /** Told of a refresh in the background that failed, and of the time until the next. */
   readonly failedBehind: (error: unknown, retryMs: number) => void
 }
 

@@ -12,7 +12,7 @@ const MAX_LENGTH = 400
 /** One line without a secret, cut to a few hundred characters. For every text that we did not write. */
 export function plainText(text: string, maxLength: number = MAX_LENGTH): string {
   if (text.length <= maxLength && isPlainName(text)) return text
-  // The first cut bounds the work; it is far behind the second one.
+  // The first cut bounds the work; it is far after the second one.
   const raw = hideKnown(text.slice(0, 10 * maxLength), 'words')
   const line = printable(raw).replace(/\s+/g, ' ').trim()
   // Once more: what stood between its characters is gone.

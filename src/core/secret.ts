@@ -16,7 +16,7 @@ const UNMISTAKABLE_LENGTH = 16
 /** Servers cut names to 63 bytes: this many first characters identify a secret. */
 const BEGINNING_LENGTH = 24
 
-/** So many are searched for one by one in less time than a text is hashed. */
+/** Up to this many are searched for one by one in less time than a text is hashed. */
 const FEW = 32
 /** How many there may be before those that are gone are taken out. */
 const MIN_LIMIT = 1_000

@@ -5,7 +5,7 @@
 
 import { printable } from './plain-text.js'
 
-/** Control sequences of our own: in front of a text (a line that is drawn again, a prompt), or a colour. */
+/** Control sequences of our own: before a text (a line that is drawn again, a prompt), or a colour. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const IN_FRONT = /^(?:\r|\u001b\[[\d;]{0,8}[A-Za-z])+/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: as above

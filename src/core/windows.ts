@@ -6,7 +6,7 @@
 
 import { randomInt } from 'node:crypto'
 
-// Of this process, so that no text can be made up to have the hashes of many.
+// Another number in each process, so that no text can be made up to have the hashes of many.
 const BASE = 2 * randomInt(2 ** 20, 2 ** 30) + 1
 
 export class Windows<Item> {
@@ -15,7 +15,7 @@ export class Windows<Item> {
   readonly #leaving: number
   readonly #byHash = new Map<number, Set<Item>>()
 
-  /** Of so many characters. */
+  /** `length`: how many characters a window has. */
   constructor(length: number) {
     this.#length = length
     let leaving = 1

@@ -18,7 +18,7 @@ export interface TargetParts extends PortOptions {
   workspaces: Pick<Workspaces, 'of'>
   watch: Pick<Watch, 'credentialObserver' | 'forget' | 'moved'>
   runGit: RunGit | undefined
-  /** Of the port that serves every target: where its clients go, and what listens there. */
+  /** The port that serves every target: where its clients go, and what listens there. */
   shared: { entrance: () => TargetRouter; listener: () => Listener | undefined }
 }
 

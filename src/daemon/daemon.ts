@@ -43,7 +43,7 @@ export interface DaemonOptions {
   stopping?: AbortSignal | undefined
 }
 
-// Busy sessions are left alone for a tenth of drain-timeout, and at most so long.
+// Busy sessions are left alone for a tenth of drain-timeout, but no longer than this.
 const MAX_DRAIN_GRACE_MS = 2_000
 
 export class Daemon {
@@ -53,7 +53,7 @@ export class Daemon {
   readonly #workspaces: Workspaces
   /** In the order of the settings. */
   #targets: readonly RoutedTarget[] = []
-  /** Of the port that serves them all, if there is one. */
+  /** The table of the port that serves every target, if there is one. */
   #router: TargetRouter
   /** Changed or removed by a reload: they take no clients, and go with their last one. */
   readonly #retired = new Set<RoutedTarget>()
@@ -129,7 +129,7 @@ export class Daemon {
     }
   }
 
-  /** Behind each target that stands for many branches come those that are open. */
+  /** After each target that stands for many branches come those that are open. */
   get targets(): readonly RoutedTarget[] {
     return this.#targets.flatMap((target): RoutedTarget[] =>
       target instanceof BranchTargets ? [target, ...target.openTargets] : [target],

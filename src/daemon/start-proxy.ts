@@ -46,7 +46,7 @@ export interface RunningProxy {
 }
 
 /**
- * Listens for every target, then resolves; signing in goes on behind. Errors: a ProxyError of kind
+ * Listens for every target, then resolves; signing in goes on in the background. Errors: a ProxyError of kind
  * `config`, with every problem of the options, or a port that cannot be listened on.
  */
 export async function startProxy(options: StartProxyOptions): Promise<RunningProxy> {

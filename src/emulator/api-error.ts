@@ -20,7 +20,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Of the token endpoint: https://datatracker.ietf.org/doc/html/rfc6749#section-5.2 */
+/** An error of the token endpoint: https://datatracker.ietf.org/doc/html/rfc6749#section-5.2 */
 export class OAuthError extends ApiError {
   override get body(): object {
     return { error: this.errorCode, error_description: this.message }

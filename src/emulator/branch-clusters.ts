@@ -22,7 +22,7 @@ interface Cluster {
 
 export class BranchClusters {
   readonly #home: ServerHome
-  /** Of instances and of the branches that the workspace began with. */
+  /** The PostgreSQL of instances and of the branches that the workspace began with. */
   readonly shared: Postgres
   readonly #clusters = new Map<string, Cluster>()
   readonly #running = new Set<Postgres>()

@@ -27,7 +27,7 @@ export interface NewBranch {
   readonly expiry: Expiry
 }
 
-/** When a branch ends: so long after its creation, at a moment, or never. */
+/** When a branch ends: a time after its creation, at a moment, or never. */
 export type Expiry =
   | { readonly ttlMs: number }
   | { readonly expireAt: number }

@@ -1,7 +1,7 @@
 /**
  * Reads bytes from a socket for the emulator. It is written on its own, and works another way than
  * the proxy's reader, so that one mistake cannot be in both: bytes are taken out piece by piece as
- * they arrive. No byte behind the requested ones is taken, so that TLS can go on from there.
+ * they arrive. No byte after the requested ones is taken, so that TLS can go on from there.
  */
 
 import type { Duplex } from 'node:stream'

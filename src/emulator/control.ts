@@ -120,7 +120,7 @@ export class EmulatorControl {
     )
   }
 
-  /** Of a project, by its path `projects/P`; deleted ones that can be brought back too. */
+  /** The branches of the project `projects/P`, with deleted ones that can be brought back. */
   branches(project: string): readonly Branch[] {
     return this.#parts.branches.all(found(this.#parts.inventory.projects, project))
   }

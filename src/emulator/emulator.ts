@@ -29,11 +29,11 @@ import { type ApiFaults, startWorkspaceApi } from './workspace-api.js'
 export interface EmulatorOptions {
   /** Life of database credentials where the request names none. Default: an hour. */
   tokenTtlMs?: number
-  /** Of the workspace API. Default: a free one. */
+  /** The port of the workspace API. Default: a free one. */
   port?: number
-  /** Of the front door. Default: a free one. */
+  /** The port of the front door. Default: a free one. */
   frontPort?: number
-  /** Of the DNS server. Default: a free one. */
+  /** The port of the DNS server. Default: a free one. */
   dnsPort?: number
   /** Default: one Provisioned instance `demo-instance`, one project `demo`, and more: inventory.ts. */
   inventory?: Inventory

@@ -19,7 +19,7 @@ export type FrontPhase = 'accept' | 'ssl-request' | 'tls' | 'startup' | 'passwor
 export type FrontFault =
   | { readonly at: FrontPhase; readonly how: 'reset' | 'close' | 'hang' }
   | { readonly at: 'startup' | 'password'; readonly refuse: Refusal }
-  /** To SSLRequest: N, an ErrorResponse, or S with plaintext stuffed behind it. */
+  /** To SSLRequest: N, an ErrorResponse, or S with plaintext stuffed after it. */
   | { readonly at: 'ssl-request'; readonly answer: 'N' | 'E' | 'extra-bytes' }
   /** Says this instead of what it should say, and then nothing more. */
   | { readonly at: 'startup' | 'password' | 'greeting'; readonly say: Buffer }

@@ -52,7 +52,7 @@ export interface Endpoint {
   state: EndpointState
   /** Where it is going while its state changes. */
   pendingState?: EndpointState | undefined
-  /** Of the last login. */
+  /** When the last login was. */
   lastActiveAt?: number
   disabled: boolean
   readonly host: string

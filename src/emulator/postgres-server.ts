@@ -23,7 +23,7 @@ export interface ServerHome {
   readonly programs: PostgresBinaries
   /** True: a Unix socket; false: a loopback port. */
   readonly unix: boolean
-  /** Of the superuser; over a loopback port of the identities too. */
+  /** The superuser's password, and over a loopback port that of the identities too. */
   readonly password: string
   readonly hbaFile: string
   readonly maxConnections: number
@@ -38,7 +38,7 @@ export interface Postgres {
   query(sql: string, database?: string): Promise<(string | null)[][]>
   /** A session of the superuser in the database `postgres`. */
   session(): Promise<QuerySession>
-  /** Of the postmaster. */
+  /** The postmaster's process id. */
   readonly pid: number
   readonly dataDirectory: string
   /** Settles when the process has ended, for any reason. */

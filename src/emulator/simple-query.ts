@@ -15,7 +15,7 @@ export interface QueryLogin {
   database: string
   /** Sent when the server asks for it in the clear. */
   password?: string
-  /** Of each wait for an answer. */
+  /** The limit for each wait for an answer. */
   timeoutMs?: number
 }
 

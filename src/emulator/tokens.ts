@@ -12,7 +12,7 @@ import type { Identity } from './inventory.js'
 export interface IssuedToken {
   readonly text: string
   readonly use: 'database' | 'workspace'
-  /** Of database credentials: 1, 2, 3, … Of workspace tokens likewise, counted apart. */
+  /** 1, 2, 3, …: database credentials and workspace tokens are counted apart. */
   readonly number: number
   readonly identity: Identity
   /** The role it opens: the identity's, or a group's. */

@@ -157,7 +157,7 @@ function unresolved(host: string, cause: unknown): ProxyError {
   const answers = cause instanceof AggregateError ? (cause.errors as Error[]) : []
   return new ProxyError('resolve', `could not translate host name "${host}" to address`, {
     cause,
-    // Of the DNS servers, and of the system: "no such name" is another matter than "no answer".
+    // The answers of the DNS servers and of the system: "no such name" is another matter than "no answer".
     detail: answers.map(({ message }) => message).join('; ') || undefined,
     hint:
       'Check the network, or a VPN; or name a DNS server that knows the host with ' +

@@ -17,7 +17,7 @@ export interface ListenOptions {
   port: number
   /** A folder. */
   unixSocket: string | undefined
-  /** Of the sockets that are opened. */
+  /** Handles the connections of the sockets that are opened. */
   owner: ConnectionHandler
   /** Open sockets to use again where they fit. Their owner stays the same. */
   reuse: readonly ListeningSocket[]

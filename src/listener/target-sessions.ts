@@ -9,7 +9,7 @@ import type { Admission, AdmittedSession } from '../session/route.js'
 export interface TargetSessionsOptions {
   /** 0: no limit. Cancels and clients in their handshake do not count. */
   maxConnections: number
-  /** Of one person; 0: no limit. */
+  /** The limit for each person; 0: no limit. */
   maxConnectionsPerUser: number
   /** Called when the last session has left. */
   lastLeft?: (() => void) | undefined
@@ -24,7 +24,7 @@ const AT_ONCE = 50
 export interface DrainOptions {
   /** How long busy sessions are left alone. */
   readonly graceMs: number
-  /** Calls `fn` once after so long; the returned function cancels it. */
+  /** Calls `fn` once after `delayMs`; the returned function cancels that. */
   readonly after: (delayMs: number, fn: () => void) => () => void
 }
 

@@ -32,7 +32,7 @@ interface Asked {
 /** What the server cannot know by itself. */
 export interface AdminAnswers {
   isListening(): boolean
-  /** Of the process, or of one target: undefined when none has this name. */
+  /** Readiness of the process, or of one target: undefined when none has this name. */
   readiness(question: ReadinessQuestion): Promise<Readiness | undefined>
   targetNames(): readonly string[]
   /** As JSON text. */

@@ -22,7 +22,7 @@ const MAX_STREAMS = 16
 export class EventStreams {
   readonly #options: EventStreamsOptions
   readonly #streams = new Set<ServerResponse>()
-  /** Of the next round, while there is one to come. */
+  /** Cancels the next round, while there is one to come. */
   #cancel: (() => void) | undefined
   #closed = false
 

@@ -113,7 +113,7 @@ export class TargetNotes implements CredentialObserver {
   /** Epoch ms, of the credential that was issued last. */
   issuedAt: number | undefined
   expiresAt: number | undefined
-  /** Of the latest request, when it failed. */
+  /** The failure of the latest request, if it failed. */
   refreshFailure: Failure | undefined
   /** Since the last session that was logged in. */
   trouble: Failure | undefined

@@ -21,7 +21,7 @@ export interface ReadinessQuestion {
   readonly confirmed?: boolean
 }
 
-/** Of the process: it listens, does not stop, and at least one target is usable. */
+/** Readiness of the process: it listens, does not stop, and at least one target is usable. */
 export function readiness(
   proxy: ObservedProxy,
   journal: Journal,
@@ -35,7 +35,7 @@ export function readiness(
 }
 
 /**
- * Of one target; undefined when none has this name. A branch that is not open yet, of a target that
+ * Readiness of one target; undefined when none has this name. A branch that is not open yet, of a target that
  * serves every branch of a project, is as ready as that target.
  */
 export function targetReadiness(

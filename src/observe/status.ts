@@ -65,7 +65,7 @@ export interface CredentialStatus {
   readonly state: CredentialState
   readonly issuedAt: number | undefined
   readonly expiresAt: number | undefined
-  /** Of the latest request for a token, when it failed. */
+  /** The failure of the latest request for a token, if it failed. */
   readonly refreshFailure: Failure | undefined
 }
 
@@ -84,7 +84,7 @@ export interface StatusSources {
   now: number
 }
 
-// A person can still look through so many rows, and a page can be sent them every second.
+// A person can still look through this many rows, and a page can be sent them every second.
 const MAX_SESSIONS = 500
 
 export function proxyStatus({ proxy, tally, journal, startedAt, now }: StatusSources): ProxyStatus {

@@ -33,7 +33,7 @@ export class Tally implements SessionObserver {
   readonly #forgotten = { up: 0, down: 0 }
   #connects: Connects = { count: 0, phaseMs: new Map() }
 
-  /** Of the target of this name since the start. */
+  /** The sums of the target with this name since the start. */
   totals(target: string): Totals {
     const totals = { ...this.#sums(target) }
     for (const session of this.#open) {
@@ -59,7 +59,7 @@ export class Tally implements SessionObserver {
     return [...this.#open].filter(({ phase }) => !UNPROVED.has(phase))
   }
 
-  /** Of the sessions that were logged in since the last call. */
+  /** Counts the sessions that were logged in since the last call. */
   takeConnects(): Connects {
     const connects = this.#connects
     this.#connects = { count: 0, phaseMs: new Map() }

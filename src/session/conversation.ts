@@ -51,9 +51,9 @@ export class Conversation {
   )
   /** ReadyForQuery messages that are to come. The first answers the login. */
   #outstanding = 1
-  /** Extended-query messages went up, and no Sync behind them: their answer has no certain end. */
+  /** Extended-query messages went up, and no Sync after them: their answer has no certain end. */
   #hasUnsynced = false
-  /** Of the last ReadyForQuery. */
+  /** The transaction status of the last ReadyForQuery. */
   #state = 0
   #isLost = false
   #hasTerminated = false
@@ -152,7 +152,7 @@ export class Conversation {
         this.#readyForQuery(bodyBytes)
         return
       case COPY_IN_RESPONSE:
-        // libpq sends Sync behind the Execute of a COPY, and again behind CopyDone. While the server
+        // libpq sends Sync after the Execute of a COPY, and again after CopyDone. While the server
         // takes data it ignores Sync, so that the first of the two gets no ReadyForQuery. It could
         // fail before it reads that Sync, so the Sync comes off the count when the COPY is complete.
         this.#isSyncInCopy =

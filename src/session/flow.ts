@@ -13,7 +13,7 @@ export interface FlowOptions {
   to: Socket
   /** Undefined: each read has a buffer of its own. */
   buffers: ReadBuffers | undefined
-  /** Called with all bytes that come, in front of their being written. */
+  /** Called with all bytes that come, before they are written. */
   seen: (buffer: Buffer, byteCount: number) => void
 }
 

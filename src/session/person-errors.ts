@@ -41,7 +41,7 @@ export function anotherIdentity(name: string): ProxyError {
 }
 
 export function noGroup(): ProxyError {
-  return new ProxyError('identity', 'no group is named behind "~" in the user name', {
+  return new ProxyError('identity', 'no group is named after "~" in the user name', {
     hint: 'Write ROLE~group, or the role alone.',
   })
 }

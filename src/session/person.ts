@@ -72,13 +72,13 @@ export function kindOfClaim({ user, password }: Claim): ClaimKind {
   return { is: 'sign-in', method: 'pat', signIn: { type: 'bearer', token: password } }
 }
 
-/** The part in front of the first `~`. */
+/** The part before the first `~`. */
 export function firstName(user: string): string {
   const end = user.indexOf('~')
   return end === -1 ? user : user.slice(0, end)
 }
 
-/** The part behind the first `~`; undefined when there is no `~`. */
+/** The part after the first `~`; undefined when there is no `~`. */
 export function secondName(user: string): string | undefined {
   const end = user.indexOf('~')
   return end === -1 ? undefined : user.slice(end + 1)

@@ -28,7 +28,7 @@ export interface PipeOptions {
   clock: Clock
   /** 0: never. */
   idleTimeoutMs: number
-  /** What the server has sent so far, from AuthenticationOk to ReadyForQuery and the bytes behind it. */
+  /** What the server has sent so far, from AuthenticationOk to ReadyForQuery and the bytes after it. */
   greeting: Buffer
   /** Undefined: each read has a buffer of its own. */
   buffers?: ReadBuffers | undefined
@@ -116,7 +116,8 @@ export class Pipe {
 
   /**
    * Ends the session if everything the client has sent is answered, outside a transaction, and has
-   * been for so long: the client is told 57P01, the server Terminate. What the client sends from now on goes nowhere.
+   * been for `quietMs`: the client is told 57P01, the server Terminate. What the client sends from
+   * now on goes nowhere.
    */
   endIfIdle(quietMs: number): void {
     if (this.isEnding || !this.#conversation.isIdle) return

@@ -56,7 +56,7 @@ export interface AdmittedSession {
   readonly done: Promise<void>
   /** On its way out already. */
   readonly isEnding: boolean
-  /** Ends it if it is outside a transaction and has not waited for an answer for so long. */
+  /** Ends it if it is outside a transaction and has not waited for an answer for `quietMs`. */
   endIfIdle(quietMs: number): void
   /** Ends it so as soon as it can be. */
   endWhenIdle(): void

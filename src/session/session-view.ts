@@ -41,7 +41,7 @@ export interface SessionView {
   readonly upstreamLocalPort: number | undefined
   readonly bytesUp: number
   readonly bytesDown: number
-  /** Of its last attempt to connect, while it still tries and afterwards. */
+  /** Why its last attempt to connect failed, while it still tries and afterwards. */
   readonly lastError: ProxyError | undefined
 }
 

@@ -136,7 +136,7 @@ export class Session implements SessionView, AdmittedSession {
     return this.#pipe?.isEnding ?? false
   }
 
-  /** Ends it if it is outside a transaction and has not waited for an answer for so long. */
+  /** Ends it if it is outside a transaction and has not waited for an answer for `quietMs`. */
   endIfIdle(quietMs: number): void {
     this.#pipe?.endIfIdle(quietMs)
   }
@@ -199,7 +199,7 @@ export class Session implements SessionView, AdmittedSession {
     }
   }
 
-  /** Of a load balancer; from then on the session has the real client's address. */
+  /** Reads the header of a load balancer: from then on the session has the real client's address. */
   async #readProxyHeader(
     loadBalancers: BlockList,
     signal: AbortSignal,

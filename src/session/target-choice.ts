@@ -64,11 +64,11 @@ function splitOptions(options: string): Word[] {
   return written.map((word) => ({ written: word, text: word.replace(/\\([\s\S]|$)/g, '$1') }))
 }
 
-// The switches of a backend that take an argument (process_postgres_switches). The word behind such a
+// The switches of a backend that take an argument (process_postgres_switches). The word after such a
 // switch is not a switch itself, even if it looks like one.
 const WITH_ARGUMENT = 'BCcDdfhkNprStvW'
 
-/** Of `-cARG` and `--ARG`; `next`: the argument of the last switch is the next word. */
+/** The argument in `-cARG` and `--ARG`; `next`: the argument of the last switch is the next word. */
 function argumentOf(word: string): string | undefined {
   if (word.startsWith('--')) return word.slice(2)
   if (!word.startsWith('-')) return undefined

@@ -36,7 +36,7 @@ export interface AttemptOptions {
   connectTimeoutMs: number
   /** Takes the place of `connectTimeoutMs` for a server that is waking, where it is longer. */
   wakeTimeoutMs: number
-  /** Of the target. */
+  /** Counts the clients of the target that wait for its server to wake. */
   waking: Waking
 }
 

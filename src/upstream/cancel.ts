@@ -171,7 +171,7 @@ async function deliver(
 }
 
 /**
- * Sends the request and waits for the server's end, as libpq does. A FIN right behind the request
+ * Sends the request and waits for the server's end, as libpq does. A FIN right after the request
  * would make some front doors drop it, and others close before the signal has reached the session:
  * then it could hit the client's next statement.
  */

@@ -97,7 +97,7 @@ async function dialAddress(
   }
 }
 
-/** CVE-2021-23222: bytes behind the answer can only come from an attacker in between. */
+/** CVE-2021-23222: bytes after the answer can only come from an attacker in between. */
 async function requestTls(socket: Socket, signal: AbortSignal): Promise<void> {
   socket.write(sslRequest)
   const answer = (await readExactly(socket, 1, signal).catch(closedIsReset)).toString('latin1')

@@ -34,7 +34,7 @@ export type LoginStage = 'before password' | 'after password' | 'authenticated'
 export type LoginResult =
   | {
       readonly outcome: 'ready'
-      /** AuthenticationOk to ReadyForQuery, and the bytes behind it that have come. */
+      /** AuthenticationOk to ReadyForQuery, and the bytes after it that have come. */
       readonly greeting: Buffer
       /** Process id and secret key of BackendKeyData, as hex. */
       readonly key: string | undefined
@@ -135,7 +135,7 @@ class Refused extends Error {
 /** What is read from the server, and how far the login has come. */
 class LoginExchange {
   stage: LoginStage = 'before password'
-  /** Of the message that was read last. */
+  /** The bytes of the message that was read last. */
   lastBytes: Buffer = Buffer.alloc(0)
   readonly signal: AbortSignal
   readonly #socket: Duplex
@@ -169,7 +169,7 @@ class LoginExchange {
     return message
   }
 
-  /** The next authentication request. Notices in front of it are dropped: few drivers accept one there. */
+  /** The next authentication request. Notices before it are dropped: few drivers accept one there. */
   async authenticationRequest(): Promise<Authentication> {
     for (;;) {
       const { type, bytes } = await this.next()

@@ -13,7 +13,7 @@ export interface Connected {
   readonly endpoint: Endpoint
   /** The server's own bytes, AuthenticationOk to ReadyForQuery. */
   readonly greeting: Buffer
-  /** Of BackendKeyData, as hex. */
+  /** The key of BackendKeyData, as hex. */
   readonly key: string | undefined
   /** What the server was asked for, as text. */
   readonly database: string

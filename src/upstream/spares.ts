@@ -27,7 +27,7 @@ export interface SparesOptions {
   tls: UpstreamTls
   clock: Clock
   log: Log
-  /** Of one login. */
+  /** The limit for one login. */
   timeoutMs: number
 }
 
@@ -292,7 +292,7 @@ class SpareConnection {
       readable &&
       writable &&
       readableLength === 0 &&
-      // Bytes behind it were not asked for.
+      // Bytes after it were not asked for.
       greeting.subarray(-READY_IDLE.length).equals(READY_IDLE)
     )
   }

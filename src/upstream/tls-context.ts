@@ -142,7 +142,7 @@ export class UpstreamTls {
 interface Ticket {
   readonly host: string
   readonly session: Buffer
-  /** Monotonic. */
+  /** Monotonic, in ms. */
   readonly since: number
 }
 

@@ -14,7 +14,7 @@ const EVERY_MS = 10_000
 export class Waking {
   readonly #options: WakingOptions
   readonly #clients = new Set<object>()
-  /** Monotonic. */
+  /** Monotonic, in ms. */
   #since = 0
   #cancelTimer = (): void => {}
 

@@ -6,7 +6,7 @@
 
 import type { Duplex } from 'node:stream'
 
-/** The peer hung up in front of the bytes that were asked for. */
+/** The peer hung up before the bytes that were asked for. */
 export class StreamEnded extends Error {
   constructor() {
     super('connection closed in the middle of a message')

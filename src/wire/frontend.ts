@@ -116,7 +116,7 @@ function invalid(message: string): ProxyError {
   })
 }
 
-/** Ends a session: a client sends it in front of its FIN. */
+/** Ends a session: a client sends it before its FIN. */
 export const TERMINATE: Buffer = Buffer.from([0x58, 0, 0, 0, 4])
 
 export const sslRequest: Buffer = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])

@@ -16,9 +16,9 @@ export interface WireMessage {
 }
 
 export interface MessageLimits {
-  /** Of one message. */
+  /** The limit for one message. */
   readonly messageBytes: number
-  /** Of all messages together. */
+  /** The limit for all messages together. */
   readonly totalBytes: number
   readonly messages: number
 }
@@ -71,7 +71,7 @@ export class MessageReader {
     return { type: String.fromCharCode(this.#held[this.#at]!), bytes: this.#take(byteCount) }
   }
 
-  /** What was read behind the last message. */
+  /** The bytes that were read after the last message. */
   takeRest(): Buffer {
     return this.#take(this.#heldBytes)
   }

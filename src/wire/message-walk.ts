@@ -1,6 +1,6 @@
 /**
  * Follows the messages of one direction of a session without reading them: the type and the length
- * in front of each body are looked at, and bodies are skipped. The bytes may be cut anywhere. Of a
+ * before each body are looked at, and bodies are skipped. The bytes may be cut anywhere. Of a
  * message that is told, the first byte of the body is known, and of some types the first bytes are
  * kept. A type or length that cannot be ends the walk for good: after it no position is certain.
  * Each session has two walks, so that they hold no buffer until they need one.
@@ -45,9 +45,9 @@ export function kindTable({ skip, tell, keep }: MessageKinds): KindTable {
 export class MessageWalk {
   /** The bytes are not messages; nothing is told any more. */
   isLost = false
-  /** Of the last message that has begun; 0 in front of the first. */
+  /** The type of the last message that has begun; 0 before the first. */
   lastType = 0
-  /** Of the body of the last message that was told. */
+  /** The first byte of the body of the last message that was told. */
   firstByte = 0
   #kept: Buffer | undefined
   #keptBytes = 0
@@ -97,7 +97,7 @@ export class MessageWalk {
     while (at < end) at = this.#takeHeadByte(bytes, at)
   }
 
-  /** The rest of a message that began in front of these bytes. Returns where the next one begins. */
+  /** The rest of a message that began before these bytes. Returns where the next one begins. */
   #goOn(bytes: Buffer, end: number): number {
     let at = 0
     if (this.#headBytes > 0) {

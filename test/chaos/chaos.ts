@@ -1,13 +1,12 @@
 /**
- * `npm run chaos -- [--seconds 60] [--seed N] [--clients 24]`: the soak. `npm run chaos -- --sessions
- * 2000 [--seconds 300]`: so many sessions held while some come and go. Each prints a table and ends
+ * `npm run chaos -- [--seconds 60] [--seed N] [--clients 24]`: clients and faults. `npm run chaos -- --sessions
+ * 2000 [--seconds 300]`: a number of sessions held while some come and go. Each prints a table and ends
  * with 1 when it found anything that must not be.
  */
 
 import { parseArgs } from 'node:util'
-
+import { runChaos } from './chaos-run.js'
 import { hold } from './hold.js'
-import { soak } from './soak.js'
 
 const { values } = parseArgs({
   options: {
@@ -20,7 +19,7 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds)
 const violations =
   values.sessions === undefined
-    ? await soak({ seconds, seed: Number(values.seed), clients: Number(values.clients) })
+    ? await runChaos({ seconds, seed: Number(values.seed), clients: Number(values.clients) })
     : await hold({ seconds, sessions: Number(values.sessions) })
 for (const violation of violations.slice(0, 50)) console.error(`VIOLATION ${violation}`)
 console.log(violations.length === 0 ? 'clean' : `${violations.length} violations`)

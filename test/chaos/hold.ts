@@ -1,13 +1,13 @@
 /**
- * So many sessions held, all of them in use now and then, while some leave and others come: no error,
+ * A number of sessions held, all of them in use now and then, while some leave and others come: no error,
  * and the proxy's memory at the end within 10% of the middle.
  */
 
 import { startEmulator } from '../../src/emulator/emulator.js'
+import { rest } from './chaos-faults.js'
 import { ProxyProcess } from './proxy-process.js'
 import { Random } from './random.js'
 import { RawClient } from './raw-client.js'
-import { rest } from './soak-faults.js'
 
 export interface HoldOptions {
   readonly seconds: number

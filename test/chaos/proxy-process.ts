@@ -91,7 +91,7 @@ export class ProxyProcess {
     return this.#ask({ ask: 'state', id: ++this.#requests })
   }
 
-  /** Sets its clock so much ahead of ours. */
+  /** Sets its clock ahead of ours by `aheadMs`. */
   setClock(aheadMs: number): Promise<ChildState> {
     return this.#ask({ ask: 'clock', id: ++this.#requests, aheadMs })
   }

@@ -74,7 +74,7 @@ export class RawClient {
     return this.send(message('Q', `${sql}\0`))
   }
 
-  /** Exactly so many bytes, or undefined when the connection ended before. */
+  /** Exactly `byteCount` bytes, or undefined when the connection ended before. */
   async read(byteCount: number): Promise<Buffer | undefined> {
     for (;;) {
       if (this.#length >= byteCount) {

@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 export type Direction = 'up' | 'down'
 
 export type RelayFault =
-  /** Every chunk comes so much later. */
+  /** Every chunk comes later by `ms`. */
   | { readonly how: 'delay'; readonly direction: Direction; readonly ms: number }
   /** No write is longer, and each is a segment of its own. */
   | { readonly how: 'slice'; readonly direction: Direction; readonly bytes: number }
@@ -261,7 +261,7 @@ export class RelayedConnection {
     return pace
   }
 
-  /** Does what is due now that so many bytes have passed. */
+  /** Does what is due at the byte that was reached. */
   async #reach(direction: Direction, to: Socket): Promise<void> {
     for (const fault of this.#faults) {
       if (fault.direction !== direction || !('atByte' in fault)) continue

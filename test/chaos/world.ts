@@ -58,7 +58,7 @@ export async function worldBefore(
   }
 }
 
-/** The system's clock, set forward or back by so much. Timers run by the real one, as they do. */
+/** The system's clock, set forward or back by `aheadMs`. Timers run by the real one, as they do. */
 export class SettableClock implements Clock {
   aheadMs = 0
 

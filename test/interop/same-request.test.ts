@@ -31,7 +31,7 @@ function request({ method, url, headers, body }: Call): object {
   const type = `${headers['content-type'] ?? ''}`.split(';')[0]
   const isForm = type === 'application/x-www-form-urlencoded'
   const sent = isForm ? Object.fromEntries(new URLSearchParams(body)) : JSON.parse(body || '{}')
-  // Of their own for each request; and names that the two chose.
+  // Each request has its own; and names that the two chose.
   if (typeof sent.request_id === 'string') sent.request_id = 'a UUID'
   const authorization = /^Bearer ey/.test(`${headers.authorization}`)
     ? 'an OAuth token'

@@ -42,7 +42,7 @@ export class FakeClock implements Clock {
     await settle()
   }
 
-  /** A user sets the wall clock: it jumps by so much. Timers and durations do not notice. */
+  /** A user sets the wall clock: it jumps by `byMs`. Timers and durations do not notice. */
   set(byMs: number): void {
     this.#wallAhead += byMs
   }

@@ -13,7 +13,7 @@ export interface Question {
   method?: string
   headers?: Record<string, string>
   body?: string
-  /** Of this machine, to ask from. */
+  /** An address of this machine, to ask from. */
   localAddress?: string
 }
 

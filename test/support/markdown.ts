@@ -18,7 +18,7 @@ export interface CodeBlock {
 }
 
 /**
- * Of the HTML comment right above a block: `<!-- run: NAME -->` has a test of its own under that
+ * The HTML comment right above a block: `<!-- run: NAME -->` has a test of its own under that
  * name, `<!-- stays -->` runs until it is stopped, and `<!-- not run: REASON -->` says why not.
  */
 export interface Mark {
@@ -60,7 +60,7 @@ export function codeBlocks({ path, text }: Page): CodeBlock[] {
   return blocks
 }
 
-/** Of links, images and `src` of HTML, outside code. */
+/** The targets of links, images and `src` of HTML, outside code. */
 export function links({ path, text }: Page): Link[] {
   const prose = withoutCode(text)
   const targets = [

@@ -21,7 +21,7 @@ import { connect, readAll } from './sockets.js'
 
 export interface TestProxy {
   readonly daemon: Daemon
-  /** Of the first target. */
+  /** The port of the first target. */
   readonly port: number
   readonly log: RecordedLog
   readonly stateDir: string

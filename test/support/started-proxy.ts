@@ -15,7 +15,7 @@ import type { Emulator } from '../../src/emulator/emulator.js'
 
 export interface ProxyForTests {
   readonly proxy: RunningProxy
-  /** Of the first target. */
+  /** The port of the first target. */
   readonly port: number
 }
 

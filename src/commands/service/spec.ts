@@ -123,7 +123,7 @@ function sortEnvironment(environment: Readonly<Record<string, string | undefined
   return { carried, left }
 }
 
-/** The address of an HTTP proxy needs no scheme, and what stands in front of its @ may be a token. */
+/** The address of an HTTP proxy needs no scheme, and what stands before its @ may be a token. */
 function holdsProxyUser(name: string, value: string): boolean {
   return /^https?_proxy$/i.test(name) && value.includes('@')
 }

@@ -77,7 +77,7 @@ export async function pickDatabase(
   return ask(`Which database of ${host}?`, options, 'no target was picked', place)
 }
 
-/** Of those that take no connections as they are. */
+/** How databases are marked that take no connections as they are. */
 const MARKS: Readonly<Partial<Record<LakebaseDatabase['state'], string>>> = {
   stopped: 'stopped',
   disabled: 'disabled',

@@ -60,7 +60,7 @@ export const LIMIT_SETTINGS = {
   'idle-timeout': perTarget({
     kind: duration(),
     default: '0s',
-    help: 'close a session with no bytes either way for so long; 0s: never',
+    help: 'close a session after this long with no bytes either way; 0s: never',
     dotenv: FREE,
   }),
   'drain-timeout': once({
@@ -73,7 +73,7 @@ export const LIMIT_SETTINGS = {
   'drain-delay': once({
     kind: duration(),
     default: '0s',
-    help: 'go on serving for so long first, with readiness already red',
+    help: 'go on serving for this long before the drain, with readiness already red',
     dotenv: FREE,
     reload: 'at once',
   }),

@@ -63,7 +63,7 @@ function splitRest(rest: string): { authority: string; path: string; query: stri
   const authority = /^[^/?]*/.exec(rest)![0]
   const [pathPart, query] = cut(rest.slice(authority.length), '?')
   if (!authority.includes('@') && rest.includes('@')) {
-    throw malformed('the URL has a / or ? in front of its @', ENCODE)
+    throw malformed('the URL has a / or ? before its @', ENCODE)
   }
   const path = pathPart.replace(/^\//, '')
   if (path.includes('/')) throw malformed('the URL has more than a database in its path', FORM)
@@ -108,7 +108,7 @@ function readParameters(query: string, draft: Draft, onMistake: OnMistake): void
   const pairs = query.split('&').filter((pair) => pair !== '')
   // The end of a password with a bare ? and @ in it; the errors below would print it.
   if (pairs.some((pair) => pair.includes('@') && !PARAMETERS.has(cut(pair, '=')[0]))) {
-    throw malformed('the URL has a ? in front of its @', ENCODE)
+    throw malformed('the URL has a ? before its @', ENCODE)
   }
   readEach(pairs, onMistake, (pair) => {
     const [rawKey, rawValue] = cut(pair, '=')

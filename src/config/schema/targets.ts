@@ -59,7 +59,7 @@ function splitDatabase(name: string): [branch: string, database: string | undefi
   return database !== undefined && ID.test(database) ? [branch, database] : [name, undefined]
 }
 
-/** A URL in quotation marks, perhaps behind `psql`, is what consoles give to be copied. */
+/** A URL in quotation marks, perhaps after `psql`, is what consoles give to be copied. */
 function unwrap(text: string): string {
   const [, quote, url] = /^(?:psql\s+)?(['"]?)(postgres(?:ql)?:\/\/.*)$/is.exec(text) ?? []
   if (url === undefined || quote === undefined) return text

@@ -53,7 +53,7 @@ function inOrderOfFiles(found: readonly Problem[]): readonly Problem[] {
     .map(({ problem }) => problem)
 }
 
-/** Of `proxy.yaml:3` and `NAME (.env:3)`: the file and the line. Another place is a file of its own. */
+/** The file and the line in `proxy.yaml:3` and in `NAME (.env:3)`. Another place is a file of its own. */
 function placeOf({ where }: Problem): { file: string; line: number } {
   const colon = where.lastIndexOf(':')
   const line = Number.parseInt(where.slice(colon + 1), 10)

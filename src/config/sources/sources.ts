@@ -45,11 +45,11 @@ export interface Variables {
   readonly folder: string
   /** A `.env` that the user did not name. */
   readonly isImplicit?: boolean
-  /** Of a file, which may assign a variable more than once: the last one first. */
+  /** All assignments of a variable in a file, which may have several: the last one first. */
   readonly assignments?: (name: string) => readonly Pick<Written, 'text' | 'where'>[]
 }
 
-/** Of the environment or of `.env`. An empty variable counts as not set, as compose files leave them. */
+/** The settings in the environment or in `.env`. An empty variable counts as not set, as compose files leave them. */
 export function fromVariables(variables: Variables, notices: string[]): Source {
   const { values, where, folder, isImplicit = false } = variables
   const settings = new Map<SettingName, Written>()

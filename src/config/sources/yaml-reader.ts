@@ -141,7 +141,7 @@ export class YamlReader {
     if (!this.#yaml.isAlias(node)) return node
     const found = node.resolve(this.#document)
     if (found !== undefined) return found
-    this.#problems.add(this.where(node), 'an alias names an anchor that is not in front of it')
+    this.#problems.add(this.where(node), 'an alias names an anchor that is not before it')
     return new this.#yaml.Scalar('')
   }
 

@@ -135,7 +135,7 @@ export class Http {
     }
   }
 
-  /** Of the host's certificate. Undefined when nothing was asked yet, or a proxy stands between. */
+  /** The issuer of the host's certificate. Undefined when nothing was asked yet, or a proxy stands between. */
   issuerOf(url: URL): string | undefined {
     return this.#issuers.get(url.host)
   }

@@ -14,7 +14,7 @@ export interface WorkspaceAddress {
   readonly accountId: string | undefined
 }
 
-/** Of a URL copied from a browser, the path is left off. Errors: kind `config`. */
+/** The path of a URL that was copied from a browser is left off. Errors: kind `config`. */
 export function parseWorkspaceAddress(text: string, source: string): WorkspaceAddress {
   const url = readUrl(text, source)
   if (isAccountConsole(url.hostname)) {
@@ -57,7 +57,7 @@ function readUrl(text: string, source: string): URL {
     return readWorkspaceUrl(text)
   } catch (error) {
     if (!(error instanceof ValueError)) throw error
-    // The part in front of an @ may be a password.
+    // The part before an @ may be a password.
     const shown = text.trim().replace(/^.*@/s, '…@')
     throw new ProxyError('config', `"${shown}" is not a workspace host: it ${error.message}`, {
       detail: `It is set by ${source}.`,

@@ -38,7 +38,7 @@ export interface OpenWorkspaceOptions
   /** For the CLIs: the process's own, without `.env`. */
   readonly programEnv: Readonly<Record<string, string | undefined>>
   readonly homeDir: string
-  /** Of lakebase-proxy, for the User-Agent. */
+  /** The version of lakebase-proxy, for the User-Agent. */
   readonly version: string
   readonly clock: Clock
   readonly log: Log
@@ -61,7 +61,7 @@ export interface SignInDescription {
 export interface Reachability {
   /** The workspace's clock less ours; undefined when it sent no Date. */
   readonly clockDifferenceMs: number | undefined
-  /** Of its certificate; undefined without TLS, and behind an HTTP proxy. */
+  /** The issuer of its certificate; undefined without TLS, and behind an HTTP proxy. */
   readonly issuer: string | undefined
 }
 

@@ -18,7 +18,7 @@ export interface SyncedTableRequest {
   readonly policy: SyncPolicy
   /** The Postgres database it is kept in. */
   readonly databaseName: string
-  /** Of rows with the same key, the one with the highest value here is kept. */
+  /** The column that decides between rows with the same key: the highest value is kept. */
   readonly timeseriesKey?: string | undefined
   /** Without it a new pipeline is made. */
   readonly existingPipelineId?: string | undefined

@@ -190,7 +190,7 @@ class CandidateTokenSource implements TokenSource {
   }
 
   async #fetch(): Promise<WorkspaceToken> {
-    // Of its own, so that it may be linked to many requests without leaving listeners behind.
+    // A signal of its own, so that it may be linked to many requests and leaves no listeners behind.
     const limit = new LinkedAbort(this.#closing.signal)
     try {
       if (this.#chosen !== undefined) return await this.#chosen.signIn.fetchToken(limit.signal)

@@ -1,6 +1,6 @@
 /**
  * The profiles of `~/.databrickscfg`, as the readers of Databricks' Go and Python SDKs take them:
- * `key = value` and `key: value`, keys in any case, and keys in front of the first section belong
+ * `key = value` and `key: value`, keys in any case, and keys before the first section belong
  * to DEFAULT. The lines are read here because the `ini` package cuts a secret at any `#` and takes
  * the dots of a profile's name for nesting; the SDKs do neither.
  */

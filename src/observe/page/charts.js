@@ -11,7 +11,7 @@ const SPAN_MS = 15 * 60_000
 const MIN_SPAN_MS = 2 * 60_000
 const EVERY_MS = 5_000
 const KEPT = SPAN_MS / EVERY_MS
-// A sample this much older than the next, or than now, has a gap behind it.
+// A sample this much older than the next, or than now, has a gap after it.
 const GAP_MS = 2.5 * EVERY_MS
 const HEIGHT = 170
 // As the alpha of a #rrggbb colour, for the area under a line.

@@ -1,4 +1,4 @@
-// pgx with a connection string: who it is; with "cancel" behind it, a query that is cancelled by the
+// pgx with a connection string: who it is; with "cancel" after it, a query that is cancelled by the
 // protocol's own request, and one that ends with its context.
 package main
 

@@ -6,13 +6,13 @@
 import { setMaxListeners } from 'node:events'
 
 import { type Emulator, startEmulator } from '../../src/emulator/emulator.js'
+import { type ClientKind, clients, WrongByte } from './chaos-clients.js'
+import { connectionFaults, faultsAround, rest } from './chaos-faults.js'
 import { type ChildState, ProxyProcess } from './proxy-process.js'
 import { Random } from './random.js'
 import { Relay, type RelayedConnection, type RelayFault } from './relay.js'
-import { type ClientKind, clients, WrongByte } from './soak-clients.js'
-import { connectionFaults, faultsAround, rest } from './soak-faults.js'
 
-export interface SoakOptions {
+export interface ChaosOptions {
   readonly seconds: number
   readonly seed: number
   /** At once. */
@@ -26,7 +26,7 @@ const SILENCE_MS = 3_000
 const LEAVING_BOUND_MS = 35_000
 
 /** Prints its table; what it returns must not be. */
-export async function soak(options: SoakOptions): Promise<readonly string[]> {
+export async function runChaos(options: ChaosOptions): Promise<readonly string[]> {
   const { seconds, seed } = options
   console.log(`chaos: ${seconds} s, ${options.clients} clients at once, seed ${seed}`)
   const random = new Random(seed)
@@ -49,7 +49,7 @@ export async function soak(options: SoakOptions): Promise<readonly string[]> {
     ],
   })
   const before = await proxy.state()
-  const run = new Soak(emulator, proxy, upstream)
+  const run = new ChaosRun(emulator, proxy, upstream)
   const { signal } = run.stopping
   const did = (what: string): void => run.did(what)
   const surroundings = faultsAround({ control, proxy, hosts, random: random.fork(), signal, did })
@@ -70,7 +70,7 @@ export async function soak(options: SoakOptions): Promise<readonly string[]> {
   return run.violations
 }
 
-class Soak {
+class ChaosRun {
   readonly stopping = new AbortController()
   readonly violations: string[] = []
   readonly #counts = new Map<string, number>()

@@ -1,5 +1,5 @@
 /**
- * The clients of the soak: other people's drivers and one by hand, each of which logs in, moves
+ * The clients of the chaos run: other people's drivers and one by hand, each of which logs in, moves
  * rows whose every byte is checked, and leaves. A wrong byte is a `WrongByte`; any other error is a
  * broken connection, which is right where something broke it.
  */
@@ -211,7 +211,7 @@ interface Batch {
   readonly bytes: number
 }
 
-/** Rows that server and client can both make: a number, and so many times the MD5 of it and a salt. */
+/** Rows that server and client can both make: a number, and the MD5 of it and a salt, repeated. */
 function rowsOf(random: Random): Batch {
   const salt = random.between(0, 1e9)
   const count = random.pick([1, 1, 10, 100, 1_000])

@@ -1,5 +1,5 @@
 /**
- * What the soak does to the proxy's surroundings, all by chance: the plan of each connection
+ * What the chaos run does to the proxy's surroundings, all by chance: the plan of each connection
  * through a relay, and a bad time for the workspace, DNS, the front door and the clock.
  */
 
