@@ -13,13 +13,13 @@ export type Freshness = 'fresh' | 'stale' | 'expired'
 export interface FreshValueOptions<T> {
   readonly clock: Clock
   readonly fetch: () => Promise<T>
-  /** Told of each value that is held from now on. */
+  /** Called with each new value. */
   readonly refreshed?: (held: Held<T>) => void
   /** How long before its end a value that lives for `lifeMs` becomes stale. */
   readonly staleMs: (lifeMs: number) => number
   /** How long a held value counts as fresh again, when it could not be refreshed. */
   readonly retryMs: (remainingMs: number) => number
-  /** Told of a refresh in the background that failed, and of the time until the next. */
+  /** Called when a refresh in the background failed, with the time until the next. */
   readonly failedBehind: (error: unknown, retryMs: number) => void
 }
 

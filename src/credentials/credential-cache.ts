@@ -13,7 +13,7 @@ export type CredentialState = Freshness
 export interface CredentialCacheOptions {
   clock: Clock
   fetch: () => Promise<DatabaseCredential>
-  /** Told of every request to the workspace that ended. */
+  /** Called at the end of every request to the workspace. */
   observer?: CredentialObserver
   /** 0 ≤ random() < 1, so that many proxies do not ask at the same second. */
   random?: () => number

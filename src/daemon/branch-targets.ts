@@ -26,7 +26,7 @@ export interface BranchTargetsOptions extends PortOptions {
   signedIn: SignedIn
   entrance: () => Entrance
   sharedListener: () => Listener | undefined
-  /** Builds the target of one branch, which tells when its last session has left. */
+  /** Builds the target of one branch, which calls `lastLeft` when its last session has left. */
   build: (target: TargetSettings, found: LakebaseDatabase, lastLeft: () => void) => RunningTarget
   /** Called when the target of a branch is closed: nothing of it need be remembered. */
   closed: (name: string) => void
@@ -61,7 +61,7 @@ export class BranchTargets {
   readonly wakingSeconds = undefined
   /** Always empty: sessions are those of a branch. */
   readonly sessions = new TargetSessions({ maxConnections: 0, maxConnectionsPerUser: 0 })
-  /** Until a client's branch is open. */
+  /** Serves a client until its branch is open. */
   readonly serving: ServingTarget
   readonly #options: BranchTargetsOptions
   readonly #ownListener: Listener

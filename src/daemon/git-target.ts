@@ -32,7 +32,7 @@ export interface GitTargetOptions extends PortOptions {
   /** Where the clients of its port go; undefined: to this target. */
   entrance: (() => Entrance) | undefined
   sharedListener: () => Listener | undefined
-  /** Told when the next client goes to another branch than before. */
+  /** Called when the next client goes to another branch than before. */
   moved: () => void
   /** Builds the parts of one branch. */
   build: (target: TargetSettings) => RunningTarget
@@ -70,7 +70,7 @@ export class GitTarget implements Entrance {
   readonly settings: TargetSettings
   /** The sessions of all branches. */
   readonly sessions: TargetSessions
-  /** Until a client's branch is known. */
+  /** Serves a client until its branch is known. */
   readonly serving: ServingTarget
   /** It may never listen: then clients come in by another. */
   readonly ownListener: Listener

@@ -19,7 +19,7 @@ import type { SignedIn } from './workspaces.js'
 export interface NewBranchOptions {
   /** The proxy serves one program: many may be made at once, and none is used again. */
   readonly isForOneProgram: boolean
-  /** What is waited for, for people. */
+  /** Shows people what the start is waiting for. */
   readonly tell: (text: string, isLast: boolean) => void
 }
 

@@ -70,7 +70,7 @@ export function clientAuthOf(options: PortOptions): ClientAuth | undefined {
   return new ClientAuth({ password, attempts, clock, log })
 }
 
-/** With `local-auth=databricks`: who its clients are. Undefined: they are not told apart. */
+/** Identifies the clients with `local-auth=databricks`. Undefined with other settings. */
 export function peopleOf(
   options: PortOptions & { readonly signedIn: SignedIn | undefined },
   how: Pick<PeopleOptions, 'credentialsFor' | 'closing'>,

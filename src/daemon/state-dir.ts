@@ -10,6 +10,10 @@ export function stateDir(
   env: Readonly<Record<string, string | undefined>>,
   homeDir: string,
 ): string {
-  const base = env.XDG_STATE_HOME || env.LOCALAPPDATA || join(homeDir, '.local', 'state')
-  return join(base, 'lakebase-proxy')
+  return join(stateHome(env) ?? join(homeDir, '.local', 'state'), 'lakebase-proxy')
+}
+
+/** The folder for state files that the environment names; undefined: below the home. */
+export function stateHome(env: Readonly<Record<string, string | undefined>>): string | undefined {
+  return env.XDG_STATE_HOME || env.LOCALAPPDATA || undefined
 }

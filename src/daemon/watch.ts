@@ -93,7 +93,7 @@ export class Watch {
   credentialObserver({ name, login }: TargetSettings): CredentialObserver {
     const ofPeople = login.as === 'person'
     const notes = this.#journal.forget(name)
-    // What one person's credential says is not about the target.
+    // A problem with one person's credential is not a problem of the target.
     const ofTarget = ofPeople ? [] : [new CredentialLog(this.#options.log, name), notes]
     const observers = [...ofTarget, this.#metrics?.watch(name, { ofPeople })]
     return tellAllOfCredentials(observers.filter((observer) => observer !== undefined))

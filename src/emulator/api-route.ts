@@ -77,7 +77,7 @@ export type ApiName =
   | 'endpoint-delete'
   | 'unknown'
 
-/** What every part works with. */
+/** The parts of the emulator that routes use. */
 export interface ApiContext {
   readonly inventory: Inventory
   readonly tokens: TokenIssuer

@@ -36,7 +36,7 @@ export type Expiry =
 export interface CreatedBranch {
   readonly branch: Branch
   readonly state: () => OperationState
-  /** Until it takes connections. */
+  /** Resolves when the branch takes connections. */
   readonly made: Promise<void>
 }
 
@@ -50,7 +50,7 @@ export class Branches {
     this.#options = options
   }
 
-  /** Those that are not deleted. */
+  /** The branches of the project that are not deleted. */
   present(project: Project): Branch[] {
     this.#removeDue(project)
     return project.branches.filter((branch) => branch.deletedAt === undefined)

@@ -27,7 +27,7 @@ export async function takeBytes(
   return bytes
 }
 
-/** Until the peer ends its side or the connection closes. Its bytes are thrown away. */
+/** Waits until the peer ends its side or the connection closes. Its bytes are thrown away. */
 export async function untilEnd(stream: Duplex, signal?: AbortSignal): Promise<void> {
   stream.resume()
   if (stream.readableEnded || stream.destroyed) return
@@ -36,7 +36,7 @@ export async function untilEnd(stream: Duplex, signal?: AbortSignal): Promise<vo
 
 const LINGER_MS = 1_000
 
-/** Until the connection is closed, for a while: what was sent last may still be on its way. Never rejects. */
+/** Waits a second at most until the connection is closed: the last bytes may still be on their way. Never rejects. */
 export async function untilClosed(stream: Duplex): Promise<void> {
   if (stream.closed) return
   await nextEvent(stream, ['close'], AbortSignal.timeout(LINGER_MS)).catch(() => {})

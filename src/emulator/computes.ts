@@ -41,7 +41,7 @@ export class Computes {
     this.#options = options
   }
 
-  /** Until the compute of this destination takes connections. Errors: Refused. */
+  /** Waits until the compute of this destination takes connections. Errors: Refused. */
   async enter(destination: Destination): Promise<Postgres> {
     const { clusters } = this.#options
     if (destination.kind === 'provisioned') return clusters.shared

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 
 import { type Answer, decode, encode, type Packet } from 'dns-packet'
 
-/** What is said about one name. */
+/** The answer for one name. */
 export interface DnsRecord {
   /** IPv4 and IPv6 addresses. None: the name exists, and has no address. */
   readonly addresses: readonly string[]

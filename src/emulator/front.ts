@@ -24,7 +24,7 @@ export interface FrontOptions extends Omit<FrontContext, 'tls' | 'onLogin' | 'on
 
 export interface Front {
   readonly port: number
-  /** Those open now. */
+  /** The connections that are open now. */
   connections(): readonly FrontConnection[]
   /** Every login, in order, the last 100,000; of native roles also those that PostgreSQL then refuses. */
   readonly logins: readonly FrontConnection[]

@@ -30,7 +30,7 @@ export interface MintOptions {
   group?: string | undefined
 }
 
-/** What the front door makes of a password. */
+/** How the front door judges a password. */
 export type Verdict =
   | { readonly is: 'good'; readonly token: IssuedToken }
   | { readonly is: 'expired'; readonly token: IssuedToken }

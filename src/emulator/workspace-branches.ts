@@ -141,7 +141,7 @@ function readExpiry(spec: Readonly<Record<string, unknown>>, { behaviour }: ApiC
   }
 }
 
-/** What was asked for (`spec`) is not given back. */
+/** A branch as the API gives it, without the `spec` of the request. */
 function describeBranch(branch: Branch, branches: Branches, { behaviour }: ApiContext): object {
   const time = (at: number): string => timestamp(at, behaviour)
   const purgeAt = branches.purgeAt(branch)

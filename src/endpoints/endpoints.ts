@@ -80,7 +80,7 @@ export class Endpoints {
     return this.#options.database?.askAgain(signal)
   }
 
-  /** Told of each dial: a dead address comes last next time, and where to dial is asked for again. */
+  /** Notes the result of a dial: a dead address comes last next time, and the workspace and DNS are asked again. */
   dialled(endpoint: Endpoint, address: string, succeeded: boolean): void {
     if (succeeded) {
       this.#dead.delete(address)

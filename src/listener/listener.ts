@@ -29,7 +29,7 @@ export class Listener implements ConnectionHandler {
   /** Shared by all sessions. */
   readonly #sessionDeps: SessionDeps
   readonly #sessions = new Map<Session, Socket>()
-  /** Those that no target has a place for. */
+  /** Sessions that have no place at a target, yet or at all. */
   readonly #notAdmitted = new Set<Session>()
   #listening: Listening | undefined
   #closed = false

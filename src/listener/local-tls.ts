@@ -23,7 +23,7 @@ export interface LocalTlsOptions {
   setting: LocalTlsSetting
   /** Where `auto` keeps its keys. */
   stateDir: string
-  /** What is listened at: a certificate made here is good for it. */
+  /** The addresses that are listened on: a certificate made here is valid for them. */
   addresses: readonly string[]
   clock: Clock
   log: Log
@@ -54,7 +54,7 @@ export class LocalTls {
     return new LocalTls(options, watchOwn(setting, options))
   }
 
-  /** What a session that starts now uses. */
+  /** The certificate and key for a session that starts now. */
   get context(): SecureContext {
     return this.#shown.value
   }

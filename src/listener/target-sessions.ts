@@ -31,7 +31,7 @@ export interface DrainOptions {
 export class TargetSessions implements Admission {
   readonly #options: TargetSessionsOptions
   readonly #admitted = new Set<AdmittedSession>()
-  /** Whose the sessions are, where that counts. */
+  /** The person of each session, where the sessions of a person are limited. */
   readonly #personOf = new Map<AdmittedSession, string>()
   #stopping = false
 

@@ -17,7 +17,7 @@ export async function prepareUnixSocket(path: string, flag: string): Promise<voi
   await removeStale(path, flag)
 }
 
-/** Until then the folder keeps others out. */
+/** Sets the mode of the socket. Until then its folder keeps other users out. */
 export function protectUnixSocket(path: string): Promise<void> {
   return chmod(path, 0o600)
 }

@@ -25,11 +25,11 @@ export interface AdminServerOptions {
 
 interface Asked {
   readonly path: string
-  /** Without its question mark. */
+  /** The query string without its question mark. */
   readonly query: string
 }
 
-/** What the server cannot know by itself. */
+/** The answers of the proxy, for each kind of question. */
 export interface AdminAnswers {
   isListening(): boolean
   /** Readiness of the process, or of one target: undefined when none has this name. */

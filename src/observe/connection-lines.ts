@@ -7,7 +7,7 @@ export interface LocalAddress {
   host: string
   port: number
   database: string
-  /** What to type: what chooses the target, or the role that sessions are likely to log in as. */
+  /** The user name to type: it chooses the target, or is the role that sessions are likely to log in as. */
   user?: string | undefined
   /** The client must send this user name: it chooses the role or the target. */
   userMatters: boolean
@@ -141,12 +141,12 @@ export function sslOf({ sslmode, sslrootcert }: LocalAddress): [name: string, va
   return sslrootcert === undefined ? [mode] : [mode, ['sslrootcert', sslrootcert]]
 }
 
-/** None where there is no TLS, for tools that then ask for none by themselves. */
+/** The parameters for TLS. Empty without TLS, for tools that then use none by themselves. */
 function tlsOf(address: LocalAddress): [name: string, value: string][] {
   return address.sslmode === 'disable' ? [] : sslOf(address)
 }
 
-/** Any name is accepted; drivers default to the operating system's user, which a container may lack. */
+/** The user name to type. Where any name is accepted it is still given, since drivers default to the operating system's user, which a container may lack. */
 export function userOf({ user, userMatters }: LocalAddress): string {
   return user ?? (userMatters ? 'ROLE' : 'any')
 }

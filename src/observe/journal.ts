@@ -149,7 +149,7 @@ export class TargetNotes implements CredentialObserver {
     if (this.refreshFailure?.message !== this.trouble.message) this.#keep(this.trouble)
   }
 
-  /** What failed was about another branch. */
+  /** The target now leads to another branch: earlier failures do not concern it. */
   moved(): void {
     this.trouble = undefined
     this.refreshFailure = undefined

@@ -33,7 +33,7 @@ export interface ObservedTarget {
   readonly spares: Pick<Spares, 'held' | 'hits'> | undefined
   /** How long clients have waited for the server to wake; undefined when none waits. */
   readonly wakingSeconds: number | undefined
-  /** With `follow-git`: what the rest says is of the branch that the next client goes to. */
+  /** Set with `follow-git`. The other fields then describe the branch that the next client goes to. */
   readonly following?: Following
   /** Looks where the next client goes. Never rejects. */
   look?(): Promise<void>
@@ -43,7 +43,7 @@ export interface Following {
   /** False: the branch is not made yet, or there is none. */
   readonly isKnown: boolean
   readonly isReadOnly: boolean
-  /** What the next client is told. */
+  /** The error that the next client gets. */
   readonly refusal: ProxyError | undefined
 }
 

@@ -19,7 +19,7 @@ export interface Route {
   readonly target: ServingTarget
   /** What the client asks for, without its choice of a target. */
   readonly login: ClientLogin
-  /** Told to the client once it has proved who it is: it names what is served here. */
+  /** Sent to the client once it has proved who it is, since it names what is served here. */
   readonly refusal?: ProxyError | undefined
   /** For a target that is opened at its first client: opens it, and it serves in place of `target`. */
   readonly open?: (signal: AbortSignal) => Promise<ServingTarget>

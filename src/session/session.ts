@@ -55,7 +55,7 @@ export interface SessionDeps {
   observer: SessionObserver
   /** Shared by all sessions; undefined: they are read from without. */
   buffers?: ReadBuffers | undefined
-  /** Told when a session has its place at a target, and when it has left it. */
+  /** Called when a session has its place at a target, and when it has left it. */
   port: { admitted(session: Session): void; left(session: Session): void }
 }
 

@@ -12,7 +12,7 @@ import type { Waking } from './waking.js'
 
 export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instance'
 
-/** What a client asks for in its StartupMessage. */
+/** The role and parameters that a client asks for in its StartupMessage. */
 export interface ClientLogin {
   /** As the client sent them, but for its choice of a target. */
   readonly parameters: ReadonlyMap<string, WireText>
@@ -20,7 +20,7 @@ export interface ClientLogin {
   readonly role: WireText | undefined
 }
 
-/** Told of how it goes, for those who watch. */
+/** Called as an attempt proceeds, for the log and the status. */
 export interface ConnectProgress {
   enter(phase: ConnectPhase): void
   /** This try failed; there will be another. */

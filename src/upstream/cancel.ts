@@ -59,7 +59,7 @@ export interface CancellerOptions {
   routes: CancelRoutes
 }
 
-/** What cancels the sessions of one target. */
+/** Cancels the queries of one target's sessions. */
 export class Canceller {
   readonly #options: CancellerOptions
 

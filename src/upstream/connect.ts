@@ -47,7 +47,7 @@ export interface ConnectorOptions {
   wakeTimeoutMs: number
 }
 
-/** What one try came to. */
+/** The result of one try. */
 type Outcome =
   | { readonly next: 'connected'; readonly connected: Connected }
   | { readonly next: 'retry'; readonly after: 'pause'; readonly error: ProxyError }

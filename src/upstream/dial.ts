@@ -16,9 +16,9 @@ import type { UpstreamTls } from './tls-context.js'
 export interface DialOptions {
   tls: UpstreamTls
   clock: Clock
-  /** Told of each address: whether it answered. */
+  /** Called for each address that was dialled. */
   dialled: (address: string, succeeded: boolean) => void
-  /** Told when the TCP connection stands and TLS begins. */
+  /** Called when the TCP connection is open and TLS begins. */
   connected?: () => void
   /** How long the last address may take, to the end of its TLS handshake. Default: until the signal. */
   lastPatienceMs?: number
@@ -204,7 +204,7 @@ const REASON: Record<string, string> = {
   ENFILE: 'Too many open files in system',
 }
 
-/** What went wrong at an address, in libpq's words. */
+/** Why an address could not be reached, in libpq's words. */
 export function dialError(endpoint: Endpoint, address: string, cause: unknown): ProxyError {
   const { code, message } = cause as { code?: string; message: string }
   const outOfFiles = code === 'EMFILE' || code === 'ENFILE'

@@ -15,7 +15,7 @@ export interface Connected {
   readonly greeting: Buffer
   /** The key of BackendKeyData, as hex. */
   readonly key: string | undefined
-  /** What the server was asked for, as text. */
+  /** The database and the role that the server was asked for, as text. */
   readonly database: string
   readonly role: string
 }
@@ -31,7 +31,7 @@ export interface OpenOptions extends OpenRequest {
   endpoints: Pick<Endpoints, 'dialled'>
   tls: UpstreamTls
   clock: Clock
-  /** Told how far it has come. */
+  /** Called at the beginning of each phase. */
   enter?: (phase: 'dial' | 'tls' | 'login') => void
   /** How long the last address may take, to the end of its TLS handshake. */
   lastPatienceMs: number

@@ -34,7 +34,7 @@ export interface SparesOptions {
 const FIRST_REST_MS = 1_000
 const MAX_REST_MS = 60_000
 
-/** What the next spare connection says, its bytes, to compare, and whose it is. */
+/** The start-up packet of the next spare connection, as values and as bytes to compare, and whose it is. */
 interface Wanted {
   readonly credentials: Credentials
   readonly parameters: ReadonlyMap<string, WireText>

@@ -26,7 +26,7 @@ export interface Job {
   /** Names the session at the server, as its application_name. */
   readonly name: string
   readonly random: Random
-  /** Told of each query whose answer was whole and right. */
+  /** Called for each query whose answer was whole and right. */
   answered: (rows: number, bytes: number) => void
 }
 

@@ -44,7 +44,7 @@ export class Relay {
   to: { host?: string; port: number }
   /** Replaces the plan. */
   plan: (index: number) => readonly RelayFault[]
-  /** Told of each fault when it takes effect. */
+  /** Called with each fault when it takes effect. */
   onMet: (connection: RelayedConnection, fault: RelayFault) => void = () => {}
   /** Every connection since start. */
   readonly connections: RelayedConnection[] = []

@@ -3,7 +3,7 @@
 import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { stateDir } from '../../daemon/state-dir.js'
+import { stateDir, stateHome } from '../../daemon/state-dir.js'
 import type { Surroundings } from '../invocation/command.js'
 
 export type FolderPlace = Pick<Surroundings, 'env' | 'machine' | 'uid'>
@@ -17,8 +17,7 @@ export function runningFolder({ env, machine, uid }: FolderPlace): string | unde
   // `sudo -E` keeps the variable, which then names the folder of the user who called sudo.
   if (runtime !== '' && onlyOwnerCanWrite(runtime, { machine, uid }))
     return join(runtime, 'lakebase-proxy')
-  const isElsewhere = Boolean(env.XDG_STATE_HOME || env.LOCALAPPDATA)
-  if (!isElsewhere && !existsSync(machine.homeDir)) return undefined
+  if (stateHome(env) === undefined && !existsSync(machine.homeDir)) return undefined
   return join(stateDir(env, machine.homeDir), 'running')
 }
 

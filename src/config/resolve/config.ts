@@ -58,9 +58,9 @@ export interface Unpicked extends Environments {
 
 export interface Config extends Environments {
   readonly settings: ProxySettings
-  /** What was said of the workspace, for commands that have no target. */
+  /** The settings of the workspace, for commands that have no target. */
   readonly signIn: Pick<Unpicked, 'databricksHost' | 'profile'>
-  /** What was set and where, secrets left out. */
+  /** Which settings were set and where, without secrets. */
   readonly given: readonly GivenSetting[]
   /** What the user should know although it is not an error. */
   readonly notices: readonly string[]

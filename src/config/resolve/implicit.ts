@@ -51,7 +51,7 @@ export function usableVariables(
 
 export interface HostCheck {
   readonly targets: readonly KnownTarget[]
-  /** What is set for `databricks-host`. */
+  /** The value of `databricks-host` for a target. */
   readonly hostOf: (target: KnownTarget | undefined) => Found | undefined
   readonly file: EnvFile | undefined
   readonly environment: Environment

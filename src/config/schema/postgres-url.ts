@@ -27,7 +27,7 @@ interface Draft {
   password: string
   host: string
   database: string
-  /** What its name shows, each as it was written. */
+  /** The parts that its name shows, each as it was written. */
   readonly shown: { user: string; host: string; port: string; database: string }
   readonly options: Map<TargetSettingName, string>
 }
@@ -53,7 +53,7 @@ export function parsePostgresUrl(text: string, onMistake: OnMistake): ParsedTarg
   return { name: nameOf(scheme, draft), target: targetOf(draft), options: draft.options }
 }
 
-/** What tells targets apart, wherever in the URL it stood. */
+/** The name of the target: the parts by which targets differ, from anywhere in the URL. */
 function nameOf(scheme: string, { shown: { user, host, port, database } }: Draft): string {
   const parts = [user && `${user}@`, host, port && `:${port}`, database && `/${database}`]
   return `${scheme}://${parts.join('')}`

@@ -38,7 +38,7 @@ export interface ParsedTarget {
   readonly options: ReadonlyMap<TargetSettingName, string>
 }
 
-/** Told of a mistake that leaves the rest of the text readable. */
+/** Called with a mistake that leaves the rest of the text readable. */
 export type OnMistake = (mistake: ProxyError) => void
 
 /** Reads each of `parts`: a mistake in one does not hide those in the others. */
@@ -79,7 +79,7 @@ export function decode(text: string, what: string): string {
   throw malformed(`${what} is not percent-encoded rightly`, 'Write % itself as %25.')
 }
 
-/** What is before and after the first `mark`. */
+/** The text before and after the first `mark`. */
 export function cut(text: string, mark: string): [string, string | undefined] {
   const at = text.indexOf(mark)
   return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + mark.length)]

@@ -243,7 +243,7 @@ export const targetTexts: Kind<readonly string[], readonly string[]> = {
   write: (option) => option.join(' '),
 }
 
-/** What was written instead, where it can be told. */
+/** Quotes what was written, unless it may hold a secret. */
 function butNot(written: string): string {
   return mayHoldSecret(written) ? '' : `, not "${written}"`
 }

@@ -25,7 +25,7 @@ export interface ConfigFile {
   readonly targets: readonly WrittenTarget[]
 }
 
-// Those that say which files are read cannot stand in one of them.
+// The settings that name the files to read cannot be set in one of them.
 const NOT_IN_FILE: readonly string[] = ['config', 'env-file', 'targets']
 const FILE_KEYS = SETTING_NAMES.filter((name) => !NOT_IN_FILE.includes(name))
 

@@ -62,7 +62,7 @@ const BACKOFF_MS = 250
 const MAX_BACKOFF_MS = 5_000
 const MAX_REPLY_BYTES = 8 * 1024 * 1024
 const MAX_REDIRECTS = 5
-/** What Databricks' SDKs wait when a 429 or 503 names no time. */
+/** How long Databricks' SDKs wait when a 429 or 503 names no time. */
 const DEFAULT_RETRY_AFTER_MS = 1_000
 
 export class Http {
@@ -70,7 +70,7 @@ export class Http {
   readonly #direct: Dispatcher
   readonly #proxied: Dispatcher
   readonly #closing = new AbortController()
-  /** Who issued the certificate that a host last showed, and was accepted with. */
+  /** The issuer of the certificate that was last accepted, for each host. */
   readonly #issuers = new Map<string, string>()
 
   constructor(options: HttpOptions) {
@@ -222,7 +222,7 @@ export function redirectOf(status: number, headers: Headers, from: URL): URL | u
   return URL.canParse(location, from.href) ? new URL(location, from) : undefined
 }
 
-/** What the machines of Azure and of Google are told about themselves by; never routed further. */
+/** The metadata services of Azure and Google, which answer only on the machine's own network. */
 const METADATA_HOSTS = ['169.254.169.254', 'metadata.google.internal']
 
 function refusePlaintext({ url, toMachine }: HttpRequest): void {

@@ -11,7 +11,7 @@ export class ApiError extends ProxyError {
   readonly status: number
   /** Databricks' word for it, as in `NOT_FOUND`. */
   readonly errorCode: string | undefined
-  /** It is the token that is not accepted, and not what was asked for. */
+  /** The workspace does not accept the token: the request does not matter. */
   readonly refusesToken: boolean
 
   constructor(

@@ -23,7 +23,7 @@ import type { LakebaseDatabase } from './workspace.js'
 
 export interface FindOptions {
   readonly client: WorkspaceClient
-  /** Told when a target was found elsewhere than where its form says. */
+  /** Notes when a target was found elsewhere than where its form says. */
   readonly log: Log
   readonly signal: AbortSignal
 }

@@ -65,7 +65,7 @@ export interface NewBranch {
 export interface WorkspaceBranches {
   /** The projects that the identity may see. */
   projects(signal: AbortSignal): Promise<string[]>
-  /** Without the deleted ones. Errors: kind `target`, when the project does not exist. */
+  /** The branches that are not deleted. Errors: kind `target`, when the project does not exist. */
   list(project: string, signal: AbortSignal): Promise<LakebaseBranch[]>
   /** Undefined when no branch has that name. */
   get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined>
