@@ -1,4 +1,7 @@
-/** The recipes of docs/branches.md for CI, as a reader copies them. Those with tools of their own are in test/interop. */
+/**
+ * The recipes of docs/branches.md for CI, as a reader copies them. Those with tools of their own are
+ * in test/interop.
+ */
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'

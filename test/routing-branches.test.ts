@@ -1,4 +1,7 @@
-/** `projects/P/branches/*`: a target for every branch of a project, opened and closed as clients come and go. */
+/**
+ * `projects/P/branches/*`: a target for every branch of a project, opened and closed as clients come
+ * and go.
+ */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

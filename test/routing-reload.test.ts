@@ -1,4 +1,7 @@
-/** One port for many targets: new settings for a proxy that runs, cancels, and what may not be set together. */
+/**
+ * One port for many targets: new settings for a proxy that runs, cancels, and what may not be set
+ * together.
+ */
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'

@@ -1,4 +1,7 @@
-/** What people read: text of others cannot do anything to a terminal, and a terminal that stands still stops nothing. */
+/**
+ * What people read: text of others cannot do anything to a terminal, and a terminal that stands still
+ * stops nothing.
+ */
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'

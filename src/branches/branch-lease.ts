@@ -14,9 +14,9 @@ import { type BranchPlan, makeBranch } from './make-branch.js'
 
 export interface LeaseOptions extends Omit<BranchPlan, 'now'> {
   readonly branches: WorkspaceBranches
-  /** At the end it is not deleted. */
+  /** True when the branch is not deleted at the end. */
   readonly keep: boolean
-  /** Its name is free again at once when it is deleted. */
+  /** True when its name must be free again as soon as it is deleted. */
   readonly purge: boolean
   readonly clock: Clock
   readonly log: Log

@@ -13,7 +13,7 @@ export interface BranchLifeOptions {
   readonly branches: Pick<WorkspaceBranches, 'extend'>
   /** `projects/P/branches/B` */
   readonly name: string
-  /** From now on; less than nothing when it is over. */
+  /** The rest of its life; negative when it is over. */
   readonly leftMs: number
   /** What it is extended to: the first that the workspace allows. */
   readonly livesMs: readonly number[]
@@ -47,7 +47,7 @@ export class BranchLife {
     this.#lookLater(this.#lifeMs / 2 - usedMs)
   }
 
-  /** It is not extended any more. Safe to call twice. */
+  /** Stops extending its life. Safe to call twice. */
   end(): void {
     this.#cancelLook()
     this.#ended.abort()

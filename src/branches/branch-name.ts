@@ -11,7 +11,7 @@ import type { GitHead } from './git-head.js'
 export interface Owner {
   /** The workspace identity: an e-mail, or a service principal's application id. */
   readonly identity: string
-  /** Tells repositories apart. */
+  /** A text that differs between repositories. */
   readonly repository: string
   readonly head: GitHead
 }
@@ -57,7 +57,7 @@ export function* numberedIds(id: string): Generator<string> {
   for (let suffix = 2; suffix <= MAX_SUFFIX; suffix += 1) yield `${id}-${suffix}`
 }
 
-/** For a name of which many are made at once: each of these is most likely free. */
+/** Names for a case where many are made at once: each of them is most likely free. */
 export function* uniqueIds(id: string): Generator<string> {
   for (let tries = 0; tries < 5; tries += 1) {
     yield `${id}-${randomBytes(UNIQUE_LENGTH / 2).toString('hex')}`
@@ -69,7 +69,7 @@ export function isNumbered(id: string, ownId: string): boolean {
   return id === ownId || (id.startsWith(`${ownId}-`) && /^-[2-9]$/.test(id.slice(ownId.length)))
 }
 
-/** As far as a name tells, this tool has made the branch. */
+/** Whether the name is one that this tool gives. */
 export function isMadeByUs(id: string): boolean {
   return /^[a-z][a-z0-9-]*-[0-9a-f]{8}(-[0-9a-f]{6}|-[2-9])?$/.test(id)
 }
@@ -86,7 +86,7 @@ function words(text: string): string {
     .replace(/^-|-$/g, '')
 }
 
-/** It begins with a letter, and does not end with a hyphen. */
+/** Makes a valid id of a text: it begins with a letter, and does not end with a hyphen. */
 function beginning(text: string, maxLength: number): string {
   const whole = /^[a-z]/.test(text) ? text : `b-${text}`
   return whole.slice(0, maxLength).replace(/-$/, '') // no two hyphens stand side by side

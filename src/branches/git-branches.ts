@@ -26,7 +26,10 @@ export interface GitBranchesOptions {
   /** A branch that is not there is made. */
   readonly create: boolean
   readonly workspace: { branches(): Promise<WorkspaceBranches> }
-  /** Whose branches, and of which repository; asked once it is needed. */
+  /**
+   * Returns the identity and the repository that names of branches begin with. Called when they are
+   * needed.
+   */
   readonly owner: () => Promise<{ readonly identity: string; readonly repository: string }>
   readonly clock: Clock
   readonly log: Log
@@ -61,7 +64,7 @@ const MAX_SHOWN = 100
 
 export class GitBranches {
   readonly #options: GitBranchesOptions
-  /** By git branch, with the monotonic time of the answer. */
+  /** The branch of each git branch, with the monotonic time of the answer in ms. */
   readonly #known = new Map<string, { readonly branch: GitBranch; readonly at: number }>()
   readonly #finding = new SingleFlight((gitBranch: string) => this.#find(gitBranch))
   readonly #making = new SingleFlight((gitBranch: string) => this.#findOrMake(gitBranch))

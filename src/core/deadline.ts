@@ -11,7 +11,7 @@ import type { Clock } from './clock.js'
 export interface Deadline {
   clock: Clock
   ms: number
-  /** What the signal aborts with when the time is up. Called at that moment. */
+  /** Returns the reason that the signal aborts with. Called when the time is up. */
   reason: () => unknown
   /** The work also ends with these: the caller's signal, the owner's closing. */
   signals?: readonly AbortSignal[]

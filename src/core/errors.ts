@@ -67,7 +67,7 @@ export interface ProxyErrorOptions {
   hint?: string | undefined
   /** More about what happened. Safe to show to a client. */
   detail?: string | undefined
-  /** The server's own SQLSTATE, where the server refused and said one. */
+  /** The SQLSTATE of the server's own refusal. */
   sqlState?: string | undefined
 }
 

@@ -37,7 +37,7 @@ export class FreshValue<T extends { readonly expiresAt?: number | undefined }> {
   readonly #options: FreshValueOptions<T>
   readonly #refresh: SingleFlight<T>
   #held: Held<T> | undefined
-  /** By the monotonic clock. */
+  /** Monotonic, in ms. */
   #renewAt = Number.NEGATIVE_INFINITY
 
   constructor(options: FreshValueOptions<T>) {

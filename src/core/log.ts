@@ -14,9 +14,9 @@ import { StandardError } from './standard-error.js'
 /** The levels are pino's. */
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
 
-/** pino is loaded for the first line: clients need not wait for it. */
+/** Loads pino for the first line, so that clients need not wait for it. */
 export interface LazyLog extends Log {
-  /** Loads it now: a process without a free file descriptor could not load it later. */
+  /** Loads pino now: a process without a free file descriptor could not load it later. */
   load(): void
 }
 
@@ -38,7 +38,7 @@ export function createLog(options: LogOptions): LazyLog {
   return { ...eachLevel((level, line) => loaded()[level](...line)), load: () => void loaded() }
 }
 
-/** For tests and the library: says nothing. */
+/** Writes nothing: for tests and the library. */
 export const silentLog: Log = eachLevel(() => {})
 
 function eachLevel(write: (level: keyof Log, line: Parameters<LogFn>) => void): Log {
@@ -78,7 +78,7 @@ function openLog({ level, format, stream = new StandardError(), inWords }: LogOp
   return pino(settings, { write: (line) => stream.write(shown(line)) })
 }
 
-/** Text by text, so that JSON stays JSON. */
+/** Redacts each text in a line by itself, so that JSON stays JSON. */
 function cleaned(line: string, clean: (key: string, text: string) => string): string {
   return JSON.stringify(
     JSON.parse(line, (key, value: unknown) =>

@@ -16,7 +16,7 @@ export function isLoopback(host: string): boolean {
   return spelt === '[::1]' || /^\[::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}\]$/.test(spelt)
 }
 
-/** Also true of `hostname`, this machine's own, whole or without its domain, and of 0.0.0.0 and ::. */
+/** The same, and also true of this machine's own name, with or without its domain, and of 0.0.0.0 and ::. */
 export function isThisMachine(host: string, hostname: string): boolean {
   const bare = host.toLowerCase().replace(/\.$/, '')
   const own = hostname.toLowerCase()

@@ -1,8 +1,8 @@
 /** The word that was probably meant: for "did you mean" after an unknown flag, key, command or name. */
 
-/** A longer word is not worth the time it takes to compare. */
+/** Longer words are not compared: it would take too much time. */
 const MAX_LENGTH = 100
-/** Fewer letters begin too many words. */
+/** The beginning of a word must have this many letters: fewer begin too many words. */
 const MIN_BEGINNING = 3
 
 /** Whether `word` may be `candidate` with a typing mistake: one, or one in three letters. */

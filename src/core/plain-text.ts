@@ -19,12 +19,12 @@ export function plainText(text: string, maxLength: number = MAX_LENGTH): string 
   return cut(hideKnown(redact(line), 'words'), maxLength)
 }
 
-/** Most names are: looking is less work than cleaning. */
+/** Whether cleaning would change nothing, as with most names. This check is less work than cleaning. */
 function isPlainName(text: string): boolean {
   return !/\s/.test(text) && isClean(text) && hideKnown(text, 'words') === text
 }
 
-/** As JSON for people and programs: what a terminal would obey is written as an escape. */
+/** JSON for people and programs, with escapes for characters that a terminal would obey. */
 export function shownJson(value: unknown): string {
   return JSON.stringify(value, undefined, 2).replace(
     /(?!\n)[\p{Cc}\p{Cf}\u2028\u2029]/gu,
@@ -68,7 +68,7 @@ function cut(line: string, maxLength: number): string {
   return `${line.slice(0, maxLength).replace(/[\ud800-\udbff]$/, '')}…`
 }
 
-/** Longer than any name. */
+/** A limit that no name reaches. */
 const MAX_NAME = 100
 
 /**

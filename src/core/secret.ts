@@ -9,24 +9,27 @@ import { Windows } from './windows.js'
 
 export const HIDDEN = '[redacted]'
 
-/** Shorter ones would take letters out of every word. */
+/** Shorter secrets are not searched for: they would take letters out of every word. */
 const MIN_LENGTH = 4
-/** Shorter ones may be words, such as "postgres", and count only where they stand alone. */
+/** Shorter secrets may be words, such as "postgres", and count only where they stand alone. */
 const UNMISTAKABLE_LENGTH = 16
 /** Servers cut names to 63 bytes: this many first characters identify a secret. */
 const BEGINNING_LENGTH = 24
 
 /** Up to this many are searched for one by one in less time than a text is hashed. */
 const FEW = 32
-/** How many there may be before those that are gone are taken out. */
+/** How many entries the list may have before those of collected secrets are removed. */
 const MIN_LIMIT = 1_000
 
 type Held = WeakRef<Secret>
 
-/** A gateway holds thousands, and every line of the log is searched for all of them. */
+/**
+ * All secrets of the process. A gateway holds thousands, and every line of the log is searched for all
+ * of them.
+ */
 const held = new Set<Held>()
 let limit = MIN_LIMIT
-/** By the end: the beginning of a JWT is that of many. */
+/** Secrets by their last characters, since many JWTs begin alike. */
 const byEnd = new Windows<Held>(UNMISTAKABLE_LENGTH)
 const byBeginning = new Windows<Held>(BEGINNING_LENGTH)
 const byWord = new Windows<Held>(MIN_LENGTH)

@@ -18,7 +18,7 @@ export class Turns {
     this.#options = options
   }
 
-  /** Nothing is under way, and so nothing waits. */
+  /** True when nothing is under way, and so nothing waits. */
   get isIdle(): boolean {
     return this.#underWay === 0
   }

@@ -12,13 +12,13 @@ export interface WatchedContentOptions<T> {
   /** Makes the value of what was read. */
   readonly make: (content: string) => T
   readonly clock: Pick<Clock, 'monotonic'>
-  /** A new value is in use. */
+  /** Called when a new value is in use. */
   readonly onChange?: (value: T) => void
-  /** The files are as they should not be. Called once for each different problem. */
+  /** Called when the files cannot be used, once for each different problem. */
   readonly onProblem?: (error: Error) => void
 }
 
-/** A use that comes sooner after the last look does not look. */
+/** How often the files are looked at, at most. */
 const LOOK_EVERY_MS = 1_000
 
 export class WatchedContent<T> {

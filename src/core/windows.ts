@@ -11,7 +11,7 @@ const BASE = 2 * randomInt(2 ** 20, 2 ** 30) + 1
 
 export class Windows<Item> {
   readonly #length: number
-  /** What the character that leaves the window counts. */
+  /** The factor of the character that leaves the window, in the hash. */
   readonly #leaving: number
   readonly #byHash = new Map<number, Set<Item>>()
 
@@ -23,7 +23,7 @@ export class Windows<Item> {
     this.#leaving = leaving
   }
 
-  /** By the first window of `text`. */
+  /** Adds an item under the first window of `text`. */
   add(text: string, item: Item): void {
     let hash = 0
     for (let i = 0; i < this.#length; i++) hash = (Math.imul(hash, BASE) + text.charCodeAt(i)) | 0

@@ -21,7 +21,7 @@ export interface CredentialCacheOptions {
 
 export interface CredentialObserver {
   refreshed(expiresAt: number): void
-  /** `stillGood`: the held credential goes on being used, and no client noticed. */
+  /** `stillGood`: the held credential stays in use, and no client noticed the failure. */
   refreshFailed(error: unknown, stillGood: boolean): void
 }
 
@@ -106,7 +106,7 @@ export class CredentialCache {
     this.#cancelRefresh = this.#options.clock.after(delayMs, () => this.#credential.refreshBehind())
   }
 
-  /** A timer may be a moment early: then it waits on. */
+  /** Refreshes when it is time. A timer may fire a moment early: then it is set again. */
   #scheduleDrop(unusableAt: number): void {
     const { clock } = this.#options
     this.#cancelDrop()

@@ -27,13 +27,16 @@ export interface LoginCredential {
   readonly password: Secret
   /** `given`: a database credential of the client's own, which is sent once and never again. */
   readonly method: 'token' | 'password' | 'given'
-  /** What the token was cut from, to be handed back to `renew`. */
+  /** The credential that the token is of, for `renew`. */
   readonly origin?: DatabaseCredential
 }
 
 export interface Credentials {
   get(signal: AbortSignal): Promise<LoginCredential>
-  /** After the server refused it: its successor, or undefined when asking would not help. */
+  /**
+   * Returns the successor of a credential that the server refused, or undefined when asking would not
+   * help.
+   */
   renew(refused: LoginCredential, signal: AbortSignal): Promise<LoginCredential | undefined>
   readonly state: CredentialState
   /** Epoch ms; undefined when none is held, or it does not expire. */
@@ -48,7 +51,7 @@ export interface TokenCredentialsOptions {
   identity: LookUp<string>
   database: LookUp<LakebaseDatabase>
   clock: Clock
-  /** Ends requests that no waiter may end: aborts when the proxy closes. */
+  /** Aborts requests that several clients wait for, when the proxy closes. */
   closing: AbortSignal
   observer?: CredentialObserver
 }

@@ -153,12 +153,12 @@ export class BranchTargets {
     await this.#options.signedIn.identity.get(this.#closing.signal)
   }
 
-  /** As far as that goes before a client has chosen a branch. */
+  /** Only asks ahead, since no client has chosen a branch to log in to. */
   tryLogin(): Promise<void> {
     return this.prime()
   }
 
-  /** No branch is opened from now on. */
+  /** Opens no more branches, and drains those that are open. */
   async drain(deadline: AbortSignal, how: DrainOptions): Promise<boolean> {
     this.#refuse()
     const drained = [...this.openTargets, ...this.#retired].map((each) => each.drain(deadline, how))

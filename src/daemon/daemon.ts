@@ -37,9 +37,9 @@ export interface DaemonOptions {
   clock?: Clock
   /** Which repository a branch is for. Undefined: it is known by its folder alone. */
   runGit?: RunGit
-  /** How `branch-from` is gone about. */
+  /** How `branch-from` makes its branch. */
   newBranch?: NewBranchOptions
-  /** Ends the start: it then rejects with the signal's reason, once all is closed again. */
+  /** Aborts the start, which then rejects with the signal's reason once everything is closed again. */
   stopping?: AbortSignal | undefined
 }
 
@@ -273,7 +273,10 @@ export class Daemon {
     return shareParts(settings, before, { stateDir, log, clock: this.#clock })
   }
 
-  /** All that `plan` starts, or none; what can be used again of those that leave is theirs only then. */
+  /**
+   * Starts all targets of `plan`, or none. Only when all have started do they take over parts of those
+   * that leave.
+   */
   async #startTargets(
     plan: Pick<ReloadPlan<RoutedTarget>, 'kept' | 'leaving' | 'starting'>,
     shared: SharedParts,

@@ -72,7 +72,7 @@ export class GitTarget implements Entrance {
   readonly sessions: TargetSessions
   /** Serves a client until its branch is known. */
   readonly serving: ServingTarget
-  /** It may never listen: then clients come in by another. */
+  /** The listener of its own port. It never listens where another listener serves its clients. */
   readonly ownListener: Listener
   readonly #options: GitTargetOptions
   readonly #branches: Promise<GitBranches>
@@ -203,7 +203,10 @@ export class GitTarget implements Entrance {
     return (this.#destination.open ?? this.#default).running
   }
 
-  /** What serves a client that comes now. Errors: kind `target` with SQLSTATE 3D000, and those of the workspace. */
+  /**
+   * What serves a client that comes now. Errors: kind `target` with SQLSTATE 3D000, and those of the
+   * workspace.
+   */
   async #choose(signal: AbortSignal): Promise<ServingTarget> {
     const { clock, target } = this.#options
     const { startTimeoutMs: ms } = target
@@ -231,7 +234,10 @@ export class GitTarget implements Entrance {
     this.#shown.lookUp(this.#closing.signal).catch(this.#lookFailed)
   }
 
-  /** A page that is open, and a script that waits, ask every moment: a workspace that fails has a pause. */
+  /**
+   * Starts a pause in the questions of open pages and waiting scripts, which ask all the time: the
+   * workspace fails.
+   */
   #lookFailed = (): void => {
     this.#failedAt = this.#options.clock.monotonic()
   }

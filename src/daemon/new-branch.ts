@@ -24,7 +24,7 @@ export interface NewBranchOptions {
 }
 
 export interface TakeOptions {
-  /** Undefined in the process of another program: then only the log is told. */
+  /** Undefined for the library: then progress goes to the log alone. */
   readonly how: NewBranchOptions | undefined
   readonly runGit: RunGit | undefined
   readonly plan: NewBranchSettings
@@ -50,7 +50,10 @@ export class NewBranch {
     this.#tell = tell
   }
 
-  /** Resolves when the workspace has made it. Errors: those of the workspace, kind `starting` after `timeoutMs`. */
+  /**
+   * Resolves when the workspace has made it. Errors: those of the workspace, kind `starting` after
+   * `timeoutMs`.
+   */
   static async take(options: TakeOptions, signal: AbortSignal): Promise<NewBranch> {
     const { plan, signedIn, runGit, timeoutMs, clock, log } = options
     const { isForOneProgram: purge, tell } = options.how ?? alone(log)

@@ -8,13 +8,13 @@ import { SETTING_NAMES, SETTINGS, type SettingName } from '../config/schema/tabl
 import { Secret } from '../core/secret.js'
 
 export interface ReloadPlan<Running> {
-  /** Untouched. */
+  /** Targets that stay as they are. */
   readonly kept: readonly Running[]
-  /** Changed or gone: they take no more clients. */
+  /** Targets that changed or are gone: they take no more clients. */
   readonly leaving: readonly Running[]
-  /** Changed or new. */
+  /** Targets that changed or are new. */
   readonly starting: readonly TargetSettings[]
-  /** Names of settings that are another now, and count from the next start only. */
+  /** Names of settings that changed but take effect at the next start only. */
   readonly needRestart: readonly string[]
 }
 
@@ -81,7 +81,7 @@ function namesWith(reload: 'all targets' | 'restart'): readonly SettingName[] {
   return SETTING_NAMES.filter((name) => SETTINGS[name].reload === reload)
 }
 
-/** Secrets count by their hash, or a changed password would look the same. */
+/** Secrets are compared by their hash: printed, all of them are the same. */
 function fingerprint(settings: object): string {
   return JSON.stringify(settings, function (this: Record<string, unknown>, key, value: unknown) {
     const raw = this[key]

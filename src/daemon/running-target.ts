@@ -38,7 +38,7 @@ export interface RunningTargetOptions extends PortOptions {
   entrance: (() => Entrance) | undefined
   /** For a target without a port of its own: the listener by which it is reached. */
   sharedListener: () => Listener | undefined
-  /** As the workspace has described it already. */
+  /** The workspace's description of it, where that is known already. */
   found?: LakebaseDatabase | undefined
   /** Called when its last session has left. */
   lastLeft?: (() => void) | undefined
@@ -50,7 +50,7 @@ export class RunningTarget {
   readonly sessions: TargetSessions
   readonly serving: ServingTarget
   readonly canceller: Canceller
-  /** It may never listen: then clients come in by another. */
+  /** The listener of its own port. It never listens where another listener serves its clients. */
   readonly ownListener: Listener
   /** Undefined with `warm=0`. */
   readonly spares: Spares | undefined
@@ -60,7 +60,7 @@ export class RunningTarget {
   readonly #identity: LookUp<string> | undefined
   readonly #database: LookUp<LakebaseDatabase> | undefined
   readonly #signedIn: SignedIn | undefined
-  /** With `local-auth=databricks`. */
+  /** Identifies clients with `local-auth=databricks`. */
   readonly #people: People | undefined
   readonly #sharedListener: () => Listener | undefined
   readonly #closing = new AbortController()
@@ -140,7 +140,7 @@ export class RunningTarget {
     return this.#signedIn?.place
   }
 
-  /** As the workspace described it last; undefined for a static URL. */
+  /** The latest description by the workspace; undefined for a static URL. */
   get database(): LakebaseDatabase | undefined {
     return this.#database?.held
   }
@@ -158,7 +158,7 @@ export class RunningTarget {
     return { target: this.serving, login }
   }
 
-  /** As the workspace describes it; asked for when it is not known. */
+  /** The description by the workspace, which is asked when it is not known. */
   async lookUp(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
     return this.#database?.get(signal)
   }
@@ -193,7 +193,7 @@ export class RunningTarget {
     }
   }
 
-  /** As its sessions': spare connections go first. */
+  /** Drains its sessions, after its spare connections were closed. */
   drain(deadline: AbortSignal, how: DrainOptions): Promise<boolean> {
     this.spares?.close()
     return this.sessions.drain(deadline, how)

@@ -28,7 +28,7 @@ export interface WatchOptions {
   hasAdminPort: boolean
   clock: Clock
   log: Log
-  /** Asked to at the admin port. */
+  /** Stops the proxy, when a user asks for it at the admin port. */
   shutdown: () => void
 }
 
@@ -99,12 +99,12 @@ export class Watch {
     return tellAllOfCredentials(observers.filter((observer) => observer !== undefined))
   }
 
-  /** A target leads to another branch now. */
+  /** Called when a target leads to another branch. */
   moved(name: string): void {
     this.#journal.notes(name).moved()
   }
 
-  /** For a target that was opened for a while and is closed now. */
+  /** Forgets a target that was open for a while and is closed now. */
   forget(name: string): void {
     this.#journal.drop(name)
     this.#tally.forget(name)
@@ -152,7 +152,7 @@ export class Watch {
     await this.#admin?.close()
   }
 
-  /** A workspace that is slow to say keeps no one waiting: then the answer is of the look before. */
+  /** Looks where targets lead now. Does not wait for a slow workspace: then the last answer counts. */
   async #look(): Promise<void> {
     const { proxy, clock } = this.#options
     const looks = proxy.targets.flatMap((target) => target.look?.() ?? [])
@@ -164,7 +164,10 @@ export class Watch {
     await Promise.race([Promise.all(looks), patience]).finally(() => cancel())
   }
 
-  /** An unready proxy gets no clients, whose sessions would ask for a credential: so its probes ask. */
+  /**
+   * Asks for credentials at the probes of an unready proxy, which gets no clients whose sessions would
+   * ask.
+   */
   #askAgain({ confirmed = false }: ReadinessQuestion): void {
     const { proxy, clock } = this.#options
     if (proxy.phase !== 'running') return

@@ -9,12 +9,12 @@ import type { ConnectedWorkspace } from '../databricks/lakebase/connect-workspac
 export interface WorkspaceOpenerOptions {
   /** Variables of the process and of `.env`, already merged. */
   env: Readonly<Record<string, string | undefined>>
-  /** For the programs that signing in starts: the process's own, without `.env`. */
+  /** The process's own variables without `.env`, for the programs that signing in starts. */
   programEnv: Readonly<Record<string, string | undefined>>
   homeDir: string
   clock: Clock
   log: Log
-  /** A person waits for the answer: nothing is tried again. */
+  /** True when a person waits for the answer: then nothing is tried again. */
   oneTry?: boolean
 }
 

@@ -14,7 +14,7 @@ import type { WorkspacePlace } from '../observe/observed-proxy.js'
 
 export interface ClosableWorkspace extends Workspace {
   describeSignIn?(): { readonly host: string; readonly profile: string | undefined }
-  /** For `local-auth=databricks`. */
+  /** Signs in a client, for `local-auth=databricks`. */
   signInAs?(signIn: PersonalSignIn): PersonalWorkspace
   close(): Promise<void>
 }
@@ -32,7 +32,7 @@ export interface SignedIn {
 export interface WorkspacesOptions {
   /** Signs in as the target's host and profile say; called once for each such pair. */
   open: (target: TargetSettings) => Promise<ClosableWorkspace>
-  /** Ends what a workspace is asked: aborts when the proxy closes. */
+  /** Aborts requests to workspaces when the proxy closes. */
   closing: AbortSignal
 }
 
@@ -91,7 +91,7 @@ export class Workspaces {
   }
 }
 
-/** Each question waits until the workspace is there. */
+/** A workspace whose requests wait until it is signed in to. */
 function onceOpen(opening: Promise<Workspace>): Workspace {
   return {
     identity: async (...asked) => (await opening).identity(...asked),

@@ -14,7 +14,10 @@ export interface Behaviour {
   maxPageSize: number
   /** How long an idle endpoint takes to wake. */
   wakeMs: number
-  /** What a waking endpoint does with connections: it holds the login, or refuses it with one of these texts. */
+  /**
+   * What a waking endpoint does with connections: it holds the login, or refuses it with one of these
+   * texts.
+   */
   whileWaking: 'hold' | 'starting up' | 'no connection' | 'no compute' | 'unavailable'
   /** An endpoint without queries and logins for this long is suspended. */
   suspendAfterMs: number

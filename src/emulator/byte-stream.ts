@@ -36,7 +36,10 @@ export async function untilEnd(stream: Duplex, signal?: AbortSignal): Promise<vo
 
 const LINGER_MS = 1_000
 
-/** Waits a second at most until the connection is closed: the last bytes may still be on their way. Never rejects. */
+/**
+ * Waits a second at most until the connection is closed: the last bytes may still be on their way.
+ * Never rejects.
+ */
 export async function untilClosed(stream: Duplex): Promise<void> {
   if (stream.closed) return
   await nextEvent(stream, ['close'], AbortSignal.timeout(LINGER_MS)).catch(() => {})

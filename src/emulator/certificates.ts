@@ -29,7 +29,10 @@ export interface ServerCertificate {
 export interface CertificateAuthority {
   /** PEM: what a client's sslrootcert holds. */
   readonly certificate: string
-  /** A certificate for these DNS names. Valid for `validMs` from now; a negative number makes an expired certificate. */
+  /**
+   * A certificate for these DNS names. Valid for `validMs` from now; a negative number makes an
+   * expired certificate.
+   */
   issue(names: readonly string[], validMs?: number): Promise<ServerCertificate>
 }
 

@@ -32,7 +32,10 @@ export interface ServerHome {
 export interface Postgres {
   /** A new connection, on which nothing has been sent. */
   connect(): Socket
-  /** The password that the server asks identities for on such a connection; undefined where it trusts them. */
+  /**
+   * The password that the server asks identities for on such a connection; undefined where it trusts
+   * them.
+   */
   readonly identityPassword: string | undefined
   /** Asks as the superuser, in `databricks_postgres` unless told otherwise. */
   query(sql: string, database?: string): Promise<(string | null)[][]>
@@ -140,7 +143,10 @@ function watch(pid: number, directory: string): ChildProcess {
   return watchdog
 }
 
-/** Waits until the server accepts connections. Its log is drained for as long as it lives, or it would block on a full pipe. */
+/**
+ * Waits until the server accepts connections. Its log is drained for as long as it lives, or it would
+ * block on a full pipe.
+ */
 async function ready(server: ChildProcess): Promise<void> {
   let log = ''
   await new Promise<void>((resolve, reject) => {

@@ -4,7 +4,7 @@ import type { TargetSettings } from '../config/resolve/settings.js'
 import { ProxyError } from '../core/errors.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 
-/** Undefined when the state does not stand in the way. */
+/** The error for a client; undefined when the state allows connections. */
 export function refusalByState(
   database: LakebaseDatabase,
   target: Pick<TargetSettings, 'autoStart'>,
@@ -37,7 +37,10 @@ export function refusalByState(
   }
 }
 
-/** A disabled endpoint, or an instance that is being deleted, never becomes available. Errors: kind `stopped`. */
+/**
+ * A disabled endpoint, or an instance that is being deleted, never becomes available. Errors: kind
+ * `stopped`.
+ */
 export function checkStartable(database: LakebaseDatabase): void {
   if (database.state === 'stopped') return
   const refusal = refusalByState(database, { autoStart: false })
@@ -46,12 +49,12 @@ export function checkStartable(database: LakebaseDatabase): void {
 
 const YOUNG_BRANCH_MS = 5 * 60_000
 
-/** Its roles and access rules may not have arrived everywhere yet. */
+/** Whether it is so new that its roles and access rules may not be in force everywhere. */
 export function isYoung(database: LakebaseDatabase, now: number): boolean {
   return now - (database.branchCreatedAt ?? Number.NEGATIVE_INFINITY) < YOUNG_BRANCH_MS
 }
 
-/** It takes connections, but may need a while for the first. */
+/** Whether it takes connections, but may need a while for the first. */
 export function takesTime(database: LakebaseDatabase, now: number): boolean {
   return database.state === 'idle' || database.state === 'starting' || isYoung(database, now)
 }

@@ -80,7 +80,10 @@ export class Endpoints {
     return this.#options.database?.askAgain(signal)
   }
 
-  /** Notes the result of a dial: a dead address comes last next time, and the workspace and DNS are asked again. */
+  /**
+   * Notes the result of a dial: a dead address comes last next time, and the workspace and DNS are
+   * asked again.
+   */
   dialled(endpoint: Endpoint, address: string, succeeded: boolean): void {
     if (succeeded) {
       this.#dead.delete(address)
@@ -160,7 +163,7 @@ export function hostOf(target: TargetSettings, database: LakebaseDatabase | unde
   })
 }
 
-/** The same; undefined when there is no host. */
+/** The name to dial; undefined when there is none. */
 export function hostIn(
   { target, readOnly }: TargetSettings,
   database: LakebaseDatabase | undefined,

@@ -37,7 +37,7 @@ const OTHER_FAMILY_PATIENCE_MS = 200
 
 interface LastAnswer {
   readonly addresses: readonly string[]
-  /** Asking again fails or takes long: the next clients do not wait for it. */
+  /** Set while asking again fails or takes long: the next clients do not wait for it. */
   isStuck: boolean
 }
 
@@ -73,18 +73,18 @@ export class Resolver {
     return waitFor(Promise.race([asking, patience]), signal).finally(() => cancel())
   }
 
-  /** After a dial that failed: the next `resolve` asks again. */
+  /** Called after a dial that failed: the next `resolve` asks again. */
   forget(host: string): void {
     this.#fresh.del(host)
   }
 
-  /** By the system's look-up alone; for `doctor`. */
+  /** Asks the system's look-up alone; for `doctor`. */
   async bySystem(host: string): Promise<Answer> {
     const lookup = this.#options.systemLookup ?? systemLookup
     return { addresses: await lookup(host), ttlSeconds: SYSTEM_TTL_SECONDS }
   }
 
-  /** By DNS servers alone; for `doctor`. */
+  /** Asks the DNS servers alone; for `doctor`. */
   async byServers(host: string): Promise<Answer> {
     const resolver = new dns.Resolver({ timeout: 2_000, tries: 2 })
     if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers)
@@ -135,7 +135,7 @@ export class Resolver {
     }
   }
 
-  /** Again and again while the system keeps us waiting: what they did not know they may know by then. */
+  /** Asks the DNS servers again while the system has not answered: they may know the name by then. */
   async #askServers(host: string): Promise<Answer> {
     for (;;) {
       try {

@@ -34,7 +34,7 @@ export interface Listening {
   readonly addresses: readonly string[]
 }
 
-/** Its clients go to its owner, which may change while it is open. */
+/** An open socket. Its clients go to its owner, which may change while it is open. */
 export class ListeningSocket {
   owner: ConnectionHandler
   #where: Where
@@ -73,7 +73,7 @@ export class ListeningSocket {
     })
   }
 
-  /** Where it was asked to listen. Once open, its port is never 0. */
+  /** The address that it listens on. Once open, its port is never 0. */
   get where(): Where {
     return this.#where
   }
@@ -84,7 +84,7 @@ export class ListeningSocket {
     return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
   }
 
-  /** `where` cannot be listened at while this is open. */
+  /** Whether nothing else can listen at `where` while this is open. */
   blocks(where: { host: string; port: number }): boolean {
     if (!this.isOpen || 'path' in this.where) return false
     return this.where.port === where.port && addressesClash([this.where.host], [where.host])

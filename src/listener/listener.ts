@@ -26,7 +26,7 @@ const MAX_NOT_ADMITTED = 2_000
 
 export class Listener implements ConnectionHandler {
   readonly #options: ListenerOptions
-  /** Shared by all sessions. */
+  /** The parts that all sessions share. */
   readonly #sessionDeps: SessionDeps
   readonly #sessions = new Map<Session, Socket>()
   /** Sessions that have no place at a target, yet or at all. */
@@ -58,17 +58,20 @@ export class Listener implements ConnectionHandler {
     this.#listening = await listen({ addresses, port, unixSocket, owner: this, reuse })
   }
 
-  /** From now on the clients of all its sockets are its own. */
+  /** Takes over the clients of all its sockets. */
   takeOver(): void {
     for (const socket of this.#sockets) socket.owner = this
   }
 
-  /** For a listener that made way for one which then failed to start. */
+  /** Listens again, after the listener that it made way for failed to start. */
   async reopen(): Promise<void> {
     for (const socket of this.#sockets) if (!socket.isOpen && !this.#closed) await socket.listen()
   }
 
-  /** With `route` off before or from now on, the port that serves all was that of the first target. */
+  /**
+   * The port of the listener that this one replaces. Where a reload turned `route` on or off, that is
+   * the first target's.
+   */
   #portOfPredecessor(leaving: readonly Listener[]): number {
     const { portOf, session } = this.#options
     const free = leaving.filter((each) => each.#options.port === 0 && each.port !== 0)
@@ -128,7 +131,7 @@ export class Listener implements ConnectionHandler {
     })
   }
 
-  /** At once and without a word: a client that is slow to read would stay beyond the limit. */
+  /** Ends the oldest client at once and sends nothing: one that reads slowly would stay beyond the limit. */
   #turnAwayOldest(): void {
     for (const session of this.#notAdmitted) {
       if (session.phase === 'cancel') continue // these have their own limit

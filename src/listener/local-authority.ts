@@ -14,7 +14,7 @@ import type { CertifiedNames, CertifiedPair } from './local-certificate.js'
 
 export interface LocalCertificateOptions {
   stateDir: string
-  /** IP addresses that it is to be good for, beside those of loopback and this machine's name. */
+  /** IP addresses that it must be valid for, besides those of loopback and this machine's name. */
   addresses: readonly string[]
   /** Epoch ms. */
   now: number
@@ -30,7 +30,10 @@ export function caFileIn(stateDir: string): string {
   return join(stateDir, 'local-ca.pem')
 }
 
-/** Made when it is missing, ends within a month, or lacks a name. Errors: kind `config`. */
+/**
+ * Returns the certificate. A new one is made when it is missing, ends within a month, or lacks a name.
+ * Errors: kind `config`.
+ */
 export async function localCertificate(options: LocalCertificateOptions): Promise<CertifiedPair> {
   const { stateDir, now } = options
   const names = {

@@ -135,7 +135,7 @@ function contextOf({ cert, key }: CertifiedPair): SecureContext {
   return tls.createSecureContext({ cert, key, minVersion: 'TLSv1.2' })
 }
 
-/** A wildcard stands for what this machine is reached by just now. */
+/** Replaces a wildcard by the addresses that this machine has now. */
 function certified(addresses: readonly string[]): readonly string[] {
   const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::'
   if (!addresses.some(isWildcard)) return addresses

@@ -146,7 +146,10 @@ function tlsOf(address: LocalAddress): [name: string, value: string][] {
   return address.sslmode === 'disable' ? [] : sslOf(address)
 }
 
-/** The user name to type. Where any name is accepted it is still given, since drivers default to the operating system's user, which a container may lack. */
+/**
+ * The user name to type. Where any name is accepted it is still given, since drivers default to the
+ * operating system's user, which a container may lack.
+ */
 export function userOf({ user, userMatters }: LocalAddress): string {
   return user ?? (userMatters ? 'ROLE' : 'any')
 }

@@ -61,7 +61,10 @@ export class Conversation {
   #hasEndedCopy = false
   /** The server waits for CopyData, and the end of it has not been sent. */
   #isCopyOpen = false
-  /** The last of the client's messages that count is a Sync, and the server will ignore it if COPY succeeds. */
+  /**
+   * The last of the client's messages that count is a Sync, and the server will ignore it if COPY
+   * succeeds.
+   */
   #isSyncInCopy = false
   #lastCounted = 0
 

@@ -257,7 +257,10 @@ export class People {
     }
   }
 
-  /** Sends the client's database credential to the server unchanged and once. Only the server can check it. */
+  /**
+   * Sends the client's database credential to the server unchanged and once. Only the server can check
+   * it.
+   */
   #passOn({ user, password, address }: Claim): Person {
     const { attempts } = this.#options
     const role = secondName(user) ?? firstName(user)

@@ -18,7 +18,10 @@ export type PipeOutcome =
   | 'closed'
   | 'client reset'
   | 'upstream reset'
-  /** The server has said so: its compute was suspended or restarted, or an administrator ended the session. */
+  /**
+   * The server has said so: its compute was suspended or restarted, or an administrator ended the
+   * session.
+   */
   | 'upstream shutdown'
   | 'idle timeout'
   | 'drained'

@@ -1,4 +1,7 @@
-/** One try to open a logged-in upstream: dialled, verified, logged in, or refused. Nothing is retried here. */
+/**
+ * One try to open a logged-in upstream: dialled, verified, logged in, or refused. Nothing is retried
+ * here.
+ */
 
 import type { Clock } from '../core/clock.js'
 import type { LoginCredential } from '../credentials/credentials.js'

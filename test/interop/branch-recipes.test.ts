@@ -1,4 +1,7 @@
-/** The migrations of docs/branches.md with the real tools, word for word: on a branch, and not on its source. */
+/**
+ * The migrations of docs/branches.md with the real tools, word for word: on a branch, and not on its
+ * source.
+ */
 
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'

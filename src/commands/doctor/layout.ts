@@ -85,7 +85,7 @@ export function verdict(failed: readonly StepResult[], next: string): string {
   return line.length <= WIDTH ? line : `${line.slice(0, WIDTH - 1)}…`
 }
 
-/** At spaces; a word that is longer than a line stays whole, so that it can be copied. */
+/** Splits the text at spaces. A word that is longer than a line stays whole, so that it can be copied. */
 function folded(text: string, width: number, last?: string): string[] {
   const lines: string[] = []
   let line = ''

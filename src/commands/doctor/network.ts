@@ -24,7 +24,7 @@ const DNS_LIMIT_MS = 10_000
 const TCP_LIMIT_MS = 5_000
 const ROUND_TRIPS = 3
 
-/** By the system and by DNS servers, both shown; the addresses to try. */
+/** Resolves the host by the system and by DNS servers, and shows both. Returns the addresses to try. */
 export async function resolveAddresses(
   report: DoctorReport,
   { hostaddr }: TargetSettings,

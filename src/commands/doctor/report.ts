@@ -11,7 +11,7 @@ export interface StepResult {
   readonly step: string
   readonly outcome: Outcome
   readonly text: string
-  /** More of it, which a person reads after a failure and with `--verbose`. */
+  /** Details, shown to a person after a failure and with `--verbose`. */
   readonly detail?: string | undefined
   /** What to type next; for warnings and failures. */
   readonly fix?: string | undefined
@@ -28,9 +28,9 @@ export interface Finding<T> {
 }
 
 export interface Audience {
-  /** Before a step, which may take seconds. */
+  /** Called before a step, which may take seconds. */
   begins(step: string): void
-  /** One step, or several that are skipped for the same reason. */
+  /** Called after one step, or several that are skipped for the same reason. */
   ended(results: readonly StepResult[]): void
 }
 

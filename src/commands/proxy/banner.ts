@@ -1,4 +1,7 @@
-/** The text on a terminal when the proxy has started: each target, its address and role, and a line to paste. */
+/**
+ * The text on a terminal when the proxy has started: each target, its address and role, and a line to
+ * paste.
+ */
 
 import { oneLine } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'

@@ -12,7 +12,10 @@ import { shellWord } from '../../observe/connection-lines.js'
 export interface EmulatorCommandOptions {
   /** Life of database credentials; the emulator's own default when left out. */
   tokenTtlMs?: number | undefined
-  /** The port of the workspace API; the front door and the DNS server take the next two. Left out or 0: free ones. */
+  /**
+   * The port of the workspace API; the front door and the DNS server take the next two. Left out or 0:
+   * free ones.
+   */
   port?: number | undefined
   /** Folder to write `.env` and `ca.pem` into, for a proxy that shares it. */
   output?: string | undefined

@@ -69,7 +69,7 @@ export async function exec(
   }
 }
 
-/** As a shell says of a program that a signal has ended. */
+/** The exit code that a shell gives for a program that a signal has ended. */
 const HUNG_UP = 129
 const INTERRUPTED = 130
 const NO_SUCH_PROGRAM = 127
@@ -78,7 +78,10 @@ const NOT_RUNNABLE = 126
 interface ProgramOptions {
   readonly words: readonly string[]
   readonly address: LocalAddress
-  /** With `local-auth=password`: for this run only. The local password itself is not handed on. */
+  /**
+   * The password with `local-auth=password`, made for this run only. The local password itself is not
+   * handed on.
+   */
   readonly password: Secret | undefined
   readonly surroundings: Pick<Surroundings, 'env' | 'stdin' | 'stderr' | 'onSignal'>
 }

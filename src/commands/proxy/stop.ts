@@ -20,7 +20,7 @@ export interface StopOptions {
   readonly onSignal: Surroundings['onSignal']
   /** Undefined without a settings file. */
   readonly reload: (() => Promise<void>) | undefined
-  /** There was a SIGHUP while the proxy started. */
+  /** True when there was a SIGHUP while the proxy started. */
   readonly hungUp: boolean
   readonly log: Log
 }

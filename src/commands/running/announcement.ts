@@ -57,7 +57,7 @@ export class Announcement {
     }
   }
 
-  /** In one step, so that a reader never sees half of it. Never rejects. */
+  /** Replaces the file in one step, so that a reader never sees half of it. Never rejects. */
   async update(proxy: AnnouncedProxy): Promise<void> {
     const content: RunningFile = { ...proxy, process: this.#process }
     const unfinished = `${this.#file}.new`

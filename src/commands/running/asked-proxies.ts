@@ -85,7 +85,7 @@ function ofFile(file: RunningFile): AskedProxy {
   return { client: file.admin === undefined ? undefined : new AdminClient(file.admin), file }
 }
 
-/** By flag or variable: no file need be read for it. */
+/** The address from a flag or variable, for which no file need be read. */
 function namedAddress({ flags, surroundings }: Invocation): string | undefined {
   const texts = new Map<string, string>()
   for (const name of ['admin-port', 'admin-address', 'admin-socket'] as const) {

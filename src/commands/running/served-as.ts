@@ -1,4 +1,7 @@
-/** Which of the targets that run a TARGET means: by its name, its text, or as one of the branches of a project. */
+/**
+ * Which of the targets that run a TARGET means: by its name, its text, or as one of the branches of a
+ * project.
+ */
 
 import { isBranchIn } from '../../config/resolve/routing.js'
 import type { Target } from '../../config/schema/target-text.js'

@@ -39,7 +39,7 @@ interface Look {
   readonly problem?: ProxyError
 }
 
-/** Looked for each time: a proxy may start, or start again, while we wait. */
+/** Looks for the proxy each time: it may start, or start again, meanwhile. */
 async function look(invocation: Invocation): Promise<Look> {
   let asked: readonly AskedProxy[]
   try {

@@ -148,9 +148,9 @@ export function runProgram(program: string, args: readonly string[]): Promise<Pr
 interface PlaceOnDisk {
   /** The unit or agent. */
   readonly file: string
-  /** All that `install` or the service itself writes. */
+  /** All files that `install` or the service itself writes. */
   readonly files: readonly string[]
-  /** Those that go when they are empty, the innermost first. */
+  /** The folders that are removed when they are empty, the innermost first. */
   readonly directories: readonly string[]
   /** Where to read the log, as a command. */
   readonly logs: string

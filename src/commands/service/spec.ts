@@ -22,7 +22,7 @@ export interface InstallingShell {
   readonly workingDirectory: string
   /** The node binary and our main.js, both absolute. */
   readonly command: readonly string[]
-  /** stderr: what the user should know. */
+  /** Writes notices for the user to stderr. */
   readonly notice: (text: string) => void
 }
 

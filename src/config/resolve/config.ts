@@ -33,12 +33,12 @@ export interface ConfigInputs {
   /** Flags of the command line, by the setting's name. */
   readonly flags: ReadonlyMap<SettingName, string>
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Whom this process runs as. */
+  /** The user id that this process runs as. */
   readonly uid: number
   readonly machine: Machine
   /** Asks the user for a TARGET when no TARGET is named. Undefined when there is no terminal to ask on. */
   readonly pickTarget?: ((known: Unpicked) => Promise<string>) | undefined
-  /** For commands that can do without a target. */
+  /** True for commands that can do without a target. */
   readonly targetOptional?: boolean
 }
 
@@ -64,11 +64,11 @@ export interface Config extends Environments {
   readonly given: readonly GivenSetting[]
   /** What the user should know although it is not an error. */
   readonly notices: readonly string[]
-  /** Read again on SIGHUP. */
+  /** The file that is read again on SIGHUP. */
   readonly configFile: string | undefined
 }
 
-/** Errors: one, of kind `config`. */
+/** Errors: a single one, of kind `config`, with all problems. */
 export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const { env, machine } = inputs
   const problems = new Problems()

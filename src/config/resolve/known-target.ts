@@ -14,8 +14,8 @@ export interface KnownTarget {
 
 /** The text that counts for a setting. */
 export interface Found extends Written {
-  /** 0 is the strongest. */
+  /** The rank of the source: 0 is the strongest. */
   readonly rank: number
-  /** Written for one target alone. */
+  /** True when it was set for this target alone. */
   readonly isOwn: boolean
 }

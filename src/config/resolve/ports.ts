@@ -6,7 +6,10 @@ export interface PortRequest {
   readonly name: string
   readonly where: string
   readonly address: readonly string[]
-  /** The port that was set for this target alone; undefined takes the next of `firstPort`, `firstPort` + 1, … */
+  /**
+   * The port that was set for this target alone; undefined takes the next of `firstPort`, `firstPort`
+   * + 1, …
+   */
   readonly own: number | undefined
 }
 

@@ -74,7 +74,10 @@ export function targetCalled(
   return undefined
 }
 
-/** Whether `name` is a branch of P, or an endpoint or database of one, where `target` is every branch of P. */
+/**
+ * Whether `name` is a branch of P, or an endpoint or database of one, where `target` is every branch
+ * of P.
+ */
 export function isBranchIn({ target }: { readonly target: Target }, name: string): boolean {
   if (target.kind !== 'branches') return false
   const [projects, project, branches, branch = '', what, id = '', ...more] = name.split('/')

@@ -63,13 +63,16 @@ export class SettingLookup {
     return this.find(name, target)?.where ?? target.written.where
   }
 
-  /** Every setting, of one target or of the process. A wrong one is noted, and has its default. */
+  /**
+   * All settings of one target, or of the process. A wrong value is noted as a problem, and the
+   * default is used.
+   */
   values(target?: KnownTarget): Values {
     const entries = SETTING_NAMES.map((name) => [name, this.value(name, target)])
     return Object.fromEntries(entries) as Values
   }
 
-  /** One setting, as `values` has it. */
+  /** The value of one setting, as in `values`. */
   value<Name extends SettingName>(name: Name, target?: KnownTarget): Values[Name] {
     const { kind, default: byDefault } = SETTINGS[name]
     const found = this.find(name, target)

@@ -5,7 +5,7 @@ import type { Kind } from './values.js'
 
 interface Row {
   readonly kind: Kind<unknown, never>
-  /** As a user would write it. */
+  /** The default, as a user would write it. */
   readonly default: string | undefined
   readonly help: string
   readonly dotenv: DotenvRule
@@ -16,7 +16,7 @@ interface Row {
   readonly into?: Decision
 }
 
-/** `sources`: it says where other settings come from, and is not one of them. */
+/** `sources`: a setting that names where other settings are read from. */
 type Decision =
   | ('name' | 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | 'followGit')
   | ProcessDecision

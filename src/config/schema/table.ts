@@ -11,7 +11,7 @@ import { PROCESS_SETTINGS } from './process-settings.js'
 import type { Setting } from './setting.js'
 import type { Kind } from './values.js'
 
-/** By section, as the help text shows them. */
+/** The settings by section, in the order of the help text. */
 export const SECTIONS = {
   'Where clients connect': CLIENT_SETTINGS,
   Lakebase: LAKEBASE_SETTINGS,

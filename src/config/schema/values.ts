@@ -25,7 +25,7 @@ export interface Kind<T, Option = string> {
   readonly choices?: readonly string[]
   /** A path, which is taken from where it was written: a file's own folder, or the working one. */
   readonly isPath?: boolean
-  /** Put after the names of such values: `connectTimeoutMs`. */
+  /** The unit that is added to the names of such values: `connectTimeoutMs`. */
   readonly unit?: 'Ms'
   readonly parse: (text: string) => T
   /** The text a user would have written for the value of a library option. */
@@ -45,7 +45,7 @@ export function text(placeholder: string, isPath = false): Kind<string> {
   }
 }
 
-/** Short, and safe in a user name, a label and a log. */
+/** A name of a target: short, and safe in a user name, a label and a log. */
 export const shortName: Kind<string> = {
   placeholder: 'name',
   parse(written) {
@@ -110,7 +110,7 @@ const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_00
 // A Node timer set further ahead than 2^31 - 1 ms fires at once.
 const LONGEST_MS = 24 * 24 * UNIT_MS.h!
 
-/** Read as milliseconds; a number given to the library is milliseconds too. */
+/** A duration, read as milliseconds. A number given to the library is milliseconds too. */
 export function duration(
   minMs = 0,
   maxMs = LONGEST_MS,
@@ -137,7 +137,7 @@ export function duration(
   }
 }
 
-/** As short as it can be said: `30s`, `5m`, `1500ms`. */
+/** Writes a duration as short as possible: `30s`, `5m`, `1500ms`. */
 export function writeDuration(ms: number): string {
   for (const unit of ['h', 'm', 's'] as const) {
     if (ms > 0 && ms % UNIT_MS[unit]! === 0) return `${ms / UNIT_MS[unit]!}${unit}`

@@ -1,4 +1,7 @@
-/** The address of a workspace as people write it, with what goes wrong on its way through files and shells. */
+/**
+ * The address of a workspace as people write it, with what goes wrong on its way through files and
+ * shells.
+ */
 
 import { isLoopback } from '../../core/loopback.js'
 import { type Kind, ValueError } from './values.js'

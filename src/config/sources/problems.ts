@@ -43,7 +43,10 @@ export class Problems {
   }
 }
 
-/** The problems of one file stand together, in the order of its lines, so that the user goes through it once. */
+/**
+ * The problems of one file stand together, in the order of its lines, so that the user goes through it
+ * once.
+ */
 function inOrderOfFiles(found: readonly Problem[]): readonly Problem[] {
   const placed = found.map((problem) => ({ problem, ...placeOf(problem) }))
   const files = [...new Set(placed.map(({ file }) => file))]

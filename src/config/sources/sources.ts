@@ -49,7 +49,10 @@ export interface Variables {
   readonly assignments?: (name: string) => readonly Pick<Written, 'text' | 'where'>[]
 }
 
-/** The settings in the environment or in `.env`. An empty variable counts as not set, as compose files leave them. */
+/**
+ * The settings in the environment or in `.env`. An empty variable counts as not set, as compose files
+ * leave them.
+ */
 export function fromVariables(variables: Variables, notices: string[]): Source {
   const { values, where, folder, isImplicit = false } = variables
   const settings = new Map<SettingName, Written>()

@@ -89,7 +89,10 @@ export class Http {
       })
   }
 
-  /** Any status is a reply; errors are ProxyErrors of kind `credential` or `config`, or the signal's reason. */
+  /**
+   * Any status is a reply; errors are ProxyErrors of kind `credential` or `config`, or the signal's
+   * reason.
+   */
   async send(request: HttpRequest): Promise<HttpReply> {
     refusePlaintext(request)
     refuseUnsendable(request)
@@ -135,7 +138,10 @@ export class Http {
     }
   }
 
-  /** The issuer of the host's certificate. Undefined when nothing was asked yet, or a proxy stands between. */
+  /**
+   * The issuer of the host's certificate. Undefined when nothing was asked yet, or a proxy stands
+   * between.
+   */
   issuerOf(url: URL): string | undefined {
     return this.#issuers.get(url.host)
   }

@@ -29,7 +29,10 @@ export class LookUp<T> {
     return this.#answer === undefined ? this.#askOnce(signal) : this.#answer.value
   }
 
-  /** Asks again; when that fails, returns the old answer. Rejects when there is no old answer, or it `isGone`. */
+  /**
+   * Asks again; when that fails, returns the old answer. Rejects when there is no old answer, or it
+   * `isGone`.
+   */
   async askAgain(signal: AbortSignal): Promise<T> {
     try {
       return await this.#askOnce(signal)

@@ -31,7 +31,10 @@ export function readTokenReply<T>(
   throw new ProxyError('identity', `${gave}: HTTP status ${status}: ${why}`, { hint })
 }
 
-/** As the metadata services of Azure and of Databricks' tools say it: seconds since the epoch, often as text. */
+/**
+ * As the metadata services of Azure and of Databricks' tools say it: seconds since the epoch, often as
+ * text.
+ */
 export const EpochToken = z.object({
   access_token: z.string().min(1),
   expires_on: z.coerce.number(),
