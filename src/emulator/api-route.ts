@@ -9,7 +9,7 @@ import type { Operations } from './operations.js'
 import type { TokenIssuer } from './tokens.js'
 
 export interface ApiCall {
-  /** What the path's groups matched, decoded. */
+  /** The decoded texts that the path's groups matched. */
   readonly path: readonly string[]
   readonly query: URLSearchParams
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
@@ -24,11 +24,11 @@ export interface ApiCall {
 }
 
 export interface ApiRoute {
-  /** For counting and for faults. */
+  /** The name for counting and for faults. */
   readonly api: ApiName
   readonly method: string
   readonly path: RegExp
-  /** Needs no bearer token. */
+  /** True when no bearer token is needed. */
   readonly isPublic?: boolean
   /** Returns the body of the reply. Errors: ApiError. */
   handle(call: ApiCall): object

@@ -133,7 +133,7 @@ async function copyData(source: Postgres, to: string, runAs: RunAs | undefined):
   }
 }
 
-/** Made empty: their contents belong to the running server. */
+/** Folders that are made empty, since their contents belong to the running server. */
 const EMPTY = [
   ...['pg_dynshmem', 'pg_notify', 'pg_replslot', 'pg_serial', 'pg_snapshots', 'pg_stat_tmp'],
   'pg_subtrans',

@@ -107,7 +107,7 @@ export class Branches {
     this.#expireLater(project, branch)
   }
 
-  /** Softly, its name stays reserved and it can be brought back for a week. */
+  /** Deletes it softly: its name stays reserved and it can be brought back for a week. */
   delete(project: Project, branch: Branch, purge: boolean): void {
     if (branch.isProtected) throw badRequest('a protected branch cannot be deleted')
     if (branch.isDefault) throw badRequest('the default branch of a project cannot be deleted')

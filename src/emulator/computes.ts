@@ -49,7 +49,7 @@ export class Computes {
     return clusters.postgres(destination.branch.uid)
   }
 
-  /** Where a CancelRequest may belong. */
+  /** The servers that a CancelRequest may belong to. */
   running(): readonly Postgres[] {
     return this.#options.clusters.running()
   }

@@ -71,7 +71,7 @@ export class EmulatorControl {
     this.#parts.apiFaults.add(api, fault, times)
   }
 
-  /** They can sign in from now on, and have their roles in the databases of the first cluster. */
+  /** Adds identities that can sign in and have their roles in the databases of the first cluster. */
   async addIdentities(identities: readonly Identity[]): Promise<void> {
     const { inventory, postgres } = this.#parts
     const { identityPassword } = postgres
@@ -82,7 +82,7 @@ export class EmulatorControl {
     inventory.identities.push(...identities)
   }
 
-  /** Its secrets are worth nothing from now on; its role stays. */
+  /** Revokes all secrets of an identity. Its role stays. */
   removeIdentity(userName: string): void {
     const { identities } = this.#parts.inventory
     const at = identities.findIndex((each) => each.userName === userName)
@@ -93,7 +93,7 @@ export class EmulatorControl {
     return found(this.#parts.inventory.instances, name)
   }
 
-  /** At once. To go through STARTING as the API does: `startInstance`. */
+  /** Sets the state at once. `startInstance` goes through STARTING, as the API does. */
   setInstanceState(name: string, state: InstanceState): void {
     this.instance(name).state = state
   }
@@ -107,12 +107,12 @@ export class EmulatorControl {
     this.setInstanceState(name, 'STOPPED')
   }
 
-  /** By its path `projects/P/branches/B/endpoints/E`; its `state` and `disabled` may be assigned. */
+  /** The endpoint `projects/P/branches/B/endpoints/E`; its `state` and `disabled` may be assigned. */
   endpoint(path: string): Endpoint {
     return found(endpoints(this.#parts.inventory), path)
   }
 
-  /** By its path `projects/P/branches/B`; its `createdAt` may be assigned. */
+  /** The branch `projects/P/branches/B`; its `createdAt` may be assigned. */
   branch(path: string): Branch {
     return found(
       this.#parts.inventory.projects.flatMap((each) => each.branches),

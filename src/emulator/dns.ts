@@ -20,7 +20,7 @@ export interface DnsRecord {
 export interface DnsServer {
   /** `127.0.0.1:port`, as Node's Resolver#setServers takes it. */
   readonly address: string
-  /** From now on, this is said about the name. */
+  /** Sets the answer for a name. */
   set(name: string, record: DnsRecord): void
   /** How often the name (or any) was asked for, A and AAAA counted each. */
   queryCount(name?: string): number

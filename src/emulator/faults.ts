@@ -3,7 +3,7 @@
 export class Faults<Place, Fault> {
   readonly #pending: { place: Place | undefined; fault: Fault; left: number }[] = []
 
-  /** `place` undefined: at any. */
+  /** `place` undefined: the fault happens at any place. */
   add(place: Place | undefined, fault: Fault, times: number): void {
     this.#pending.push({ place, fault, left: times })
   }

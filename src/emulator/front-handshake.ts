@@ -24,7 +24,7 @@ const INJECTED = 'stuffed bytes'
 
 export interface Startup {
   readonly parameters: ReadonlyMap<string, string>
-  /** As it came: PostgreSQL gets it unchanged. */
+  /** The packet as it came: PostgreSQL gets it unchanged. */
   readonly packet: Buffer
 }
 

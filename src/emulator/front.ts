@@ -17,7 +17,7 @@ export type CertificateKind = 'right' | 'wrong-name' | 'expired' | 'untrusted'
 
 export interface FrontOptions extends Omit<FrontContext, 'tls' | 'onLogin' | 'onCancel'> {
   authority: CertificateAuthority
-  /** Clients do not trust it. */
+  /** An authority that clients do not trust. */
   untrustedAuthority: () => Promise<CertificateAuthority>
   port: number
 }
@@ -30,7 +30,7 @@ export interface Front {
   readonly logins: readonly FrontConnection[]
   /** CancelRequests handed on to PostgreSQL. */
   readonly cancelCount: number
-  /** Since start, open or closed. */
+  /** How many connections were accepted since start. */
   readonly acceptedCount: number
   showCertificate(kind: CertificateKind): Promise<void>
   /** Resets every connection that is open now. */

@@ -13,7 +13,7 @@ export interface QueryLogin {
   socket: Socket
   user: string
   database: string
-  /** Sent when the server asks for it in the clear. */
+  /** The password, sent when the server asks for it in the clear. */
   password?: string
   /** The limit for each wait for an answer. */
   timeoutMs?: number

@@ -28,9 +28,9 @@ export type ApiFault =
       readonly body?: string
     }
   | { readonly how: 'reset' | 'hang' | 'garbage' }
-  /** Mints what has expired already. */
+  /** Mints a credential that has expired already. */
   | { readonly how: 'expired' }
-  /** Answers rightly, but late. */
+  /** Gives the right answer, but late. */
   | { readonly delayMs: number }
 
 export type ApiFaults = Faults<ApiName, ApiFault>

@@ -24,7 +24,7 @@ export interface AdminOptions {
   metrics: LazyMetrics
   clock: Clock
   log: Log
-  /** Targets look where their next client goes. Never rejects. */
+  /** Lets targets look where their next client goes. Never rejects. */
   look: () => Promise<void>
   /** A probe waits for readiness: asks the workspace again for what is missing. */
   askAgain: (question: ReadinessQuestion) => void

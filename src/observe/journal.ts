@@ -33,7 +33,7 @@ const KEPT_GROUPS = 50
 
 export class Journal implements Partial<SessionObserver> {
   readonly #clock: Clock
-  /** By what makes failures equal; the latest group last. */
+  /** The groups by the key that equal failures share; the latest group last. */
   readonly #groups = new Map<string, FailureGroup>()
   readonly #targets = new Map<string, TargetNotes>()
 
@@ -115,7 +115,7 @@ export class TargetNotes implements CredentialObserver {
   expiresAt: number | undefined
   /** The failure of the latest request, if it failed. */
   refreshFailure: Failure | undefined
-  /** Since the last session that was logged in. */
+  /** The failure since the last session that was logged in. */
   trouble: Failure | undefined
 
   readonly #target: string
@@ -162,7 +162,7 @@ export class TargetNotes implements CredentialObserver {
   }
 }
 
-/** It was refused for who it is: the others may be let in. */
+/** Whether this client was refused for its identity: then others may be let in. */
 function isAboutOneClient({ kind }: Failure, { phase, method }: SessionView): boolean {
   if (kind !== 'identity') return false
   return method !== undefined || phase === 'client-handshake' || phase === 'client-auth'

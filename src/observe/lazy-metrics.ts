@@ -20,7 +20,7 @@ export class LazyMetrics implements Partial<SessionObserver> {
   #loading: Promise<Metrics> | undefined
   #metrics: Metrics | undefined
 
-  /** Loaded a second from now, or when first asked for. */
+  /** Loads the metrics a second from now, or when they are first asked for. */
   constructor(sources: MetricsSources, clock: Clock) {
     this.#sources = sources
     this.#cancel = clock.after(AFTER_MS, () => {

@@ -23,7 +23,7 @@ export interface ObservedTarget {
   readonly identity: string | undefined
   /** Where it was signed in, once known; undefined for a static URL. */
   readonly workspace: WorkspacePlace | undefined
-  /** As the workspace described it last; undefined for a static URL. */
+  /** The latest description by the workspace; undefined for a static URL. */
   readonly database: LakebaseDatabase | undefined
   readonly credentials: Pick<Credentials, 'state' | 'expiresAt'>
   /** Where clients reach it. */

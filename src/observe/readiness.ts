@@ -11,7 +11,7 @@ import type { ObservedProxy, ObservedTarget } from './observed-proxy.js'
 
 export interface Readiness {
   readonly ready: boolean
-  /** Why not. */
+  /** Why it is not ready. */
   readonly reasons: readonly string[]
 }
 

@@ -26,7 +26,7 @@ export interface ProxyStatus {
   readonly sessions: readonly SessionStatus[]
   /** How many more there are. */
   readonly sessionsOmitted: number
-  /** Equal ones counted together, the latest first. */
+  /** The latest failures, equal ones counted together, the latest first. */
   readonly errors: readonly FailureGroup[]
 }
 

@@ -40,7 +40,7 @@ export interface ClientAuthOptions {
 
 export class ClientAuth {
   readonly #attempts: PasswordAttempts
-  /** What a client that comes now is checked against. */
+  /** Returns the keys that a client is checked with. */
   readonly #verifier: () => Promise<ScramVerifier>
 
   /** The keys are derived once for each content of the file, off the event loop. */

@@ -31,7 +31,7 @@ export function tlsRequiredForSecrets(): ProxyError {
 /** PostgreSQL cuts names to 63 bytes. */
 export const MAX_NAME_LENGTH = 128
 
-/** As it is logged and shown. */
+/** The text that is logged and shown. */
 export function textOf(startup: StartupMessage, name: string): string | undefined {
   const value = startup.parameters.get(name)
   return value === undefined ? undefined : plainText(fromWireText(value), MAX_NAME_LENGTH)

@@ -23,9 +23,9 @@ export type ClientHello =
   | { readonly type: 'packet'; readonly packet: StartupMessage | CancelRequest }
   /** A whole packet with broken contents: the client is told. */
   | { readonly type: 'broken'; readonly error: unknown }
-  /** Nothing that can be answered: noise, or a client that gave up. */
+  /** The bytes cannot be answered: noise, or a client that gave up. */
   | { readonly type: 'none'; readonly reason: string }
-  /** Connected, sent nothing and left: a port scan, or a load balancer's health check. */
+  /** The client connected, sent nothing and left: a port scan, or a load balancer's health check. */
   | { readonly type: 'probe' }
 
 export interface ClientHelloResult {

@@ -81,7 +81,7 @@ export class Conversation {
     this.#fromServer.walk(bytes, byteCount)
   }
 
-  /** Everything the client has sent is answered, and both sides are between two messages. */
+  /** True when everything the client has sent is answered, and both sides are between two messages. */
   get isAnswered(): boolean {
     return (
       this.#outstanding === 0 &&
@@ -94,7 +94,7 @@ export class Conversation {
     )
   }
 
-  /** Answered, and outside a transaction. */
+  /** True when everything is answered, outside a transaction. */
   get isIdle(): boolean {
     return this.#state === IDLE && this.isAnswered
   }

@@ -50,7 +50,7 @@ export class Flow {
     from.resume()
   }
 
-  /** No byte waits to be written. */
+  /** True when no byte waits to be written. */
   get isEmpty(): boolean {
     return this.#to.writableLength === 0 && this.#batch === undefined
   }
@@ -61,7 +61,7 @@ export class Flow {
     if (!this.#to.writableEnded) this.#to.end()
   }
 
-  /** Bytes that come from now on are read and dropped. */
+  /** Drops the bytes that come from now on: they are read and go nowhere. */
   discard(): void {
     this.#isDiscarding = true
     this.#from.resume()

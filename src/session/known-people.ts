@@ -10,11 +10,11 @@ import type { LoginMethod } from './person.js'
 
 export interface Known {
   readonly key: string
-  /** As the workspace names the identity. */
+  /** The identity's name in the workspace. */
   readonly name: string
   readonly method: LoginMethod
   readonly workspace: PersonalWorkspace
-  /** By group; '' is the person's own role. */
+  /** The credentials for each group; '' is the person's own role. */
   readonly credentials: Map<string, Credentials>
   checkedAt: number
   usedAt: number

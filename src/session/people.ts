@@ -37,7 +37,7 @@ import {
   wrongPassword,
 } from './person-errors.js'
 
-/** For whom credentials are made. */
+/** The person, and perhaps the group, that credentials are made for. */
 export interface PersonalLogin {
   readonly workspace: Pick<PersonalWorkspace, 'mintCredential'>
   /** The identity's role. */
@@ -159,14 +159,17 @@ export class People {
     throw wrongPassword(reason)
   }
 
-  /** Neither the group nor the case of a name changes who the person is. */
+  /** The key of a person: neither the group nor the case of a name matters. */
   #keyOf({ user, password }: Claim): string {
     const name = firstName(user).toLowerCase()
     const hash = createHmac('sha256', this.#hashKey).update(`${name.length}:${name}`)
     return hash.update(password.reveal()).digest('base64')
   }
 
-  /** One at a time for each user and password; none of its waiters can end it. */
+  /**
+   * Asks the workspace, within the time that a client waits. Called once for any number of clients
+   * with the same user and password.
+   */
   #askInTime(key: string, claim: Claim, kind: SignInClaim): Promise<Found> {
     const { clock, timeoutMs, closing } = this.#options
     const deadline = { clock, ms: timeoutMs, reason: () => tooSlow(timeoutMs), signals: [closing] }

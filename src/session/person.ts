@@ -9,9 +9,9 @@ import { fromWireText } from '../wire/frontend.js'
 
 export type LoginMethod = 'pat' | 'oauth' | 'oauth-m2m' | 'database-credential'
 
-/** What a client gave. */
+/** The user and the password that a client gave. */
 export interface Claim {
-  /** As it was typed: `ROLE`, `ROLE~group` or `token`. */
+  /** The user name as it was typed: `ROLE`, `ROLE~group` or `token`. */
   readonly user: string
   readonly password: Secret
   /** Where it comes from; undefined: a Unix socket. */
@@ -25,7 +25,7 @@ export interface Person {
    */
   readonly name: string
   readonly method: LoginMethod
-  /** This person's, for the role or group that was asked for. */
+  /** The person's credentials, for the role or group that was asked for. */
   readonly credentials: Credentials
   /**
    * Only the server can say whether it is this person: then the login is run in here, where few of
@@ -39,7 +39,7 @@ export function typedUser({ role }: ClientLogin): string {
   return role === undefined || role === '' ? 'token' : fromWireText(role)
 }
 
-/** What user and password can be, before anything is asked. */
+/** The kinds of claims, as far as user and password show them without a question to the workspace. */
 export type ClaimKind =
   | {
       readonly is: 'sign-in'
@@ -47,7 +47,7 @@ export type ClaimKind =
       readonly signIn: PersonalSignIn
     }
   | { readonly is: 'database-credential' }
-  /** It cannot be sent, so that it is wrong. */
+  /** A password that cannot be sent to the workspace, and so is wrong. */
   | { readonly is: 'nothing' }
 
 const APPLICATION_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i

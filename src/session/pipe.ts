@@ -215,7 +215,7 @@ export class Pipe {
     this.#client.end(FAREWELL)
   }
 
-  /** What came from the broken side is flushed; a broken client leaves nothing to deliver to. */
+  /** Writes the last bytes of the side that broke. When the client broke, nothing can be delivered to it. */
   #broke(outcome: PipeOutcome, broken: Socket, other: Socket): void {
     if (this.#outcome === 'closed') this.#outcome = outcome
     this.endedFirst ??= broken === this.#client ? 'client' : 'upstream'

@@ -11,7 +11,7 @@ import type { StartupMessage } from '../wire/frontend.js'
 import type { ClientAuth } from './client-auth.js'
 import type { People } from './people.js'
 
-/** Synchronous: nothing is asked of anyone. */
+/** Chooses the target of a client. It is synchronous, and sends no request. */
 export type Router = (startup: StartupMessage) => Route
 
 export interface Route {
@@ -30,7 +30,7 @@ export interface ServingTarget {
   readonly name: string
   /** Undefined: `local-auth=trust`. */
   readonly clientAuth: ClientAuth | undefined
-  /** With `local-auth=databricks`: each client is one of them. */
+  /** Identifies each client, with `local-auth=databricks`. */
   readonly people?: Pick<People, 'identify'> | undefined
   readonly admission: Admission
   readonly connector: Pick<Connector, 'connect'>
@@ -50,11 +50,11 @@ export interface Admission {
   leave(session: AdmittedSession): void
 }
 
-/** What a target may do with the sessions that it serves. */
+/** A session, as the target that serves it may use it. */
 export interface AdmittedSession {
   /** Resolves when nothing is left of it; never rejects. */
   readonly done: Promise<void>
-  /** On its way out already. */
+  /** True once it is ending. */
   readonly isEnding: boolean
   /** Ends it if it is outside a transaction and has not waited for an answer for `quietMs`. */
   endIfIdle(quietMs: number): void

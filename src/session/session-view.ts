@@ -25,14 +25,17 @@ export interface SessionView {
   readonly phase: SessionPhase
   /** How long each phase took that is over, in ms. */
   readonly phaseMs: ReadonlyMap<SessionPhase, number>
-  /** As the client named them. */
+  /** The user and the application that the client named. */
   readonly user: string | undefined
   readonly applicationName: string | undefined
-  /** As the server was asked for, once logged in; else as the client named it. */
+  /** The database of the login, once logged in; before that, the one that the client named. */
   readonly database: string | undefined
   /** The role of the login; undefined until then, as are the three below. */
   readonly role: string | undefined
-  /** What the client showed with `local-auth=databricks`; undefined until it was looked at. */
+  /**
+   * The kind of secret that the client gave with `local-auth=databricks`; undefined until it was
+   * looked at.
+   */
   readonly method: LoginMethod | undefined
   /** The process id of BackendKeyData, as in pg_stat_activity; a pooler may make it up. */
   readonly backendPid: number | undefined
@@ -48,11 +51,11 @@ export interface SessionView {
 /** What this stage tells the one to its right. Implemented by observe/. */
 export interface SessionObserver {
   opened(session: SessionView): void
-  /** Logged in: from now on its bytes are moved. */
+  /** Called when it is logged in: from now on its bytes are moved. */
   connected(session: SessionView): void
-  /** Once a failed session; `phase` is where it failed. */
+  /** Called once for a session that failed; `phase` is where it failed. */
   failed(session: SessionView, error: unknown): void
   cancelled(session: SessionView, error: unknown): void
-  /** Once a session, however it ended. `reason` only says more. */
+  /** Called once for each session, however it ended. `reason` only says more. */
   closed(session: SessionView, outcome: SessionOutcome, reason: string | undefined): void
 }

@@ -38,7 +38,7 @@ import { replyWithError } from './refusal-reply.js'
 import type { AdmittedSession, Route, Router, ServingTarget } from './route.js'
 import type { SessionObserver, SessionOutcome, SessionPhase, SessionView } from './session-view.js'
 
-/** What a session needs of the port that it came in by. */
+/** The parts of its port that a session needs. */
 export interface SessionDeps {
   /** The name of the target it counts for until the client has chosen one. */
   target: string
@@ -47,7 +47,7 @@ export interface SessionDeps {
   localTls: { readonly context: SecureContext } | undefined
   /** Refuse clients that did not ask for TLS, where they come from beyond this machine. */
   requireTls: boolean
-  /** They send the PROXY protocol, and no other client does; undefined: off. */
+  /** Addresses that send the PROXY protocol, as no other client may; undefined: off. */
   loadBalancers?: BlockList | undefined
   cancels: Pick<Cancels, 'forward' | 'targetOf'>
   clock: Clock
@@ -93,7 +93,7 @@ export class Session implements SessionView, AdmittedSession {
   #isToEnd = false
   readonly #times: PhaseTimes
   #outcome: SessionOutcome | undefined
-  /** Where it has a place. */
+  /** The target at which it has a place. */
   #servedBy: ServingTarget | undefined
   #pipe: Pipe | undefined
   #endsWhenIdle = false
@@ -131,7 +131,7 @@ export class Session implements SessionView, AdmittedSession {
     return this.#pipe?.bytesDown ?? 0
   }
 
-  /** On its way out already: only the closing of its sockets is left. */
+  /** True once only its sockets remain to be closed. */
   get isEnding(): boolean {
     return this.#pipe?.isEnding ?? false
   }
@@ -155,7 +155,7 @@ export class Session implements SessionView, AdmittedSession {
     this.#pipe?.endNow()
   }
 
-  /** From accept to a logged-in upstream; undefined when it was over before. */
+  /** Runs from accept to a logged-in upstream; undefined when the session ended before. */
   async #admit(ending: LinkedAbort): Promise<Admitted | undefined> {
     const { clock, localTls, loadBalancers, handshakeTimeoutMs } = this.#deps
     // From accept until the client has said who it is, and proved it where that is asked for: one
@@ -268,7 +268,7 @@ export class Session implements SessionView, AdmittedSession {
     }
   }
 
-  /** From who the client is to a logged-in upstream. */
+  /** Runs from the client's proof of identity to a logged-in upstream. */
   async #logIn(
     { target: chosen, login, refusal, open }: Route,
     startup: StartupMessage,

@@ -6,7 +6,7 @@
 import type { WireText } from '../wire/frontend.js'
 
 export interface Choice {
-  /** What is asked for, as the client wrote it. */
+  /** The target that is asked for, as the client wrote it. */
   readonly name: string
   /** The role beside it; undefined: the client names none. */
   readonly role: WireText | undefined
@@ -53,7 +53,7 @@ export function takeTargetOption(options: WireText): TakenOption {
 }
 
 interface Word {
-  /** With its backslashes. */
+  /** The word with its backslashes. */
   readonly written: string
   readonly text: string
 }

@@ -14,7 +14,7 @@ export type ConnectPhase = 'resolve' | 'dial' | 'tls' | 'login' | 'start-instanc
 
 /** The role and parameters that a client asks for in its StartupMessage. */
 export interface ClientLogin {
-  /** As the client sent them, but for its choice of a target. */
+  /** The parameters as the client sent them, without its choice of a target. */
   readonly parameters: ReadonlyMap<string, WireText>
   /** The role it named: its user name, without its choice of a target. Counts with `user=client`. */
   readonly role: WireText | undefined
@@ -23,7 +23,7 @@ export interface ClientLogin {
 /** Called as an attempt proceeds, for the log and the status. */
 export interface ConnectProgress {
   enter(phase: ConnectPhase): void
-  /** This try failed; there will be another. */
+  /** Called when this try failed and there will be another. */
   retrying(error: ProxyError): void
 }
 
@@ -51,7 +51,7 @@ export class Attempt {
   retries = 0
   /** Tries that an address has let run out of patience. */
   silences = 0
-  /** What this client logs in with, on every try: its own, where each has some. */
+  /** The credentials that this client logs in with, on every try. */
   readonly credentials: Credentials
   /** The database that is only libpq's default: the client's user name. */
   readonly guess: WireText | undefined

@@ -25,7 +25,7 @@ export interface HttpRequest {
   readonly signal: AbortSignal
   /** False: a repeat could do it twice, so only what was surely not done is tried again. */
   readonly idempotent?: boolean
-  /** To the metadata service of this cloud machine: plain HTTP, on its own link, past any proxy. */
+  /** A request to the metadata service of this cloud machine: plain HTTP, on its own link, past any proxy. */
   readonly toMachine?: true
   /** False: a redirect is handed back as it came. */
   readonly followRedirects?: boolean
@@ -38,21 +38,21 @@ export interface HttpReply {
 }
 
 export interface HttpOptions {
-  /** HTTPS_PROXY and NO_PROXY are read from it. */
+  /** The variables that HTTPS_PROXY and NO_PROXY are read from. */
   readonly env: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
   readonly log: Log
   /** `lakebase-proxy/1.2.3`. */
   readonly userAgent: string
-  /** All tries of one request together. */
+  /** The limit for all tries of one request together. */
   readonly budgetMs?: number
-  /** One try of it. */
+  /** The limit for one try. */
   readonly attemptMs?: number
   /** How often what is temporary is tried again; left out: as long as the budget lasts. */
   readonly retries?: number
   /** The first pause between two tries; each further one is twice as long. */
   readonly backoffMs?: number
-  /** In place of undici's own connections. Left open by `close()`. */
+  /** Used in place of undici's own connections. `close()` leaves it open. */
   readonly dispatcher?: Dispatcher
 }
 
@@ -239,7 +239,7 @@ function refusePlaintext({ url, toMachine }: HttpRequest): void {
   })
 }
 
-/** Before undici refuses it, whose error repeats the value, which may be a token. */
+/** Refuses a value before undici does, whose error would repeat it: it may be a token. */
 function refuseUnsendable({ headers = {}, url }: HttpRequest): void {
   const [name] =
     Object.entries(headers).find(([, value]) =>
@@ -273,7 +273,7 @@ function isTemporary(status: number): boolean {
   return status === 429 || status === 408 || (status >= 500 && status !== 501)
 }
 
-/** Seconds, or a date (RFC 9110 §10.2.3), which is read against the reply's own Date. */
+/** Reads Retry-After: seconds, or a date (RFC 9110 §10.2.3), which is compared with the reply's own Date. */
 function retryAfterMs(headers: Headers): number {
   const value = headers.get('retry-after')?.trim()
   if (value === undefined || value === '') return DEFAULT_RETRY_AFTER_MS

@@ -14,7 +14,7 @@ import { NoTunnel, reasonOf } from './network-error.js'
 export interface HttpsProxyOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
-  /** For hosts that NO_PROXY exempts. */
+  /** The connections to hosts that NO_PROXY exempts. */
   readonly connect: buildConnector.connector
   /** The proxy's time to open one tunnel. */
   readonly tunnelMs: number

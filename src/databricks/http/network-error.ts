@@ -7,7 +7,7 @@ import { ProxyError } from '../../core/errors.js'
 
 export interface NetworkFailure {
   readonly error: ProxyError
-  /** Worth another try. */
+  /** True when another try may help. */
   readonly temporary: boolean
   /** The request cannot have reached the server. */
   readonly surelyNotDone: boolean

@@ -9,7 +9,7 @@ import { SignInRefused } from '../sign-in/sign-in-method.js'
 /** A refusal by the API itself. */
 export class ApiError extends ProxyError {
   readonly status: number
-  /** Databricks' word for it, as in `NOT_FOUND`. */
+  /** Databricks' code for the error, such as `NOT_FOUND`. */
   readonly errorCode: string | undefined
   /** The workspace does not accept the token: the request does not matter. */
   readonly refusesToken: boolean

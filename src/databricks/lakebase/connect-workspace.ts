@@ -35,7 +35,7 @@ export interface OpenWorkspaceOptions
   extends Pick<HttpOptions, 'budgetMs' | 'attemptMs' | 'retries' | 'backoffMs' | 'dispatcher'> {
   /** Variables of the process and of `.env`, already merged. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** For the CLIs: the process's own, without `.env`. */
+  /** The process's own variables without `.env`, for the CLIs. */
   readonly programEnv: Readonly<Record<string, string | undefined>>
   readonly homeDir: string
   /** The version of lakebase-proxy, for the User-Agent. */
@@ -45,14 +45,14 @@ export interface OpenWorkspaceOptions
   /** `--databricks-host` and `--profile`, which win over the environment. */
   readonly databricksHost?: string | undefined
   readonly profile?: string | undefined
-  /** In place of starting the CLIs of the user's PATH. */
+  /** Called instead of starting the CLIs on the user's PATH. */
   readonly run?: RunCommand
 }
 
 /** How the workspace was signed in to, for `doctor`: secrets are `Secret`, which print redacted. */
 export interface SignInDescription {
   readonly host: string
-  /** As in DATABRICKS_AUTH_TYPE; undefined until one of several possible ways has worked. */
+  /** The type as in DATABRICKS_AUTH_TYPE; undefined until one of several possible ways has worked. */
   readonly type: string | undefined
   readonly profile: string | undefined
   readonly settings: readonly ResolvedSetting[]

@@ -8,7 +8,7 @@ import { listAll } from './pages.js'
 import type { LakebaseDatabase } from './workspace.js'
 
 export interface DatabaseRole {
-  /** As in `user=`. */
+  /** The name, as in `user=`. */
   readonly name: string
   /** How it logs in: a Databricks identity's token, a native password, or not at all. */
   readonly login: 'token' | 'password' | 'none' | 'unknown'

@@ -64,7 +64,7 @@ export interface TokenSource {
   /** What to type when the workspace does not take its tokens. */
   readonly hint: string
   get(signal: AbortSignal): Promise<WorkspaceToken>
-  /** After `token` was refused: its successor, or undefined when asking would not help. */
+  /** Returns the successor of a token that was refused, or undefined when asking would not help. */
   renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined>
   /** Ends what is under way. Safe to call twice. */
   close(): void
