@@ -10,9 +10,11 @@ import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import tls from 'node:tls'
 
+import type { FrontConnection, FrontContext } from '../src/emulator/front-connection.js'
+import { readSslRequest } from '../src/emulator/front-handshake.js'
 import { demoUser } from '../src/emulator/inventory.js'
 import { emulatorForTests } from './support/emulator.js'
-import { connect, readAll } from './support/sockets.js'
+import { cancelRequest, connect, readAll, socketPair } from './support/sockets.js'
 
 const emulator = await emulatorForTests({ handshakeTimeoutMs: 1_000 })
 const { control } = emulator
@@ -166,6 +168,24 @@ test('a StartupMessage in many segments is read, and answered with a request for
   assert.equal(answer.toString('hex'), '520000000800000003')
   client.write(Buffer.from('70ffffffff', 'hex'))
   assert.equal(errorFields(await readAll(client)).C, '08P01')
+})
+
+test('the front door waits for a PostgreSQL that never takes a cancel no longer than for a handshake', async () => {
+  const [client, front] = await socketPair()
+  const [toPostgres, postgres] = await socketPair()
+  const context = {
+    behaviour: { cancelLookupMs: 0 },
+    computes: { running: () => [{ connect: () => toPostgres }] },
+  } as unknown as FrontContext
+  const limit = new AbortController()
+  client.write(cancelRequest({ processID: 1, secretKey: 2 }))
+  const connection = { phase: 'handshake' } as FrontConnection
+  const reading = readSslRequest(front, connection, context, limit.signal)
+  await once(postgres, 'readable')
+  limit.abort()
+  await assert.rejects(reading, { name: 'AbortError' })
+  assert.equal(toPostgres.destroyed, true)
+  for (const socket of [client, front, postgres]) socket.destroy()
 })
 
 test('a client that leaves at any point leaves nothing behind', async () => {
