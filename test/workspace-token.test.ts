@@ -1,7 +1,7 @@
 /** Workspace tokens: asked for once however many wait, refreshed ahead, kept while that fails. */
 
 import assert from 'node:assert/strict'
-import { realpath, writeFile } from 'node:fs/promises'
+import { mkdir, realpath, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -11,6 +11,7 @@ import type { ConnectedWorkspace } from '../src/databricks/lakebase/connect-work
 import { type CommandResult, commandRunner } from '../src/databricks/sign-in/run-command.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { FakePrograms } from './support/fake-programs.js'
+import { temporaryFolder } from './support/proxy.js'
 import { recordedLog } from './support/recorded-log.js'
 import {
   connectTo,
@@ -352,15 +353,36 @@ test('a CLI that hangs is named before the client gives up, and its late token i
 })
 
 // Node and cmd.exe look for a program in the working folder of the one to be started, then on the PATH.
-test('on Windows the CLI is not looked for in the working folder, which may be a cloned repository', async () => {
+test('a CLI is not started in the working folder, which may be a cloned repository', async () => {
   const homeDir = await realpath(tmpdir())
-  const place = { programEnv: process.env, homeDir }
   const args = ['-p', 'process.cwd()']
-  const onWindows = commandRunner({ ...place, platform: 'win32' })
-  assert.equal((await onWindows('node', args, patience)).stdout.trim(), homeDir)
   // A path is still one from the working folder.
   const relative = path.relative(process.cwd(), process.execPath)
-  assert.equal((await onWindows(relative, args, patience)).stdout.trim(), homeDir)
-  const elsewhere = commandRunner({ ...place, platform: 'linux' })
-  assert.equal((await elsewhere('node', args, patience)).stdout.trim(), process.cwd())
+  for (const platform of ['win32', 'linux', 'darwin'] as const) {
+    const run = commandRunner({ programEnv: process.env, homeDir, platform })
+    for (const name of ['node', relative]) {
+      assert.equal((await run(name, args, patience)).stdout.trim(), homeDir, platform)
+    }
+  }
+  for (const notAFolder of [path.join(homeDir, 'gone'), process.execPath, '.', '']) {
+    const run = commandRunner({ programEnv: process.env, homeDir: notAFolder, platform: 'linux' })
+    assert.equal((await run('node', args, patience)).stdout.trim(), '/', notAFolder)
+  }
+})
+
+test('modules of a cloned repository are not those of an az that pip installed', async (t) => {
+  const [clone, bin] = [await temporaryFolder(t), await temporaryFolder(t)]
+  await mkdir(path.join(clone, 'azure', 'cli'), { recursive: true })
+  await writeFile(path.join(clone, 'azure', '__init__.py'), '')
+  await writeFile(path.join(clone, 'azure', 'cli', '__init__.py'), '')
+  await writeFile(path.join(clone, 'azure', 'cli', '__main__.py'), 'print("the clone ran")')
+  const az = '#!/bin/sh\nexec python3 -m azure.cli "$@"\n'
+  await writeFile(path.join(bin, 'az'), az, { mode: 0o755 })
+  const programEnv = { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH}` }
+  const before = process.cwd()
+  process.chdir(clone)
+  t.after(() => process.chdir(before))
+  const run = commandRunner({ programEnv, homeDir: bin, platform: process.platform })
+  const { exitCode, stdout } = await run('az', ['account', 'get-access-token'], patience)
+  assert.deepEqual([exitCode, stdout], [1, ''])
 })

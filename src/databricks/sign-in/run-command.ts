@@ -1,11 +1,14 @@
 /**
- * Runs a program of the user's (the Databricks or the Azure CLI) and hands back what it said.
+ * Runs a program of the user's (the Databricks or the Azure CLI, git) and hands back what it said.
  * Found on the PATH of the environment it is given, never through a shell on Unix; bounded in time
  * and output.
  */
 
 import { execFile } from 'node:child_process'
+import { accessSync, constants, statSync } from 'node:fs'
 import path from 'node:path'
+
+import { isForeign } from '../../core/secret-file.js'
 
 export interface CommandResult {
   /** Undefined when the program was not found. */
@@ -39,8 +42,7 @@ export function commandRunner({ programEnv, homeDir, platform }: CommandPlace): 
   const env = Object.fromEntries(
     Object.entries(programEnv).filter(([name]) => !name.startsWith('LAKEBASE_')),
   )
-  // Windows looks for a program in the working folder first: a cloned repository could bring one.
-  const cwd = platform === 'win32' ? homeDir : undefined
+  const cwd = safeFolder(homeDir, platform)
   return (name, args, signal) =>
     new Promise((resolve, reject) => {
       const shell = platform === 'win32' && WINDOWS_BATCH_FILES.has(name)
@@ -73,4 +75,21 @@ export function commandRunner({ programEnv, homeDir, platform }: CommandPlace): 
       })
       child.stdin?.end()
     })
+}
+
+/**
+ * Where programs start, and never the working folder, which may be a cloned repository: Windows looks
+ * for a program there first, and Python, in which `az` is written, for its modules.
+ */
+function safeFolder(homeDir: string, platform: NodeJS.Platform): string {
+  const isWindows = platform === 'win32'
+  try {
+    accessSync(homeDir, constants.X_OK)
+    const found = statSync(homeDir)
+    const isOurs = found.isDirectory() && (isWindows || !isForeign(found))
+    if (isOurs && path.isAbsolute(homeDir)) return homeDir
+  } catch {
+    // It does not exist, or may not be entered.
+  }
+  return isWindows ? path.dirname(process.execPath) : '/'
 }
