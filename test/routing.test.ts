@@ -100,6 +100,20 @@ test('a choice that is not served is refused with the names that are, without as
   assert.equal(proxy.daemon.status().targets[0]!.state, 'ready', 'it is the client who is wrong')
 })
 
+test('a mistyped lakebase.target never leads to the first target', async (t) => {
+  const proxy = await proxyBefore(t, emulator, ON)
+  for (const options of ['-c lakebase.traget=second-instance', '--Lakebase.Traget=a -c geqo=off']) {
+    await assert.rejects(connectedClient(t, proxy.port, { options }), (error: pg.DatabaseError) => {
+      assert.equal(error.code, '3D000')
+      assert.match(error.message, /^unknown option "lakebase\.traget"$/i)
+      assert.match(error.hint ?? '', /is lakebase\.target, as in: -c lakebase\.target=orders$/)
+      return true
+    })
+  }
+  const options = '-c lakebase.traget=second-instance'
+  assert.equal(await hostOf(t, proxy, { user: 'second-instance', options }), hosts.second)
+})
+
 test('with route=required a client that names no target is refused', async (t) => {
   const proxy = await proxyBefore(t, emulator, { ...ON, route: 'required' })
   await assert.rejects(connectedClient(t, proxy.port), {
@@ -208,6 +222,8 @@ test('options are taken apart as PostgreSQL does, and what stays is byte for byt
     '\\-c lakebase.target=a': ['a', ''],
   }
   for (const [sent, [name, rest]] of Object.entries(cases)) {
-    assert.deepEqual(takeTargetOption(sent as WireText), { name, rest }, sent)
+    const { unknown, ...taken } = takeTargetOption(sent as WireText)
+    assert.deepEqual(taken, { name, rest }, sent)
+    assert.equal(unknown, sent.includes(' lakebase.targets') ? 'lakebase.targets' : undefined, sent)
   }
 })

@@ -284,6 +284,49 @@ test('url prints the port that the running proxy got', async (t) => {
   assert.match(other.stdout, /:5432\//)
 })
 
+test('url prints no address of another workspace as if it were that of the target', async (t) => {
+  const user = await newUser(t)
+  const { port, proxy } = await user.start('demo-instance')
+  const { pid } = proxy.child
+  const url = (...args: string[]): Promise<Ran> => user.run('url', 'demo-instance', ...args)
+  const own = await url('--databricks-host', emulator.workspaceUrl)
+  assert.deepEqual([own.stderr, own.stdout.includes(`:${port}/`)], ['', true])
+  const other = ['--databricks-host', 'https://prod.example.com']
+  const said = `Notice: the running "demo-instance" (pid ${pid}, port ${port}) is of ${emulator.workspaceUrl}, not of https://prod.example.com; this is the address that a proxy of these settings would have.`
+  const elsewhere = await url(...other)
+  assert.match(elsewhere.stdout, /:5432\//)
+  assert.ok(elsewhere.stderr.startsWith(said), elsewhere.stderr)
+  const samePort = await url(...other, '--port', port)
+  assert.ok(samePort.stdout.includes(`:${port}/`))
+  assert.ok(samePort.stderr.startsWith(`${said} Otherwise start it with --port `), samePort.stderr)
+  assert.match((await user.run('url', ...other)).stderr, /no target is named/)
+})
+
+test('url wants to know which, where two running proxies serve the target', async (t) => {
+  const user = await newUser(t)
+  const [a, b] = [await user.start('demo-instance'), await user.start('demo-instance')]
+  const { code, stderr, stdout } = await user.run('url', 'demo-instance')
+  assert.deepEqual([code, stdout], [2, ''])
+  for (const { port, proxy } of [a, b]) {
+    assert.ok(stderr.includes(`\n  demo-instance at localhost:${port} (pid ${proxy.child.pid})`))
+  }
+  assert.match(
+    stderr,
+    /\nHint: Name one by its port: lakebase-proxy url demo-instance --port \d+\n/,
+  )
+  const named = await user.run('url', 'demo-instance', '--port', b.port)
+  assert.deepEqual([named.stderr, named.stdout.includes(`:${b.port}/`)], ['', true])
+})
+
+test('url says that a port which a proxy of other targets holds does not lead to this one', async (t) => {
+  const user = await newUser(t)
+  const { port } = await user.start('demo-instance')
+  const { code, stdout, stderr } = await user.run('url', 'dmo-instance', '--port', port)
+  assert.deepEqual([code, stdout.includes(`:${port}/`)], [0, true])
+  const said = `Notice: no running lakebase-proxy serves "dmo-instance", and ${port} is held by one that serves demo-instance. Did you mean "demo-instance"? Otherwise start it with --port `
+  assert.ok(stderr.startsWith(said), stderr)
+})
+
 test('url prints the user that chooses the target at the running proxy, and its database', async (t) => {
   const user = await newUser(t)
   const every = 'projects/demo/branches/*'

@@ -87,6 +87,10 @@ export class TargetRouter implements Entrance {
     if (first === undefined) throw new Error('a port serves no target')
     if (choice === undefined) {
       const login = { parameters, role: user }
+      if (taken?.unknown !== undefined) {
+        const refusal = this.#unknownOption(taken.unknown)
+        return { target: first.serving, login, refusal }
+      }
       if (this.#route !== 'required' && !(first instanceof BranchTargets))
         return first.routed(login)
       const refusal = this.#refused('the client names no target')
@@ -117,15 +121,29 @@ export class TargetRouter implements Entrance {
     return { target: this.#targets[0]!.serving, login: { parameters, role }, refusal }
   }
 
+  /** Without this, a mistyped choice would lead to the first target. */
+  #unknownOption(option: string): ProxyError {
+    const shown = quoted(fromWireText(option as WireText), '')
+    const { message, detail } = this.#refused(`unknown option ${shown}`)
+    return new ProxyError('route', message, {
+      detail,
+      hint: `The option that chooses a target is lakebase.target, as in: -c lakebase.target=${this.#example}`,
+    })
+  }
+
+  /** A name that a client may use. */
+  get #example(): string | undefined {
+    const example = this.#targets.find((target) => !(target instanceof BranchTargets))
+    return example?.settings.name ?? this.#targets[0]?.settings.name.replace('*', 'BRANCH')
+  }
+
   #refused(message: string): ProxyError {
     const names = this.#targets.map(({ settings }) => settings.name)
     const shown = names.slice(0, MAX_SHOWN).join(', ')
     const more = names.length > MAX_SHOWN ? ` and ${names.length - MAX_SHOWN} more` : ''
-    const example = this.#targets.find((target) => !(target instanceof BranchTargets))
-    const user = example?.settings.name ?? names[0]?.replace('*', 'BRANCH')
     return new ProxyError('route', message, {
       detail: `This lakebase-proxy serves ${shown}${more}.`,
-      hint: `Name one of them as the user, as in: psql -U ${user}`,
+      hint: `Name one of them as the user, as in: psql -U ${this.#example}`,
     })
   }
 }

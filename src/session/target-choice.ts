@@ -29,6 +29,8 @@ export function choiceInUser(
 export interface TakenOption {
   /** The last one that was set, as PostgreSQL would have it; undefined: none. */
   readonly name: string | undefined
+  /** Another option that begins with `lakebase.`: probably that one, mistyped. */
+  readonly unknown: string | undefined
   /** The options without it, each as the client wrote it. */
   readonly rest: WireText
 }
@@ -36,6 +38,7 @@ export interface TakenOption {
 /** Takes `lakebase.target` out of the `options` of a StartupMessage, in all forms that PostgreSQL reads. */
 export function takeTargetOption(options: WireText): TakenOption {
   let name: string | undefined
+  let unknown: string | undefined
   const rest: string[] = []
   const words = splitOptions(options)
   for (let at = 0; at < words.length; at++) {
@@ -43,13 +46,15 @@ export function takeTargetOption(options: WireText): TakenOption {
     const next = words[at + 1]
     const value = argumentOf(word.text)
     const setting = value === 'next' ? next?.text : value
-    const found = setting === undefined ? undefined : targetIn(setting)
+    const isSwitch = setting !== undefined && /^-[c-]/.test(word.text)
+    const found = isSwitch ? targetIn(setting) : undefined
+    if (isSwitch && found === undefined) unknown ??= /^lakebase\.[^=]*/i.exec(setting)?.[0]
     const whole = value === 'next' && next !== undefined ? [word, next] : [word]
     at += whole.length - 1
-    if (found !== undefined && /^-[c-]/.test(word.text)) name = found
+    if (found !== undefined) name = found
     else rest.push(...whole.map(({ written }) => written))
   }
-  return { name, rest: rest.join(' ') as WireText }
+  return { name, unknown, rest: rest.join(' ') as WireText }
 }
 
 interface Word {

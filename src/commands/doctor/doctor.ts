@@ -21,6 +21,7 @@ import { asArguments, type Invocation } from '../invocation/command.js'
 import { oneTarget } from '../invocation/one-target.js'
 import type { RunningFile } from '../running/announcement.js'
 import { runningProxies } from '../running/running-proxies.js'
+import { isOfWorkspace } from '../running/served-as.js'
 import { noticeLog } from '../workspace/with-workspace.js'
 import { Layout, verdict } from './layout.js'
 import { checkLocalPort } from './local-port.js'
@@ -95,7 +96,7 @@ async function examine(
     const known = await checkWorkspace(report, workspace, identity, picked, signal)
     await checkConnection(report, picked, config.settings.resolver, known, signal)
     await checkLocalPort(report, picked, { running, admin: config.settings.admin })
-    return connectLine(picked, invocation, running)
+    return connectLine(picked, invocation, running, workspace?.host)
   } finally {
     await workspace?.close()
   }
@@ -162,9 +163,13 @@ function connectLine(
   { name, target, listen }: TargetSettings,
   { flags }: Invocation,
   running: readonly RunningFile[],
+  workspace?: string,
 ): string {
   const served = running.flatMap(({ targets }) => targets)
-  const ours = served.find((each) => each.name === name && each.address.port === listen.port)
+  const ours = served.find(
+    (each) =>
+      each.name === name && each.address.port === listen.port && isOfWorkspace(each, workspace),
+  )
   if (ours !== undefined) return `All good. Connect with: ${connectionLines(ours.address).psql}`
   // A URL has a password, which is not repeated.
   const word = target.kind === 'static' ? 'TARGET' : shellWord(name)

@@ -50,7 +50,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     const { port } = proxy.addresses[0]!
     if (branch === undefined) return await queryAcrossExpiries(emulator, port, options)
     await changeBranch(port, branch)
-    announcement = await announce(proxy, options.place)
+    announcement = await announce(proxy, emulator.workspaceUrl, options.place)
     stdout.write(guide(port, branch, proxy.adminUrl))
     await aborted(signal)
     return 0
@@ -87,12 +87,14 @@ async function startDemoProxy(
 /** Never rejects. */
 async function announce(
   { addresses, adminUrl: admin }: RunningProxy,
+  workspace: string,
   place: FolderPlace | undefined,
 ): Promise<Announcement | undefined> {
   if (place === undefined) return undefined
   const shown = { host: 'localhost', database: DATABASE, sslmode: 'disable' as const }
   const targets = addresses.map(({ target: name, port }) => ({
     name,
+    workspace,
     address: { ...shown, port, user: name, userMatters: true },
   }))
   return Announcement.make(place, { admin, targets })

@@ -154,9 +154,10 @@ async function announce(
 function runningProxy({ adminUrl: admin, targets, localCaFile: caFile }: Daemon): AnnouncedProxy {
   return {
     admin,
-    targets: targets.map(({ settings, listener }) => ({
+    targets: targets.map(({ settings, listener, workspace }) => ({
       name: settings.name,
       text: settings.text,
+      workspace: workspace?.workspace,
       address: localAddress(settings, { port: listener.port, caFile }),
     })),
   }

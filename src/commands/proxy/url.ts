@@ -4,34 +4,26 @@
  */
 
 import type { Target } from '../../config/schema/target-text.js'
-import { parseTarget } from '../../config/schema/targets.js'
 import { ProxyError } from '../../core/errors.js'
-import { stateDir } from '../../daemon/state-dir.js'
-import { caFileIn } from '../../listener/local-authority.js'
 import {
   connectionLines,
   type LocalAddress,
-  localAddress,
   localVariables,
   shellWord,
   sslOf,
   userOf,
 } from '../../observe/connection-lines.js'
 import type { Invocation } from '../invocation/command.js'
-import { oneTarget } from '../invocation/one-target.js'
-import type { AnnouncedTarget } from '../running/announcement.js'
-import { runningProxies } from '../running/running-proxies.js'
-import { servedAs } from '../running/served-as.js'
+import { whereToConnect } from './where-to-connect.js'
 
 /** The choices of `--format`. */
 type UrlFormat = 'psql' | 'uri' | 'env' | 'dotenv' | 'jdbc' | 'sqlalchemy' | 'pgservice' | 'dbeaver'
 
-/** Whole lines. Errors: kind `config`, when neither a running proxy nor the settings tell the port. */
+/** Whole lines. Errors: kind `config`, when it cannot be told which port is meant. */
 export async function printUrl(invocation: Invocation): Promise<number> {
   const { surroundings, options } = invocation
   const format = options.get('format') as UrlFormat
-  const running = (await runningProxies(surroundings)).flatMap(({ targets }) => targets)
-  const { name, target, address } = await whereToConnect(invocation, running)
+  const { name, target, address } = await whereToConnect(invocation)
   if (address.port === 0) {
     throw new ProxyError('config', 'port 0 is a free port, which only the running proxy knows', {
       hint: `Start it, and ask again: lakebase-proxy ${name} --port 0`,
@@ -39,53 +31,6 @@ export async function printUrl(invocation: Invocation): Promise<number> {
   }
   surroundings.stdout.write(urlText({ format, target, address }))
   return 0
-}
-
-interface Place {
-  readonly name: string
-  readonly target: Target
-  readonly address: LocalAddress
-}
-
-async function whereToConnect(
-  invocation: Invocation,
-  running: readonly AnnouncedTarget[],
-): Promise<Place> {
-  const { operands, flags } = invocation
-  const [named] = operands
-  try {
-    const { config, target } = await oneTarget(invocation)
-    const { env, machine } = invocation.surroundings
-    const isOwn = config.settings.localTls === 'auto'
-    const caFile = isOwn ? caFileIn(stateDir(env, machine.homeDir)) : undefined
-    const address = localAddress(target, { caFile })
-    const served = servedAs(running, target.name)
-    const exact = served.find((each) => each.address.port === address.port)
-    // A flag says what is meant, whether it runs or not.
-    const elsewhere = flags.has('port') ? undefined : onlyOf(served)
-    const found = flags.has('address') ? undefined : (exact ?? elsewhere)
-    if (found === undefined) return { ...target, address }
-    // What chooses the role or the target, the running proxy decides; a database may be asked for.
-    const asksForDatabase = flags.has('database') || named?.includes('?') === true
-    const { user, userMatters } = found.address.userMatters ? found.address : address
-    const { database } = asksForDatabase ? address : found.address
-    return { ...target, address: { ...found.address, user, userMatters, database } }
-  } catch (error) {
-    if (!(error instanceof ProxyError && error.kind === 'config')) throw error
-    const candidates = named === undefined ? running : servedAs(running, named)
-    const found = onlyOf(candidates)
-    if (found !== undefined) return { ...found, target: parseTarget(found.name).target }
-    if (candidates.length === 0 || error.hint === undefined) throw error
-    const names = [...new Set(candidates.map(({ name }) => name))].join(', ')
-    throw new ProxyError('config', error.message, {
-      hint: `Those that run serve: ${names}. ${error.hint}`,
-      cause: error,
-    })
-  }
-}
-
-function onlyOf(targets: readonly AnnouncedTarget[]): AnnouncedTarget | undefined {
-  return targets.length === 1 ? targets[0] : undefined
 }
 
 interface UrlOptions {

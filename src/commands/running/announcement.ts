@@ -21,6 +21,8 @@ export interface AnnouncedTarget {
   readonly name: string
   /** The TARGET as it was written; undefined from a lakebase-proxy that did not tell. */
   readonly text?: string | undefined
+  /** URL of its workspace; undefined for a static URL. */
+  readonly workspace?: string | undefined
   readonly address: LocalAddress
 }
 

@@ -64,6 +64,7 @@ const RunningFileSchema: z.ZodType<RunningFile> = z.object({
     z.object({
       name: z.string(),
       text: z.string().optional(),
+      workspace: z.string().optional(),
       address: z.object({
         host: z.string(),
         port: z.number(),

@@ -8,18 +8,23 @@ import type { Target } from '../../config/schema/target-text.js'
 import { parseTarget } from '../../config/schema/targets.js'
 import type { AnnouncedTarget } from './announcement.js'
 
-export function servedAs(
-  running: readonly AnnouncedTarget[],
+export function servedAs<T extends AnnouncedTarget>(
+  running: readonly T[],
   name: string,
-): readonly AnnouncedTarget[] {
+): readonly T[] {
   const named = running.filter((each) => each.name === name)
   if (named.length > 0) return named
   const written = running.filter(({ text }) => text === name)
   return written.length > 0 ? written : running.flatMap((each) => branchServedBy(each, name) ?? [])
 }
 
+/** An instance of that name in another workspace is another database. `host` undefined: any workspace. */
+export function isOfWorkspace({ workspace }: AnnouncedTarget, host: string | undefined): boolean {
+  return host === undefined || workspace === undefined || workspace === host
+}
+
 /** One branch of those that `every` serves, as its clients reach it. */
-function branchServedBy(every: AnnouncedTarget, name: string): AnnouncedTarget | undefined {
+function branchServedBy<T extends AnnouncedTarget>(every: T, name: string): T | undefined {
   const target = parsed(every.text ?? every.name)
   if (target === undefined || !isBranchIn({ target }, name)) return undefined
   const { user, database } = every.address
@@ -29,7 +34,7 @@ function branchServedBy(every: AnnouncedTarget, name: string): AnnouncedTarget |
     user: user?.replace(/BRANCH$/, () => path.join('/')),
     database: parseTarget(name).options.get('database') ?? database,
   }
-  return { name, text: name, address }
+  return { ...every, name, text: name, address }
 }
 
 /** Undefined for what is no TARGET, such as the short name of one. */
