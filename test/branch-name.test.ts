@@ -83,8 +83,10 @@ test('names of others are not taken for ours', () => {
 test('a span of time is told in one or two units', () => {
   const hour = 3_600_000
   assert.deepEqual(
-    [-5, 0, 12_400, 5 * 60_000, hour + 60_000, 7 * 24 * hour, 26 * hour].map(roughly),
-    ['0s', '0s', '12s', '5m', '1h 1m', '7d', '1d 2h'],
+    [-5, 0, 12_400, 5 * 60_000, hour + 60_000, 7 * 24 * hour, 26 * hour, 2 * hour - 900].map(
+      roughly,
+    ),
+    ['0s', '0s', '12s', '5m', '1h 1m', '7d', '1d 2h', '2h'],
   )
 })
 

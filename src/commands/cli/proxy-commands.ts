@@ -40,7 +40,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
         default: 'uri',
       },
     ],
-    examples: ['url --format jdbc', 'url my-instance --format dotenv >> .env'],
+    examples: ['url my-instance --format jdbc', 'url my-instance --format dotenv >> .env'],
     run: async (given) => (await import('../proxy/url.js')).printUrl(given),
   },
   {

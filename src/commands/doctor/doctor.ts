@@ -180,6 +180,7 @@ function connectLine(
 /** What the workspace's side of things has found out. */
 interface Known {
   readonly workspace?: ConnectedWorkspace
+  readonly identity?: string
   readonly database?: LakebaseDatabase | undefined
   readonly credential?: DoctorLogin | undefined
   /** Why the target refuses logins, from its state. */
@@ -242,7 +243,7 @@ async function checkWorkspace(
   const refusal = database && refusalByState(database, target)
   if (database === undefined) {
     report.skip('credential', 'there is no target to make one for')
-    return { workspace }
+    return { workspace, identity }
   }
   const credential = await report.step('credential', async () => {
     const group = target.login.as === 'group' ? target.login.name : undefined
@@ -254,7 +255,7 @@ async function checkWorkspace(
     const value: DoctorLogin = { user, password: token, method: 'token' }
     return { value, text: `a token that lives ${life}` }
   })
-  return { workspace, database, credential, refusal }
+  return { workspace, identity, database, credential, refusal }
 }
 
 async function reach(workspace: ConnectedWorkspace, signal: AbortSignal) {
@@ -291,7 +292,7 @@ async function checkConnection(
   report: DoctorReport,
   target: TargetSettings,
   servers: readonly string[],
-  { workspace, database, credential, refusal }: Known,
+  { workspace, identity, database, credential, refusal }: Known,
   signal: AbortSignal,
 ): Promise<void> {
   const isNamed = target.target.kind === 'static' || target.target.kind === 'host'
@@ -305,6 +306,9 @@ async function checkConnection(
     return
   }
   const addresses = await resolveAddresses(report, target, host, { servers, signal })
-  const check = { target, host, addresses, credential, refusal, database, workspace, signal }
+  const check = {
+    ...{ target, host, addresses, credential, refusal },
+    ...{ database, workspace, identity, signal },
+  }
   await checkServer(report, check)
 }

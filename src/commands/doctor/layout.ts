@@ -64,16 +64,21 @@ export class Layout implements Audience {
       ].join('')
     }
     const wantsDetail = outcome === 'failed' || this.#options.verbose
-    const more = wantsDetail && detail !== undefined ? folded(detail, WIDTH - TEXT_AT) : []
-    const fixes = fix === undefined ? [] : folded(fix, WIDTH - TEXT_AT - GAP.length)
+    const more = wantsDetail ? (detail?.split('\n').flatMap(detailLines) ?? []) : []
+    const fixes = fix === undefined ? [] : fixLines(fix)
     const [first = '', ...others] = folded(text, WIDTH - TEXT_AT, `(${ms} ms)`)
-    const indented = [
-      ...others,
-      ...more,
-      ...fixes.map((line, at) => (at === 0 ? `→ ${line}` : `${GAP}${line}`)),
-    ].map((line) => `${' '.repeat(TEXT_AT)}${line}\n`)
+    const indented = [...others, ...more, ...fixes].map((line) => `${' '.repeat(TEXT_AT)}${line}\n`)
     return `${shown}${GAP}${step.padEnd(STEP_WIDTH)}${first}\n${indented.join('')}`
   }
+}
+
+function detailLines(line: string): string[] {
+  return line.startsWith('→ ') ? fixLines(line.slice(2)) : folded(line, WIDTH - TEXT_AT)
+}
+
+function fixLines(fix: string): string[] {
+  const lines = folded(fix, WIDTH - TEXT_AT - GAP.length)
+  return lines.map((line, at) => (at === 0 ? `→ ${line}` : `${GAP}${line}`))
 }
 
 /** The last line. `next` is what to type when nothing failed. */

@@ -73,6 +73,8 @@ export interface ServerCheck {
   refusal: ProxyError | undefined
   database: LakebaseDatabase | undefined
   workspace: ConnectedWorkspace | undefined
+  /** Who is signed in. */
+  identity: string | undefined
   signal: AbortSignal
 }
 
@@ -164,7 +166,7 @@ async function rolesOf({
 /** The role list says more than the server does. */
 function missingRole(
   roles: readonly DatabaseRole[],
-  { database }: ServerCheck,
+  { database, target, identity }: ServerCheck,
   user: string,
   refused: ProxyError,
 ): ProxyError | undefined {
@@ -174,10 +176,14 @@ function missingRole(
     role === undefined
       ? `role "${user}" does not exist in ${database?.name}`
       : `role "${user}" does not log in with a token`
+  const create = `Create it for this identity in the workspace, or as an administrator in psql: select databricks_create_role('${user}', 'USER');`
   return new ProxyError('identity', message, {
     cause: refused,
     detail: refused.message,
-    hint: `Create it for this identity in the workspace, or as an administrator in psql: select databricks_create_role('${user}', 'USER');`,
+    hint:
+      target.login.as === 'role' && identity !== undefined && identity !== user
+        ? `Check --user ${user}; the identity is ${identity} (--user identity). ${create}`
+        : create,
   })
 }
 

@@ -75,7 +75,7 @@ export class DoctorReport {
     const clean = results.map(({ text, detail, fix, ...rest }) => ({
       ...rest,
       text: shown(text),
-      detail: detail && shown(detail),
+      detail: detail?.split('\n').map(shown).join('\n'),
       fix: fix && shown(fix),
     }))
     this.results.push(...clean)
@@ -85,9 +85,20 @@ export class DoctorReport {
 
 function failure(step: string, error: unknown): Omit<StepResult, 'ms'> {
   if (error instanceof ProxyError) {
-    const { message: text, detail, hint: fix } = error
-    return { step, outcome: 'failed', text, detail, fix }
+    const { message, detail: more, hint: fix } = error
+    // Several problems are a list, with a hint in a line of its own for each.
+    const [text = '', ...list] = message.split('\n')
+    const lines = list.map((line) => line.replace(/^ {4}/, '→ ').trim())
+    const detail = lines.length > 0 ? lines.join('\n') : more
+    return { step, outcome: 'failed', text, detail, fix: fix && withoutDoctor(fix) }
   }
   const fix = 'This is a bug: please report it.'
   return { step, outcome: 'failed', text: `internal error: ${String(error)}`, fix }
+}
+
+/** The hint without its advice to run what runs already. */
+function withoutDoctor(hint: string): string | undefined {
+  const parts = hint.split(/(?<=[.?;:]) /)
+  const others = parts.filter((part) => !part.includes('lakebase-proxy doctor'))
+  return others.join(' ').replace(/[;:]$/, '.') || undefined
 }

@@ -3,7 +3,7 @@
  * container. stdout gets the environment to export, and nothing else.
  */
 
-import { mkdir, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ProxyError } from '../../core/errors.js'
 import { type Emulator, startEmulator } from '../../emulator/emulator.js'
@@ -28,6 +28,7 @@ export interface EmulatorCommandOptions {
 /** Runs until `signal` aborts. Errors: kind `config` when PostgreSQL or a port cannot be had. */
 export async function runEmulator(options: EmulatorCommandOptions): Promise<number> {
   const { port, signal, stderr, stdout } = options
+  if (options.output !== undefined) await makeFolder(options.output)
   const emulator = await startEmulator({
     ...(options.tokenTtlMs !== undefined && { tokenTtlMs: options.tokenTtlMs }),
     ...(port && { port, frontPort: port + 1, dnsPort: port + 2 }),
@@ -57,8 +58,27 @@ function notListening(cause: unknown): ProxyError | undefined {
   })
 }
 
+/** One level: a recursive mkdir of Node.js never returns in `/proc`. Errors: kind `config`. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+    await access(`${folder}/.`, constants.W_OK)
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? ''
+    const reasons = {
+      ENOTDIR: 'not a directory',
+      ENOENT: 'the folder that it is in does not exist',
+      EACCES: 'permission denied',
+      EROFS: 'the file system is read-only',
+    }
+    const reason = (reasons as Record<string, string>)[code] ?? code
+    throw new ProxyError('config', `--output: cannot write to ${folder}: ${reason}`, { cause })
+  }
+}
+
 async function writeEnvironment(emulator: Emulator, folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true })
   const caFile = join(folder, 'ca.pem')
   await writeFile(caFile, emulator.caPem)
   const env = { ...emulator.env, LAKEBASE_PROXY_SSLROOTCERT: caFile }

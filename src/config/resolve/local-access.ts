@@ -180,6 +180,6 @@ export function checkListening(
   problems.add(
     where,
     `address ${open} would let other machines in as you`,
-    'Set local-auth=password (or databricks) with local-tls=auto, or unsafe-listen.',
+    'Add --local-auth password (or databricks) and --local-tls auto; or --unsafe-listen.',
   )
 }

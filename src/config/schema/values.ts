@@ -79,7 +79,9 @@ export function choice<const T extends string>(
     parse(written) {
       const found = choices.find((each) => each === written)
       if (found === undefined) {
-        throw new ValueError(`must be ${choices.join(', ')}${butNot(written)}`)
+        throw new ValueError(
+          `must be ${choices.join(', ').replace(/, ([^,]*)$/, ' or $1')}${butNot(written)}`,
+        )
       }
       return found
     },

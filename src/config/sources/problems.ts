@@ -34,13 +34,21 @@ export class Problems {
     const [first] = found
     if (first === undefined) return
     if (found.length === 1) {
-      throw new ProxyError('config', `${first.where}: ${first.message}`, { hint: first.hint })
+      throw new ProxyError('config', placed(first), { hint: first.hint })
     }
-    const lines = found.map(({ where, message, hint }) =>
-      [`  ${where}: ${message}`, ...(hint === undefined ? [] : [`    ${hint}`])].join('\n'),
+    const lines = found.map((problem) =>
+      [`  ${placed(problem)}`, ...(problem.hint ? [`    ${problem.hint}`] : [])].join('\n'),
     )
     throw new ProxyError('config', `${found.length} settings are wrong\n${lines.join('\n')}`)
   }
+}
+
+/** The place is left off where the message names it. */
+function placed({ where, message }: Problem): string {
+  const isNamed =
+    message.startsWith(`${where} `) ||
+    (message.startsWith('cannot read ') && message.includes(where))
+  return isNamed ? message : `${where}: ${message}`
 }
 
 /**
@@ -48,10 +56,10 @@ export class Problems {
  * once.
  */
 function inOrderOfFiles(found: readonly Problem[]): readonly Problem[] {
-  const placed = found.map((problem) => ({ problem, ...placeOf(problem) }))
-  const files = [...new Set(placed.map(({ file }) => file))]
+  const located = found.map((problem) => ({ problem, ...placeOf(problem) }))
+  const files = [...new Set(located.map(({ file }) => file))]
   const rank = new Map(files.map((file, at) => [file, at]))
-  return placed
+  return located
     .sort((a, b) => rank.get(a.file)! - rank.get(b.file)! || a.line - b.line)
     .map(({ problem }) => problem)
 }

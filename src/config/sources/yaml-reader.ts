@@ -56,9 +56,14 @@ export class YamlReader {
   /** Undefined when the file is empty, or so wrong that its settings cannot be told. */
   top(): Node | undefined {
     const { errors, contents } = this.#document
+    const lines = new Set<string>()
     for (const { code, pos } of errors) {
+      const where = this.#at(pos[0])
+      // What follows in the same line follows from the first mistake.
+      if (lines.has(where)) continue
+      lines.add(where)
       const mistake = MISTAKES[code] ?? 'this cannot be read'
-      this.#problems.add(this.#at(pos[0]), `is not YAML: ${mistake}`)
+      this.#problems.add(where, `is not YAML: ${mistake}`)
     }
     if (errors.some(({ code }) => !BESIDE_THE_REST.includes(code))) return undefined
     return contents ?? undefined
