@@ -142,13 +142,3 @@ test('a dead address comes last until it answers again', async () => {
   const last = await shop.endpoints.resolve(patience)
   assert.deepEqual(last.addresses, ['192.0.2.1', '192.0.2.2'])
 })
-
-test('clients of a silent server share one question about its state, and none is told an older one', async () => {
-  const shop = scene()
-  await hostNow(shop)
-  shop.says({ state: 'starting', apiState: 'STARTING' })
-  const asking = [1, 2, 3].map(() => shop.endpoints.recentState(patience))
-  for (const state of await Promise.all(asking)) assert.equal(state?.apiState, 'STARTING')
-  assert.equal((await shop.endpoints.recentState(patience))?.apiState, 'STARTING')
-  assert.equal(shop.asked, 2)
-})

@@ -5,7 +5,7 @@
 
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
-import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
+import { withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import { isGone, type LookUp } from '../databricks/lakebase/look-up.js'
 import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
@@ -37,11 +37,8 @@ export class Endpoints {
   readonly #options: EndpointsOptions
   readonly #dead = new Set<string>()
   #askAgain = false
-  readonly #askingState = new SingleFlight((database: LookUp<LakebaseDatabase>) =>
-    this.#askState(database),
-  )
-  /** When the last question about the state ended. Monotonic, in ms. */
-  #stateKnownAt = Number.NEGATIVE_INFINITY
+  /** When the state was last asked for. Monotonic, in ms. */
+  #stateAskedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: EndpointsOptions) {
     this.#options = options
@@ -63,16 +60,18 @@ export class Endpoints {
   }
 
   /**
-   * The state of the target, at most a second old, asked for once for the many clients of a server
-   * that is silent. It is older when the workspace does not answer in 3 s. Undefined for a static
-   * URL. Errors: those of the workspace, when no answer is held or the target is gone.
+   * The state of the target, for the many clients of a server that is silent: asked for at most once a
+   * second. A client that comes while it is asked for gets the answer that is held. Undefined for a
+   * static URL. Errors: those of the workspace, and one when it does not answer in 3 s.
    */
   async recentState(signal: AbortSignal): Promise<LakebaseDatabase | undefined> {
     const { database, clock } = this.#options
-    if (database === undefined) return undefined
-    const isRecent = clock.monotonic() - this.#stateKnownAt < STATE_GOOD_MS
-    if (database.held !== undefined && isRecent) return database.held
-    return waitFor(this.#askingState.join(database), signal)
+    const now = clock.monotonic()
+    if (database?.held !== undefined && now - this.#stateAskedAt < STATE_GOOD_MS)
+      return database.held
+    this.#stateAskedAt = now
+    const deadline = { clock, ms: PATIENCE_MS, reason: noAnswer, signals: [signal] }
+    return withDeadline(deadline, (limit) => this.refreshState(limit))
   }
 
   /** The state of the target as the workspace says it now; undefined for a static URL. */
@@ -106,14 +105,6 @@ export class Endpoints {
     const refusal = refusalByState(found, target)
     if (refusal !== undefined) throw refusal
     return found
-  }
-
-  async #askState(database: LookUp<LakebaseDatabase>): Promise<LakebaseDatabase> {
-    try {
-      return await this.#askInTime(database)
-    } finally {
-      this.#stateKnownAt = this.#options.clock.monotonic()
-    }
   }
 
   /** The answer that is held stays when the workspace gives none in time. */
