@@ -120,6 +120,24 @@ test('a session ticket does not vouch for another server of the same name', asyn
   assert.deepEqual(await greet(server, HOST, tls), { said: HOST, isResumed: true })
 })
 
+test('a resumed session outlives neither the certificate that was verified nor ten minutes', async (t) => {
+  const clock = new FakeClock()
+  const deps = { clock, log: recordedLog() }
+  const tls = new UpstreamTls({ verify: 'full', sslrootcert: await rootsOf(t) }, deps)
+  const server = await greeted(t, trusted, { hosts: [HOST], addresses: [] })
+  const isResumed = async (): Promise<boolean> => (await greet(server, HOST, tls)).isResumed
+  assert.equal(await isResumed(), false)
+  // A ticket of a resumed session is no younger than the certificate that it goes back to.
+  for (let minute = 0; minute < 10; minute++) {
+    assert.equal(await isResumed(), true)
+    await clock.advance(60_000)
+  }
+  assert.equal(await isResumed(), false)
+  assert.equal(await isResumed(), true)
+  clock.set(Date.now() + 2 * 86_400_000)
+  assert.equal(await isResumed(), false, 'the certificate is for a day')
+})
+
 test('nothing is kept of a server that was not verified', async (t) => {
   const tls = await tlsOf(t, 'none')
   const server = await greeted(t, stranger, { hosts: [HOST], addresses: [] })

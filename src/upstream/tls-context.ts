@@ -86,25 +86,52 @@ export class UpstreamTls {
   connect(socket: Socket, host: string): TLSSocket {
     const { verify } = this.#target
     const secureContext = this.load() // first: with other authorities there is no ticket
-    const ticket = this.#ticket?.host === host ? this.#ticket : undefined
+    const ticket = this.#ticketFor(host)
+    const vouches: { by: Verified | undefined } = { by: ticket?.verified }
     const secured = tls.connect({
       socket,
       secureContext,
       // An address cannot be an SNI name; Node then verifies against `host`.
       ...(isIP(host) === 0 ? { servername: host } : { host }),
       rejectUnauthorized: verify !== 'none',
-      ...(verify === 'full' ? {} : { checkServerIdentity: () => undefined }),
+      // Called once the chain is verified, and not for a resumed session.
+      checkServerIdentity: (name, certificate) => {
+        const certificateEndsAt = Date.parse(certificate.valid_to)
+        vouches.by = { at: this.#deps.clock.monotonic(), certificateEndsAt }
+        return verify === 'full' ? tls.checkServerIdentity(name, certificate) : undefined
+      },
       ...(ticket === undefined ? {} : { session: ticket.session }),
     })
     // Node's check of the name asks for the issuers' certificates too, and does not look at them:
     // making objects of them takes a tenth of a connection's CPU.
     secured.getPeerCertificate = leafCertificate
-    this.#listenForTicket(secured, host, ticket)
+    this.#listenForTicket(secured, { host, offered: ticket, vouches })
     return secured
   }
 
+  /** A resumed session shows no certificate: what vouches for it is the handshake that verified one. */
+  #ticketFor(host: string): Ticket | undefined {
+    const ticket = this.#ticket
+    if (ticket?.host !== host) return undefined
+    const { clock } = this.#deps
+    const { at, certificateEndsAt } = ticket.verified
+    const isVerified = clock.monotonic() - at < VERIFIED_GOOD_MS && clock.now() < certificateEndsAt
+    return isVerified ? ticket : undefined
+  }
+
   /** Not on each connection: a server gives two tickets, and Node copies those that are listened for. */
-  #listenForTicket(secured: TLSSocket, host: string, offered: Ticket | undefined): void {
+  #listenForTicket(
+    secured: TLSSocket,
+    {
+      host,
+      offered,
+      vouches,
+    }: {
+      readonly host: string
+      readonly offered: Ticket | undefined
+      readonly vouches: { readonly by: Verified | undefined }
+    },
+  ): void {
     const context = this.#context
     const now = this.#deps.clock.monotonic()
     const isGood = offered !== undefined && now - offered.since < TICKET_GOOD_MS
@@ -116,9 +143,9 @@ export class UpstreamTls {
     }
     secured.once('session', (session: Buffer) => {
       // Authorities that were replaced since have not verified it.
-      if (secured.authorized && this.#context === context) {
-        this.#ticket = { host, session, since: now }
-      }
+      const verified = vouches.by
+      if (!secured.authorized || verified === undefined || this.#context !== context) return
+      this.#ticket = { host, session, since: now, verified }
     })
   }
 
@@ -144,8 +171,19 @@ interface Ticket {
   readonly session: Buffer
   /** Monotonic, in ms. */
   readonly since: number
+  readonly verified: Verified
 }
 
+/** A handshake in which the server's certificate was verified. */
+interface Verified {
+  /** Monotonic, in ms. */
+  readonly at: number
+  /** Epoch ms. */
+  readonly certificateEndsAt: number
+}
+
+/** An authority may end or be replaced, too: a certificate is asked for again after this time at the latest. */
+const VERIFIED_GOOD_MS = 10 * 60_000
 /** Servers say hours. */
 const TICKET_GOOD_MS = 60_000
 
