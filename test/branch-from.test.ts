@@ -271,6 +271,33 @@ test('its branch that was protected meanwhile is not deleted, and that is told',
   await purgeAll()
 })
 
+test('a later branch with the name of its own is neither extended nor deleted', async (t) => {
+  const headers = { authorization: `Bearer ${env.DATABRICKS_TOKEN}` }
+  for (const keepBranch of [false, true]) {
+    const { daemon, log } = await proxyBefore(t, emulator, {
+      ...{ targets: ['projects/demo'], branchFrom: 'projects/demo', branchTtl: '1h' },
+      ...{ keepBranch, clock },
+    })
+    const { name } = ours()[0]!
+    const url = `${emulator.workspaceUrl}/api/2.0/postgres/${name}?purge=true`
+    assert.equal((await fetch(url, { method: 'DELETE', headers })).status, 200)
+    const later = await control.createBranch('projects/demo', branchIdOf(name))
+    const before = [control.callCount('branch-update'), control.callCount('branch-delete')]
+    if (!keepBranch) {
+      clock.jump(HOUR / 2)
+      await log.seen(({ message }) => /be extended: .* and is left alone$/.test(message))
+    }
+    await daemon.close()
+    await log.seen(({ message }) =>
+      /^branch could not be (deleted|kept for longer): .* and is left alone$/.test(message),
+    )
+    const after = [control.callCount('branch-update'), control.callCount('branch-delete')]
+    assert.deepEqual(after, before)
+    assert.equal(control.branch(name), later)
+    await fetch(url, { method: 'DELETE', headers })
+  }
+})
+
 test('the library gives a branch the name that the command gives it', async (t) => {
   const folder = await temporaryFolder(t)
   const git = (...args: string[]): void => {

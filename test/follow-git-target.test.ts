@@ -336,3 +336,21 @@ test('a branch with its name that is protected, or of another source, is another
   const of = await proxyBefore(t, emulator, { ...from, branchFrom: `${DEMO}/branches/${second}` })
   assert.equal(await served(t, of), `${first}-3`)
 })
+
+test('a branch that was replaced by another while it is in use is not extended', async (t) => {
+  const proxy = await following(t, { targets: [{ target: DEMO, followGit: 'create' }], clock })
+  proxy.head(git('topic'))
+  const id = await served(t, proxy)
+  const other = await control.createBranch(DEMO, 'other')
+  const headers = { authorization: `Bearer ${emulator.env.DATABRICKS_TOKEN}` }
+  const url = `${emulator.workspaceUrl}/api/2.0/postgres/${DEMO}/branches`
+  await fetch(`${url}/${id}?purge=true`, { method: 'DELETE', headers })
+  const body = JSON.stringify({ spec: { source_branch: other.name, ttl: '604800s' } })
+  const { status } = await fetch(`${url}?branch_id=${id}`, { method: 'POST', headers, body })
+  assert.equal(status, 200)
+  const later = control.branch(`${DEMO}/branches/${id}`)
+  const { expireAt } = later
+  clock.jump(85 * HOUR)
+  await proxy.log.seen(({ message }) => /be extended: .* and is left alone$/.test(message))
+  assert.equal(later.expireAt, expireAt)
+})

@@ -7,12 +7,11 @@ import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
 import { isTooLong } from '../databricks/lakebase/api-error.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
-import type { WorkspaceBranches } from '../databricks/lakebase/workspace.js'
+import type { BranchRef, WorkspaceBranches } from '../databricks/lakebase/workspace.js'
 
 export interface BranchLifeOptions {
   readonly branches: Pick<WorkspaceBranches, 'extend'>
-  /** `projects/P/branches/B` */
-  readonly name: string
+  readonly branch: BranchRef
   /** The rest of its life; negative when it is over. */
   readonly leftMs: number
   /** What it is extended to: the first that the workspace allows. */
@@ -31,6 +30,8 @@ interface Moment {
 }
 
 export class BranchLife {
+  /** The one that is kept alive. */
+  readonly branch: BranchRef
   readonly #options: BranchLifeOptions
   readonly #ended = new AbortController()
   #lifeMs: number
@@ -41,6 +42,7 @@ export class BranchLife {
   constructor(options: BranchLifeOptions) {
     const { clock, leftMs, livesMs } = options
     this.#options = options
+    this.branch = options.branch
     this.#lifeMs = Math.max(leftMs, livesMs[0] ?? leftMs)
     const usedMs = this.#lifeMs - leftMs
     this.#since = { wall: clock.now() - usedMs, monotonic: clock.monotonic() - usedMs }
@@ -60,18 +62,18 @@ export class BranchLife {
   }
 
   async #look(): Promise<void> {
-    const { clock, branches, name, livesMs, log } = this.#options
+    const { clock, branches, branch, livesMs, log } = this.#options
     const now = { wall: clock.now(), monotonic: clock.monotonic() }
     const age = Math.max(now.wall - this.#since.wall, now.monotonic - this.#since.monotonic)
     if (age < this.#lifeMs / 2) return this.#lookLater(this.#lifeMs / 2 - age)
     try {
-      this.#lifeMs = await extendAtMost(branches, { name, livesMs }, this.#ended.signal)
+      this.#lifeMs = await extendAtMost(branches, { branch, livesMs }, this.#ended.signal)
       this.#since = now
       if (!this.#ended.signal.aborted) this.#lookLater(this.#lifeMs / 2)
     } catch (error) {
       if (this.#ended.signal.aborted) return
       const why = error instanceof Error ? error.message : String(error)
-      log.error({ branch: name }, `the life of the branch could not be extended: ${why}`)
+      log.error({ branch: branch.name }, `the life of the branch could not be extended: ${why}`)
       if (!isGone(error)) this.#lookLater(this.#lifeMs / 8)
     }
   }
@@ -86,13 +88,13 @@ export const LONG_LIVES_MS: readonly number[] = [168, 144, 120, 96, 72, 48, 24, 
 /** Resolves to the life that it has from now on. Errors: `isTooLong` when even the last is too long. */
 export async function extendAtMost(
   branches: Pick<WorkspaceBranches, 'extend'>,
-  { name, livesMs }: Pick<BranchLifeOptions, 'name' | 'livesMs'>,
+  { branch, livesMs }: Pick<BranchLifeOptions, 'branch' | 'livesMs'>,
   signal: AbortSignal,
 ): Promise<number> {
   let failure: unknown
   for (const ms of livesMs) {
     try {
-      await branches.extend(name, ms, signal)
+      await branches.extend(branch, ms, signal)
       return ms
     } catch (error) {
       if (!isTooLong(error)) throw error

@@ -44,6 +44,7 @@ export type GitChoice =
 interface GitBranch {
   /** `projects/P/branches/B` */
   readonly name: string
+  readonly uid: string | undefined
   /** When the life of a branch of this user is over. Undefined: it is another user's, or has no end. */
   readonly endsAt: number | undefined
 }
@@ -139,6 +140,7 @@ export class GitBranches {
     const found = shared ?? own
     const branch = found && {
       name: found.name,
+      uid: found.uid,
       endsAt: found === own ? own.expiresAt : undefined,
     }
     if (branch !== undefined) this.#known.set(gitBranch, { branch, at: clock.monotonic() })
@@ -176,8 +178,12 @@ export class GitBranches {
     for (const lifeMs of LONG_LIVES_MS) {
       try {
         const now = clock.now()
-        const { name } = await makeBranch(branches, { project, source, ids, lifeMs, now }, closing)
-        return { name, endsAt: now + lifeMs }
+        const { name, uid } = await makeBranch(
+          branches,
+          { project, source, ids, lifeMs, now },
+          closing,
+        )
+        return { name, uid, endsAt: now + lifeMs }
       } catch (error) {
         if (!(error instanceof ProxyError) || !isTooLong(error.cause)) throw error
         failure = error

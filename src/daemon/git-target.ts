@@ -13,7 +13,7 @@ import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Credentials } from '../credentials/credentials.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
-import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
+import type { BranchRef, LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import type { Listener } from '../listener/listener.js'
 import { type DrainOptions, shuttingDown, TargetSessions } from '../listener/target-sessions.js'
 import type { Following, WorkspacePlace } from '../observe/observed-proxy.js'
@@ -251,10 +251,10 @@ export class GitTarget implements Entrance {
       const settings = { ...target, followGit: undefined, readOnly }
       return this.#openOrBuild('read-only', { settings, isReadOnly: true })
     }
-    const { name, endsAt } = choice
+    const { name, uid, endsAt } = choice
     const settings = { ...target, target: branchTarget(name), followGit: undefined }
     const open = this.#openOrBuild(name, { settings, branch: name })
-    if (endsAt !== undefined) await this.#keepAlive(open, name, endsAt)
+    if (endsAt !== undefined) await this.#keepAlive(open, { name, uid }, endsAt)
     return open
   }
 
@@ -300,13 +300,15 @@ export class GitTarget implements Entrance {
     return open
   }
 
-  async #keepAlive(open: OpenBranch, name: string, endsAt: number): Promise<void> {
+  async #keepAlive(open: OpenBranch, branch: BranchRef, endsAt: number): Promise<void> {
     const { signedIn, clock, log } = this.#options
     const branches = await signedIn.workspace.branches()
-    if (open.life !== undefined || this.#openByKey.get(open.key) !== open) return
+    if (open.life !== undefined && open.life.branch.uid === branch.uid) return
+    if (this.#openByKey.get(open.key) !== open) return
+    open.life?.end() // of an earlier branch with the name
     const leftMs = endsAt - clock.now()
     open.life = new BranchLife({
-      ...{ branches, name, leftMs, livesMs: LONG_LIVES_MS, clock, log },
+      ...{ branches, branch, leftMs, livesMs: LONG_LIVES_MS, clock, log },
     })
   }
 

@@ -71,7 +71,7 @@ export async function deleteBranch(invocation: Invocation): Promise<number> {
   const purge = options.has('purge')
   return withBranches(invocation, async (branches, signal) => {
     const name = await wholeName(written, branches, signal)
-    await branches.remove(name, purge, signal)
+    await branches.remove({ name }, purge, signal)
     const rest = purge ? '' : '; it can be brought back for some days, and its name stays reserved'
     surroundings.stderr.write(`${name} is deleted${rest}\n`)
     return 0

@@ -11,10 +11,10 @@ import type { Clock } from '../../core/clock.js'
 import { pause, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
-import { ApiError, isFull, unlessRefused } from './api-error.js'
+import { ApiError, isFull, isTaken, unlessRefused } from './api-error.js'
 import { Branch, listBranches, listProjects, POSTGRES, timeOf } from './autoscaling.js'
 import { apiPath, type WorkspaceClient } from './client.js'
-import type { LakebaseBranch, NewBranch, WorkspaceBranches } from './workspace.js'
+import type { BranchRef, LakebaseBranch, NewBranch, WorkspaceBranches } from './workspace.js'
 
 const Operation = z.object({
   name: z.string(),
@@ -29,6 +29,8 @@ const FIRST_POLL_MS = 250
 /** A branch takes seconds, and clients wait for it. */
 const MAX_POLL_MS = 1_000
 const UNDO_LIMIT_MS = 5_000
+/** The workspace gives its time in full seconds. */
+const TIME_ERROR_MS = 2_000
 
 export class LakebaseBranches implements WorkspaceBranches {
   readonly #client: WorkspaceClient
@@ -58,7 +60,8 @@ export class LakebaseBranches implements WorkspaceBranches {
   ): Promise<LakebaseBranch> {
     const what = `create branch ${project}/branches/${id}`
     const sourceBranch = source ?? (await this.#defaultBranch(project, signal))
-    const { value } = await this.#change(
+    const began = this.#clock.monotonic()
+    const { value, serverTime = this.#clock.now() } = await this.#change(
       {
         method: 'POST',
         path: apiPath(POSTGRES, project, 'branches'),
@@ -69,17 +72,20 @@ export class LakebaseBranches implements WorkspaceBranches {
       signal,
     )
     const name = `${project}/branches/${id}`
+    const since = serverTime - (this.#clock.monotonic() - began) - TIME_ERROR_MS
     try {
       await this.#finished(value, what, signal)
       return described((await this.#get(name, signal)).value)
     } catch (error) {
-      await this.#undo(name)
+      // Then the branch that is there is another's.
+      if (!isTaken(error)) await this.#undo({ name, sourceBranch, since, begun: value })
       throw error
     }
   }
 
-  async extend(name: string, lifeMs: number, signal: AbortSignal): Promise<void> {
-    const { serverTime = this.#clock.now() } = await this.#get(name, signal)
+  async extend({ name, uid }: BranchRef, lifeMs: number, signal: AbortSignal): Promise<void> {
+    const { value, serverTime = this.#clock.now() } = await this.#get(name, signal)
+    refuseAnother(described(value), uid)
     const expireTime = new Date(serverTime + lifeMs).toISOString()
     await this.#change(
       {
@@ -93,9 +99,15 @@ export class LakebaseBranches implements WorkspaceBranches {
     )
   }
 
-  async remove(name: string, purge: boolean, signal: AbortSignal): Promise<void> {
+  async remove({ name, uid }: BranchRef, purge: boolean, signal: AbortSignal): Promise<void> {
     const branch = await this.get(name, signal)
     if (branch === undefined) throw new ProxyError('target', `branch ${name} does not exist`)
+    refuseAnother(branch, uid)
+    await this.#delete(branch, purge, signal)
+  }
+
+  async #delete(branch: LakebaseBranch, purge: boolean, signal: AbortSignal): Promise<void> {
+    const { name } = branch
     if (branch.isDefault || branch.isProtected) {
       const why = branch.isDefault ? 'the default branch of its project' : 'protected'
       throw new ProxyError('target', `branch ${name} is ${why}, and is not deleted`)
@@ -126,11 +138,22 @@ export class LakebaseBranches implements WorkspaceBranches {
     })
   }
 
-  /** The caller will not learn of it: that it ends with its life is enough if this fails. */
-  async #undo(name: string): Promise<void> {
+  /**
+   * Deletes the branch that an operation was to make, if it is certain to be that one. The caller will
+   * not learn of it: that it ends with its life is enough if this fails.
+   */
+  async #undo({ name, sourceBranch, since, begun }: BegunBranch): Promise<void> {
     const reason = (): Error => new Error('timeout expired')
     const limit = { clock: this.#clock, ms: UNDO_LIMIT_MS, reason }
-    await withDeadline(limit, (signal) => this.remove(name, true, signal)).catch(() => {})
+    await withDeadline(limit, async (signal) => {
+      const [{ error }, branch] = await Promise.all([
+        this.#operation(begun, `delete branch ${name}`, signal),
+        this.get(name, signal),
+      ])
+      if (branch === undefined || (error && isTaken(failureOf(error, '')))) return
+      const isOurs = branch.source === sourceBranch && (branch.createdAt ?? 0) >= since
+      if (isOurs) await this.#delete(branch, true, signal)
+    }).catch(() => {})
   }
 
   async #change(
@@ -162,22 +185,45 @@ export class LakebaseBranches implements WorkspaceBranches {
     while (operation.done !== true) {
       await pause(this.#clock, delayMs, signal)
       delayMs = Math.min(MAX_POLL_MS, delayMs * 1.5)
-      const { value } = await this.#client.request({
-        path: apiPath(POSTGRES, begun.name),
-        ...{ schema: Operation, what, signal, kind: 'target' },
-      })
-      operation = value
+      operation = await this.#operation(begun, what, signal)
     }
-    const { error } = operation
-    if (!error) return
-    const why = plainText(error.message ?? error.error_code ?? 'no reason was given')
-    throw new ProxyError('target', `could not ${what}: ${why}`)
+    if (operation.error) throw failureOf(operation.error, what)
+  }
+
+  async #operation({ name }: Operation, what: string, signal: AbortSignal): Promise<Operation> {
+    const path = apiPath(POSTGRES, name)
+    const kind = 'target'
+    return (await this.#client.request({ path, schema: Operation, what, signal, kind })).value
   }
 }
 
-function described({ name, create_time, status }: Branch): LakebaseBranch {
+/** What is known of a branch when its creation is requested. */
+interface BegunBranch {
+  readonly name: string
+  readonly sourceBranch: string
+  /** It is created no earlier, in epoch ms by the workspace's clock. */
+  readonly since: number
+  readonly begun: Operation
+}
+
+function failureOf(error: NonNullable<Operation['error']>, what: string): ApiError {
+  const { error_code, message } = error
+  const isTakenName = error_code === '6' || /already exists/i.test(message ?? '') // 6: by gRPC's number
+  const errorCode = isTakenName ? 'ALREADY_EXISTS' : (error_code ?? undefined)
+  const why = plainText(message ?? errorCode ?? 'no reason was given')
+  // That it failed is the content of a reply that has succeeded.
+  return new ApiError('target', `could not ${what}: ${why}`, { status: 200, errorCode })
+}
+
+function refuseAnother({ name, uid }: LakebaseBranch, expected: string | undefined): void {
+  if (expected === undefined || uid === expected) return
+  throw new ProxyError('target', `branch ${name} was deleted and created again, and is left alone`)
+}
+
+function described({ name, uid, create_time, status }: Branch): LakebaseBranch {
   return {
     name,
+    uid: uid ?? create_time ?? undefined,
     state: status?.current_state ?? 'UNKNOWN',
     isDefault: status?.default === true,
     isProtected: status?.is_protected === true,

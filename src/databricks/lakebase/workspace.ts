@@ -41,6 +41,8 @@ export interface MintOptions {
 export interface LakebaseBranch {
   /** `projects/P/branches/B` */
   readonly name: string
+  /** Differs from that of a later branch with this name. Undefined: the workspace does not say. */
+  readonly uid: string | undefined
   /** The API's own word, as in `READY`. */
   readonly state: string
   readonly isDefault: boolean
@@ -50,6 +52,12 @@ export interface LakebaseBranch {
   readonly expiresAt: number | undefined
   /** Name of the branch that it was made from. */
   readonly source: string | undefined
+}
+
+/** A branch by its name; with a `uid`, only while it is still that one. */
+export interface BranchRef {
+  readonly name: string
+  readonly uid?: string | undefined
 }
 
 export interface NewBranch {
@@ -71,13 +79,17 @@ export interface WorkspaceBranches {
   get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined>
   /** Resolves when the branch exists. Errors: `isTaken(error)` when the name is in use. */
   create(plan: NewBranch, signal: AbortSignal): Promise<LakebaseBranch>
-  /** It lives for this long from now. Errors: `isTooLong(error)` when the workspace allows less. */
-  extend(name: string, lifeMs: number, signal: AbortSignal): Promise<void>
+  /**
+   * It lives for this long from now. Errors: `isTooLong(error)` when the workspace allows less,
+   * `isGone(error)` for another branch than the one that is meant.
+   */
+  extend(branch: BranchRef, lifeMs: number, signal: AbortSignal): Promise<void>
   /**
    * Resolves when the workspace has accepted. Without `purge`, the branch can be brought back for
-   * some days, and its name stays reserved. Errors: kind `target` for a branch that must not be deleted.
+   * some days, and its name stays reserved. Errors: kind `target` for a branch that must not be deleted,
+   * or that is another than the one that is meant.
    */
-  remove(name: string, purge: boolean, signal: AbortSignal): Promise<void>
+  remove(branch: BranchRef, purge: boolean, signal: AbortSignal): Promise<void>
 }
 
 /** What a client of a gateway signs in with. */
