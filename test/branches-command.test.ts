@@ -57,6 +57,9 @@ test('create prints the name alone once the branch takes connections; list shows
   assert.equal((await branches('delete', nameOf(own), '--purge')).code, 0)
   const left = await branches('list', 'demo')
   assert.doesNotMatch(left.stdout, /fix-login/)
+  const listed = await branches('create', 'production', '--from', PROJECT)
+  assert.match(listed.stderr, /already exists/)
+  assert.doesNotMatch(listed.stderr, /Detail:/)
   const reserved = await branches('create', 'fix-login', '--from', PROJECT)
   assert.equal(reserved.code, 1)
   assert.match(reserved.stderr, /already exists[\s\S]*keeps its name until it is purged/)
@@ -174,4 +177,17 @@ test('wrong usage is 2: no --from, a name that does not fit, a wrong ttl, a TARG
     assert.equal(code, 2, stderr)
     assert.match(stderr, expected)
   }
+})
+
+test('a project that does not exist is answered with the nearest, and an instance with what it is', async () => {
+  const near = await branches('list', 'projects/dmo')
+  assert.match(
+    near.stderr,
+    /projects\/dmo does not exist in .*\nHint: Did you mean projects\/demo\?/,
+  )
+  const instance = await branches('list', 'demo-instance')
+  assert.match(
+    instance.stderr,
+    /"demo-instance" is a Provisioned instance, which has no branches\n/,
+  )
 })

@@ -36,6 +36,23 @@ test('the program finds the proxy, logs in as the workspace identity, and leaves
   assert.equal(await isOpen(Number(port)), false)
 })
 
+test('for a database that does not exist the program is not started', async (t) => {
+  const args = ['exec', 'dmo-instance', '--', 'sh', '-c', 'echo started']
+  const { code, stdout, stderr } = await startCli(t, args, { env }).done
+  assert.deepEqual([code, stdout], [1, ''])
+  assert.match(
+    stderr,
+    /^lakebase-proxy: database instance "dmo-instance" does not exist in \S+\nHint: Did you mean demo-instance\?\n$/,
+  )
+})
+
+test('why the program is refused is told once, by the program', async (t) => {
+  const args = ['exec', 'stopped-instance', '--', 'psql', '-Xc', 'select 1']
+  const { code, stderr } = await startCli(t, args, { env }).done
+  assert.equal(code, 2)
+  assert.match(stderr, /^psql: error: .*stopped-instance" is stopped\n/)
+})
+
 test("the exit code is the program's", async (t) => {
   const codeOf = async (...words: string[]): Promise<number> =>
     (await startCli(t, ['exec', 'demo-instance', '--', ...words], { env }).done).code

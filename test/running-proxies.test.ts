@@ -25,6 +25,7 @@ import { type TestContext, test } from 'node:test'
 
 import { Announcement } from '../src/commands/running/announcement.js'
 import { runningProxies } from '../src/commands/running/running-proxies.js'
+import { STOPPING } from '../src/observe/readiness.js'
 import { cli, type RunningCli, startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { type Ran, temporaryFolder } from './support/proxy.js'
@@ -271,6 +272,33 @@ test('a program in the place of a proxy that holds the same port elsewhere is na
   assert.doesNotMatch(second.stderr, /running lakebase-proxy/)
 })
 
+test('of two that serve the same target, wait and shutdown want to know the admin port', async (t) => {
+  const user = await newUser(t)
+  await Promise.all([user.start('demo-instance'), user.start('demo-instance')])
+  for (const command of ['wait', 'shutdown']) {
+    const { code, stderr } = await user.run(command, 'demo-instance')
+    assert.equal(code, 2)
+    assert.ok(
+      stderr.includes(`Hint: Name one: lakebase-proxy ${command} --admin-port PORT;`),
+      stderr,
+    )
+  }
+})
+
+test('wait ends at once where the proxy is stopping', async (t) => {
+  const user = await newUser(t)
+  const server = http.createServer((_, response) => {
+    response.writeHead(503).end(JSON.stringify({ ready: false, reasons: [STOPPING] }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const { code, stderr } = await user.run('wait', '--admin-port', `${port}`, '--timeout', '10m')
+  assert.equal(code, 1)
+  assert.match(stderr, /lakebase-proxy is stopping\nHint: Start it again/)
+})
+
 test('url prints the port that the running proxy got', async (t) => {
   const user = await newUser(t)
   const { port } = await user.start('demo-instance')
@@ -325,6 +353,14 @@ test('url says that a port which a proxy of other targets holds does not lead to
   assert.deepEqual([code, stdout.includes(`:${port}/`)], [0, true])
   const said = `Notice: no running lakebase-proxy serves "dmo-instance", and ${port} is held by one that serves demo-instance. Did you mean "demo-instance"? Otherwise start it with --port `
   assert.ok(stderr.startsWith(said), stderr)
+})
+
+test('status TARGET shows that target alone', async (t) => {
+  const user = await newUser(t)
+  await user.start('demo-instance', 'second-instance', '--route=on')
+  const { stdout } = await user.run('status', 'second-instance')
+  assert.match(stdout, /\nsecond-instance: /)
+  assert.doesNotMatch(stdout, /\ndemo-instance: /)
 })
 
 test('url prints the user that chooses the target at the running proxy, and its database', async (t) => {

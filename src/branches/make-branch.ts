@@ -30,6 +30,7 @@ export async function makeBranch(
   signal: AbortSignal,
 ): Promise<LakebaseBranch> {
   let taken: unknown
+  const tried: string[] = []
   for (const id of ids) {
     try {
       return await branches.create({ project, id, source, lifeMs }, signal)
@@ -38,11 +39,14 @@ export async function makeBranch(
       if (isFull(error)) throw await full(error as ProxyError, { branches, project, now }, signal)
       if (!isTaken(error)) throw error
       taken = error
+      tried.push(`${project}/branches/${id}`)
     }
   }
+  const listed = await branches.list(project, signal).catch(() => undefined)
+  const isListed = listed?.some(({ name }) => tried.includes(name)) === true
   throw new ProxyError('target', (taken as ProxyError).message, {
     cause: taken,
-    detail: 'A deleted branch keeps its name until it is purged.',
+    detail: isListed ? undefined : 'A deleted branch keeps its name until it is purged.',
     hint: `Choose another name. See those in use with: lakebase-proxy branches list ${project}`,
   })
 }

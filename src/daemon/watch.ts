@@ -36,6 +36,9 @@ export interface WatchedTarget extends ObservedTarget {
   prime(): Promise<void>
 }
 
+/** The line of the log for a target whose first client will be refused if nothing changes. */
+export const NOT_READY = 'not ready yet, the first client will ask again'
+
 const ASK_AGAIN_MS = 5_000
 const LOOK_MS = 500
 
@@ -143,7 +146,7 @@ export class Watch {
       if (notes.trouble?.message === before) return
       const hint = error instanceof ProxyError ? error.hint : undefined
       const reason = error instanceof Error ? error.message : String(error)
-      log.warn({ target: name, reason, hint }, 'not ready yet, the first client will ask again')
+      log.warn({ target: name, reason, hint }, NOT_READY)
     }
   }
 

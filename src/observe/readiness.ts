@@ -21,6 +21,9 @@ export interface ReadinessQuestion {
   readonly confirmed?: boolean
 }
 
+/** The reason of a proxy that drains: it will not be ready again. */
+export const STOPPING = 'stopping: sessions are being let go'
+
 /** Readiness of the process: it listens, does not stop, and at least one target is usable. */
 export function readiness(
   proxy: ObservedProxy,
@@ -91,7 +94,7 @@ function phaseReason({ phase }: ObservedProxy): string | undefined {
     case 'starting':
       return 'starting: not everything is set up yet'
     case 'stopping':
-      return 'stopping: sessions are being let go'
+      return STOPPING
     case 'running':
       return undefined
   }

@@ -10,9 +10,13 @@ import { constants } from 'node:os'
 import { privateSettings } from '../../config/resolve/shown-as.js'
 import { variableOf } from '../../config/schema/table.js'
 import { LOCAL_PASSWORD } from '../../config/sources/sources.js'
+import { waitFor } from '../../core/deadline.js'
 import { describeFailure, ProxyError } from '../../core/errors.js'
-import { createLog } from '../../core/log.js'
+import { createLog, type LazyLog } from '../../core/log.js'
 import { Secret } from '../../core/secret.js'
+import type { Daemon } from '../../daemon/daemon.js'
+import { NOT_READY } from '../../daemon/watch.js'
+import { isGone } from '../../databricks/lakebase/look-up.js'
 import { type LocalAddress, localAddress, localVariables } from '../../observe/connection-lines.js'
 import type { ConfigRequest, Invocation, Surroundings } from '../invocation/command.js'
 import { oneTarget } from '../invocation/one-target.js'
@@ -20,7 +24,10 @@ import { progressLine } from '../invocation/progress-line.js'
 import { startDaemon } from './start.js'
 import { signalsDuringStartUp } from './stop.js'
 
-/** Resolves to the program's exit code. Errors: kind `config`, before anything is started. */
+/**
+ * Resolves to the program's exit code. Errors, before the program is started: kind `config`, and kind
+ * `target` for a database that does not exist.
+ */
 export async function exec(
   invocation: Invocation,
   pickTarget: ConfigRequest['pickTarget'],
@@ -39,12 +46,19 @@ export async function exec(
   // The terminal belongs to the program: by default, only problems are logged there.
   const asked = config.given.some(({ setting }) => setting === 'log-level')
   const level = asked ? settings.logLevel : 'warn'
-  const log = createLog({ level, format: settings.logFormat })
+  const written = createLog({ level, format: settings.logFormat })
+  const log = asked ? written : withoutRefusals(written)
   const startUp = signalsDuringStartUp(surroundings.onSignal)
   const { tell } = progressLine(surroundings.stderr)
   const start = startDaemon({ ...config, settings }, surroundings, log, {
     stopping: startUp.stopping,
     newBranch: { isForOneProgram: true, tell },
+  }).then(async (started) => {
+    await checkExists(started, startUp.stopping).catch(async (error: unknown) => {
+      await started.close()
+      throw error
+    })
+    return started
   })
   let hungUp = false
   const proxy = await Promise.race([start, startUp.impatient])
@@ -67,6 +81,30 @@ export async function exec(
   } finally {
     await proxy.close()
   }
+}
+
+/** How long the program is kept waiting, where the workspace is slow. */
+const EXISTS_MS = 2_000
+
+/** What is wrong apart from that may be over when the program connects. */
+async function checkExists({ targets: [target] }: Daemon, stopping: AbortSignal): Promise<void> {
+  if (target === undefined || !('lookUp' in target)) return
+  const limit = AbortSignal.any([AbortSignal.timeout(EXISTS_MS), stopping])
+  await waitFor(target.lookUp(limit), limit).catch((error: unknown) => {
+    if (isGone(error)) throw error
+    stopping.throwIfAborted()
+  })
+}
+
+/** The program prints why it is refused: no lines that say the same beside it. */
+function withoutRefusals(log: LazyLog): LazyLog {
+  const warn: LazyLog['warn'] = (...line: unknown[]) => {
+    const [facts, message] = line
+    const isRefusal = typeof facts === 'object' && facts !== null && 'sqlState' in facts
+    const level = isRefusal || message === NOT_READY ? 'debug' : 'warn'
+    ;(log[level] as (...line: unknown[]) => void)(...line)
+  }
+  return { ...log, warn }
 }
 
 /** The exit code that a shell gives for a program that a signal has ended. */

@@ -50,12 +50,20 @@ export async function askedProxies(invocation: Invocation): Promise<readonly Ask
 }
 
 /** For a command that may touch one proxy only. Errors: kind `config`, when several match. */
-export function onlyOne(found: readonly AskedProxy[], command: string): AskedProxy {
+export function onlyOne(
+  found: readonly AskedProxy[],
+  command: string,
+  target: string | undefined,
+): AskedProxy {
   const [first, ...others] = found
   if (first !== undefined && others.length === 0) return first
   const lines = found.map((each) => `\n  ${describe(each)}`)
+  const by =
+    target === undefined
+      ? `lakebase-proxy ${command} TARGET, or --admin-port PORT`
+      : `lakebase-proxy ${command} --admin-port PORT`
   throw new ProxyError('config', `${found.length} proxies are running:${lines.join('')}`, {
-    hint: `Name one: lakebase-proxy ${command} TARGET, or --admin-port PORT; or take all of them with --all.`,
+    hint: `Name one: ${by}; or take all of them with --all.`,
   })
 }
 

@@ -16,7 +16,9 @@ export async function shutDown(invocation: Invocation): Promise<number> {
   const { stderr } = invocation.surroundings
   const timeoutMs = timeoutOf(invocation)
   const asked = await askedProxies(invocation)
-  const proxies = invocation.options.has('all') ? asked : [onlyOne(asked, 'shutdown')]
+  const proxies = invocation.options.has('all')
+    ? asked
+    : [onlyOne(asked, 'shutdown', invocation.operands[0])]
   const clients = proxies.map(clientOf)
   for (const client of clients) {
     const { status, body } = await client.ask('/shutdown', 'POST')

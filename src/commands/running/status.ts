@@ -13,6 +13,7 @@ type Status = ProxyStatus & { readonly version: string }
 export async function showStatus(invocation: Invocation): Promise<number> {
   const { stdout } = invocation.surroundings
   const proxies = await askedProxies(invocation)
+  const [named] = invocation.operands
   if (invocation.options.has('json')) {
     const answers = await Promise.all(proxies.map((proxy) => statusOf(clientOf(proxy))))
     stdout.write(`${shownJson(answers.length === 1 ? answers[0] : answers)}\n`)
@@ -22,7 +23,7 @@ export async function showStatus(invocation: Invocation): Promise<number> {
     proxies.map(async (proxy) =>
       proxy.client === undefined
         ? `lakebase-proxy without an admin port: ${describe(proxy)}`
-        : statusText(await statusOf(proxy.client), proxy),
+        : statusText(only(named, await statusOf(proxy.client)), proxy),
     ),
   )
   stdout.write(`${texts.join('\n\n')}\n`)
@@ -33,6 +34,12 @@ async function statusOf(client: AdminClient): Promise<Status> {
   const { body } = await client.ask('/status')
   if (!isStatus(body)) throw client.stranger()
   return body
+}
+
+/** All targets where the name is that of a branch, or the TARGET of one with another name. */
+function only(named: string | undefined, status: Status): Status {
+  const targets = status.targets.filter(({ name }) => name === named)
+  return targets.length === 0 ? status : { ...status, targets }
 }
 
 /** Whole lines but for the last line's end. */

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { duration, writeDuration } from '../../config/schema/values.js'
 import { ProxyError } from '../../core/errors.js'
+import { STOPPING } from '../../observe/readiness.js'
 import { type Invocation, readOption } from '../invocation/command.js'
 import type { Answer } from './admin-client.js'
 import { type AskedProxy, askedProxies, clientOf, onlyOne } from './asked-proxies.js'
@@ -12,7 +13,7 @@ const POLL_MS = 200
 
 /**
  * Also for a proxy that is yet to be started. Errors: kinds `dial`, `target` and `starting`, at the
- * time-out; kind `config` at once, when several run and none is named.
+ * time-out; at once kind `config`, when several run and none is named, and kind `stopping`.
  */
 export async function waitUntilReady(invocation: Invocation): Promise<number> {
   const timeoutMs = timeoutOf(invocation)
@@ -50,8 +51,8 @@ async function look(invocation: Invocation): Promise<Look> {
     }
     throw error
   }
-  const proxies = invocation.options.has('all') ? asked : [onlyOne(asked, 'wait')]
   const [target] = invocation.operands
+  const proxies = invocation.options.has('all') ? asked : [onlyOne(asked, 'wait', target)]
   const looks = await Promise.all(proxies.map((proxy) => isReady(proxy, target)))
   return looks.find(({ ready }) => !ready) ?? { ready: true, reasons: [] }
 }
@@ -62,6 +63,11 @@ async function isReady(proxy: AskedProxy, target: string | undefined): Promise<L
   const answer: Answer | undefined = await client.tryAsk(`/readiness?confirmed${ofTarget}`)
   if (answer === undefined) return { ready: false, reasons: [], problem: client.silence() }
   const { reasons } = answer.body
+  if (Array.isArray(reasons) && reasons.includes(STOPPING)) {
+    throw new ProxyError('stopping', 'lakebase-proxy is stopping', {
+      hint: 'Start it again, and then wait.',
+    })
+  }
   return {
     ready: answer.status === 200,
     reasons: Array.isArray(reasons) ? reasons.map(String) : [],

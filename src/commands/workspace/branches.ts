@@ -11,7 +11,10 @@ import { branchSource, duration, writeDuration } from '../../config/schema/value
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { silentLog } from '../../core/log.js'
+import { nearest } from '../../core/nearest.js'
 import { shownJson } from '../../core/plain-text.js'
+import { ApiError } from '../../databricks/lakebase/api-error.js'
+import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
 import type { LakebaseBranch, WorkspaceBranches } from '../../databricks/lakebase/workspace.js'
 import { type Invocation, readOption } from '../invocation/command.js'
 import { progressLine } from '../invocation/progress-line.js'
@@ -22,9 +25,13 @@ export async function listBranchesOf(invocation: Invocation): Promise<number> {
   const [written] = invocation.operands
   const named = written === undefined ? undefined : projectOf(written)
   const { stdout } = invocation.surroundings
-  return withBranches(invocation, async (branches, signal) => {
+  return withBranches(invocation, async (branches, signal, workspace) => {
     const projects = named === undefined ? await branches.projects(signal) : [named]
-    const lists = await Promise.all(projects.map((project) => branches.list(project, signal)))
+    const listing = Promise.all(projects.map((project) => branches.list(project, signal)))
+    const lists = await listing.catch(async (error: unknown) => {
+      if (named === undefined || !(error instanceof ApiError && error.status === 404)) throw error
+      throw await noSuchProject(named, { branches, workspace, signal, cause: error })
+    })
     const all = lists.flat()
     if (invocation.options.has('json')) stdout.write(`${shownJson(all.map(asJson))}\n`)
     else if (all.length === 0) stdout.write('There is no branch.\n')
@@ -78,14 +85,55 @@ export async function deleteBranch(invocation: Invocation): Promise<number> {
   })
 }
 
+/** What is called so instead, or nearly so. */
+async function noSuchProject(
+  project: string,
+  asked: {
+    readonly branches: WorkspaceBranches
+    readonly workspace: ConnectedWorkspace
+    readonly signal: AbortSignal
+    readonly cause: unknown
+  },
+): Promise<ProxyError> {
+  const { branches, workspace, signal, cause } = asked
+  const id = project.slice('projects/'.length)
+  const none = { databases: [], failures: [] }
+  const [{ databases }, projects] = await Promise.all([
+    workspace.listDatabases(signal).catch(() => none),
+    branches.projects(signal).catch(() => []),
+  ])
+  if (databases.some(({ kind, name }) => kind === 'provisioned' && name === id)) {
+    return new ProxyError('target', `"${id}" is a Provisioned instance, which has no branches`, {
+      cause,
+      hint: 'Autoscaling projects have: lakebase-proxy branches list',
+    })
+  }
+  const [near] = nearest(
+    id,
+    projects.map((each) => each.slice('projects/'.length)),
+    1,
+  )
+  return new ProxyError('target', `${project} does not exist in ${workspace.host}`, {
+    cause,
+    hint:
+      near === undefined
+        ? 'See all with: lakebase-proxy branches list'
+        : `Did you mean projects/${near}?`,
+  })
+}
+
 async function withBranches<T>(
   invocation: Invocation,
-  use: (branches: WorkspaceBranches, signal: AbortSignal) => Promise<T>,
+  use: (
+    branches: WorkspaceBranches,
+    signal: AbortSignal,
+    workspace: ConnectedWorkspace,
+  ) => Promise<T>,
 ): Promise<T> {
   const config = await invocation.loadConfig({ targets: [], targetOptional: true })
   const { surroundings } = invocation
   return withWorkspace(config, signInOf(config), surroundings, async ({ workspace, signal }) =>
-    use(await workspace.branches(), signal),
+    use(await workspace.branches(), signal, workspace),
   )
 }
 
