@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import tls, { type TLSSocket } from 'node:tls'
-
+import tls, { type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { RawClient, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
+import { Relay, type RelayFault } from './chaos/relay.js'
 import { eventually, type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
@@ -16,12 +16,15 @@ const emulator = await emulatorForTests()
 const { control } = emulator
 const STARTUP = startupPacket({ user: 'anyone', database: 'databricks_postgres' })
 
-async function secure({ port }: Pick<World, 'port'>): Promise<TLSSocket> {
+async function secure(
+  { port }: Pick<World, 'port'>,
+  options: ConnectionOptions = {},
+): Promise<TLSSocket> {
   const socket = await connect(port)
   socket.write(SSL_REQUEST)
   await once(socket, 'readable')
   assert.equal(String(socket.read(1)), 'S')
-  const secured = tls.connect({ socket, rejectUnauthorized: false })
+  const secured = tls.connect({ socket, rejectUnauthorized: false, ...options })
   secured.on('error', () => {})
   await once(secured, 'secureConnect')
   return secured
@@ -93,5 +96,37 @@ test('an error before login is read whole over TLS, in its place', async (t) => 
   assert.match(String(error?.body), /C08006\0Mserver does not support TLS/)
   assert.equal((await within(3_000, client.rest())).length, 0)
   client.socket.end()
+  await world.assertNothingLeft()
+})
+
+for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`a record of ${maxVersion} that was changed on its way ends the session`, async (t) => {
+    const world = await worldBefore(t, emulator, { localTls: 'auto' })
+    const relay = await Relay.start({ to: { port: world.port } })
+    t.after(() => relay.close())
+    const faults: RelayFault[] = []
+    relay.plan = () => faults
+    const client = new RawClient(await secure({ port: relay.port }, { maxVersion }))
+    client.send(STARTUP)
+    await client.until('Z')
+    const connection = await relay.connection(0)
+    // The last byte of the next record: it is part of what proves the record.
+    faults.push({ how: 'corrupt', direction: 'up', atByte: connection.passed.up + 20 })
+    client.query('select 1')
+    await world.assertNothingLeft()
+    assert.equal(world.ends().at(-1)?.outcome, 'client reset')
+  })
+}
+
+test('a client of TLS 1.2 that asks for a second handshake is refused it', async (t) => {
+  const world = await worldBefore(t, emulator, { localTls: 'auto' })
+  const client = await secure(world, { maxVersion: 'TLSv1.2' })
+  const answer = new Promise<Error | null>((resolve) => {
+    client.once('error', resolve)
+    client.renegotiate({ rejectUnauthorized: false }, resolve)
+  })
+  const refusal = (await within(5_000, answer)) as NodeJS.ErrnoException | null
+  assert.equal(refusal?.code, 'ERR_SSL_NO_RENEGOTIATION')
+  client.destroy()
   await world.assertNothingLeft()
 })

@@ -72,6 +72,9 @@ export async function startTls(
     },
   })
   client.on('error', () => {})
+  // Not documented, but the only sign: after the handshake a TLSSocket that no tls.Server made swallows
+  // its errors, and a bad record would leave it open and dead.
+  client.once('_tlsError', (error: Error) => client.destroy(error))
   const closed = new AbortController()
   const end = () => closed.abort()
   // Node reports a FIN only while the stream is read. No data can come before the handshake is over.

@@ -4,6 +4,7 @@
  * with a real PostgreSQL behind it that speaks for itself from AuthenticationOk on.
  */
 
+import { constants } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
@@ -108,7 +109,10 @@ async function tlsContexts(options: FrontOptions, kind: CertificateKind): Promis
   const make = async (name: string): Promise<SecureContext> => {
     const shown = kind === 'wrong-name' ? 'wrong-name.example.com' : name
     const certificate = await authority.issue([shown], validMs)
-    return createSecureContext({ ...certificate, minVersion: 'TLSv1.2' })
+    return createSecureContext({
+      ...{ ...certificate, minVersion: 'TLSv1.2' },
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    })
   }
   const made = new Map<string, Promise<SecureContext>>()
   return {

@@ -5,6 +5,7 @@
  * nothing: the last good one stays.
  */
 
+import { constants } from 'node:crypto'
 import { networkInterfaces, platform } from 'node:os'
 import tls, { type SecureContext } from 'node:tls'
 
@@ -132,7 +133,11 @@ function notWorking(cert: string, key: string, cause: Error): ProxyError {
 }
 
 function contextOf({ cert, key }: CertifiedPair): SecureContext {
-  return tls.createSecureContext({ cert, key, minVersion: 'TLSv1.2' })
+  return tls.createSecureContext({
+    ...{ cert, key, minVersion: 'TLSv1.2' },
+    // Each costs a signature, and a client of TLS 1.2 could ask without end before it logs in.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  })
 }
 
 /** Replaces a wildcard by the addresses that this machine has now. */

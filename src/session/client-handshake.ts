@@ -124,6 +124,9 @@ async function secure(
     ALPNProtocols: [ALPN],
   })
   secured.on('error', () => {})
+  // Not documented, but the only sign: after the handshake a TLSSocket that no tls.Server made swallows
+  // its errors, and a bad record would leave it open and dead.
+  secured.once('_tlsError', (error: Error) => secured.destroy(error))
   const done = new Promise<void>((resolve, reject) => {
     const over = (): void => reject(new Error('connection closed'))
     // An end alone closes nothing: the other way is still open.
