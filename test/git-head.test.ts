@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, lchown, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
-import { readGitHead } from '../src/branches/git-head.js'
+import { findGitFolder, readGitHead } from '../src/branches/git-head.js'
 import { temporaryFolder } from './support/proxy.js'
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567'
@@ -127,4 +127,33 @@ test('a HEAD that may not be read, or that leads in a circle, is none', async (t
   await rm(head)
   await symlink('HEAD', head)
   assert.deepEqual(await readGitHead(folder), MISSING)
+})
+
+test('a repository of another user counts for nothing', async (t) => {
+  if (process.geteuid?.() !== 0) return t.skip('only root can give files away')
+  const OTHER = 65_534
+  const folder = await repository(t, 'ref: refs/heads/x\n')
+  const [gitFolder, head] = [join(folder, '.git'), join(folder, '.git', 'HEAD')]
+  assert.deepEqual(await readGitHead(folder), { is: 'branch', branch: 'x' })
+  for (const path of [gitFolder, head]) {
+    await chown(path, OTHER, OTHER)
+    assert.deepEqual(await readGitHead(folder), { is: 'foreign', path })
+    assert.equal(await findGitFolder(folder), path === head ? gitFolder : undefined)
+    await chown(path, 0, 0)
+  }
+  const worktree = await temporaryFolder(t)
+  const named = join(worktree, '.git')
+  await writeFile(named, `gitdir: ${gitFolder}\n`)
+  assert.deepEqual(await readGitHead(worktree), { is: 'branch', branch: 'x' })
+  await chown(gitFolder, OTHER, OTHER)
+  assert.deepEqual(await readGitHead(worktree), { is: 'foreign', path: gitFolder })
+  await chown(gitFolder, 0, 0)
+  await chown(named, OTHER, OTHER)
+  assert.deepEqual(await readGitHead(worktree), { is: 'foreign', path: named })
+  // A link of another user leads where that user likes.
+  await rm(named)
+  await symlink(gitFolder, named)
+  assert.deepEqual(await readGitHead(worktree), { is: 'branch', branch: 'x' })
+  await lchown(named, OTHER, OTHER)
+  assert.deepEqual(await readGitHead(worktree), { is: 'foreign', path: named })
 })

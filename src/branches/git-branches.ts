@@ -67,6 +67,7 @@ export class GitBranches {
   readonly #options: GitBranchesOptions
   /** The branch of each git branch, with the monotonic time of the answer in ms. */
   readonly #known = new Map<string, { readonly branch: GitBranch; readonly at: number }>()
+  #hasWarned = false
   readonly #finding = new SingleFlight((gitBranch: string) => this.#find(gitBranch))
   readonly #making = new SingleFlight((gitBranch: string) => this.#findOrMake(gitBranch))
 
@@ -114,12 +115,21 @@ export class GitBranches {
     const { folder, clock } = this.#options
     for (let tries = 0; tries < HEAD_TRIES; tries += 1) {
       const head = await readGitHead(folder)
+      if (head.is === 'foreign') this.#warnOf(head.path)
       if (head.is !== 'unfinished') return head
       await pause(clock, HEAD_PAUSE_MS, signal)
     }
     throw new ProxyError('starting', 'the HEAD of the git repository is not written to its end', {
       hint: 'Look at it with: git status',
     })
+  }
+
+  #warnOf(path: string): void {
+    if (this.#hasWarned) return
+    this.#hasWarned = true
+    const git = plainText(path, MAX_SHOWN)
+    const how = `Run lakebase-proxy as its owner, or type: chown -R ${process.geteuid?.()} ${git}`
+    this.#options.log.warn({ git }, `${git} belongs to another user and is not followed. ${how}`)
   }
 
   async #find(gitBranch: string): Promise<Found> {

@@ -1,12 +1,16 @@
 /**
  * What is checked out in a folder, read from git's own files: the folder itself or the nearest one
  * above that holds `.git`, which is a folder, or in worktrees and submodules a file that names one.
- * No program is started, so that it can be read for every client.
+ * No program is started, so that it can be read for every client. A repository of another user counts
+ * for nothing, as with git: its owner would choose the branch.
  * https://git-scm.com/docs/gitrepository-layout
  */
 
-import { lstat, open, readlink } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { lstat, open, readlink, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+
+import { isForeign } from '../core/secret-file.js'
 
 export type GitHead =
   | { readonly is: 'branch'; readonly branch: string }
@@ -14,6 +18,8 @@ export type GitHead =
   | { readonly is: 'detached' }
   /** No repository, or none whose HEAD says what git would write there. */
   | { readonly is: 'missing' }
+  /** The repository belongs to another user of the machine. */
+  | { readonly is: 'foreign'; readonly path: string }
   /** Git, or an editor, is writing it: it has no line break yet. */
   | { readonly is: 'unfinished' }
 
@@ -22,27 +28,51 @@ const MAX_BYTES = 4096
 
 /** Never rejects. */
 export async function readGitHead(folder: string): Promise<GitHead> {
-  const gitFolder = await findGitFolder(folder)
-  if (gitFolder === undefined) return { is: 'missing' }
-  const head = join(gitFolder, 'HEAD')
+  const found = await locate(folder)
+  if (found === undefined) return { is: 'missing' }
+  const head = join(found.gitFolder, 'HEAD')
+  const foreign = found.foreign ?? (await foreignOf(head))
+  if (foreign !== undefined) return { is: 'foreign', path: foreign }
   // Very old repositories have a symbolic link here.
   const link = await readlink(head).catch(() => undefined)
   return parseHead(link === undefined ? await readStart(head) : `ref: ${link}\n`)
 }
 
-/** The folder of HEAD; undefined outside of a repository. */
+/** The folder of HEAD; undefined outside of a repository, and in one of another user. */
 export async function findGitFolder(folder: string): Promise<string | undefined> {
+  const found = await locate(folder)
+  return found?.foreign === undefined ? found?.gitFolder : undefined
+}
+
+interface Located {
+  readonly gitFolder: string
+  /** What belongs to another user on the way to it. */
+  readonly foreign: string | undefined
+}
+
+async function locate(folder: string): Promise<Located | undefined> {
   for (let at = resolve(folder); ; at = dirname(at)) {
     const path = join(at, '.git')
     const found = await lstat(path).catch(() => undefined)
     if (found?.isFile()) {
       const text = await readStart(path)
       const named = /^gitdir: ([^\n]+)/.exec(text ?? '')?.[1]?.trimEnd()
-      return named === undefined ? undefined : resolve(at, named)
+      if (named === undefined) return undefined
+      const gitFolder = resolve(at, named)
+      return { gitFolder, foreign: (await foreignOf(path)) ?? (await foreignOf(gitFolder)) }
     }
-    if (found !== undefined) return path
+    if (found !== undefined) return { gitFolder: path, foreign: await foreignOf(path) }
     if (at === dirname(at)) return undefined
   }
+}
+
+/** The path itself, if it or what it leads to belongs to another user. Windows has no such owners. */
+async function foreignOf(path: string): Promise<string | undefined> {
+  if (process.geteuid === undefined) return undefined
+  const owners: (Stats | undefined)[] = await Promise.all(
+    [lstat(path), stat(path)].map((each) => each.catch(() => undefined)),
+  )
+  return owners.some((each) => each !== undefined && isForeign(each)) ? path : undefined
 }
 
 function parseHead(text: string | undefined): GitHead {
