@@ -1,7 +1,7 @@
 /** A target with `follow-git` beside others at one port, as it is shown, and how its branches live and go. */
 
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, type TestContext, test } from 'node:test'
 
@@ -353,4 +353,21 @@ test('a branch that was replaced by another while it is in use is not extended',
   clock.jump(85 * HOUR)
   await proxy.log.seen(({ message }) => /be extended: .* and is left alone$/.test(message))
   assert.equal(later.expireAt, expireAt)
+})
+
+test('a repository of another user is not followed, and that is said once', async (t) => {
+  if (process.geteuid?.() !== 0) return t.skip('only root can give files away')
+  await control.createBranch(DEMO, 'feature-a')
+  const proxy = await following(t, { targets: [{ target: DEMO, followGit: 'existing' }] })
+  proxy.head(git('feature-a'))
+  chownSync(join(process.cwd(), '.git'), 65_534, 65_534)
+  for (let client = 0; client < 2; client += 1) {
+    assert.equal(await served(t, proxy), 'production')
+  }
+  const said = proxy.log.lines.filter(({ message }) => /belongs to another user/.test(message))
+  assert.match(
+    said.map(({ message }) => message).join(),
+    /^\S+\/\.git belongs .* is not followed\./,
+  )
+  assert.equal(said.length, 1)
 })
