@@ -238,6 +238,7 @@ const ROWS: readonly Row[] = [
   { name: 'a workspace host has the token endpoint as its audience', env: { ...H, ...GITHUB }, hostMetadata: { host_type: 'WORKSPACE_HOST', account_id: 'acc' }, type: 'github-oidc', token: 'exchange github:gh:HOST/oidc/v1/token  all-apis' },
   { name: 'a job of Azure Pipelines', env: { ...H, ...DEVOPS, DATABRICKS_CLIENT_ID: 'app-id' }, type: 'azure-devops-oidc', token: 'exchange devops:ado:/org/proj-1/_apis/distributedtask/hubs/build/plans/plan-1/jobs/job-1/oidctoken?api-version=7.2-preview.1 app-id all-apis' },
   { name: 'a job of Azure Pipelines that does not map its token', env: { ...H, ...DEVOPS, SYSTEM_ACCESSTOKEN: '' }, error: { kind: 'config', text: /no way to sign in/ } },
+  { name: 'a job of Azure Pipelines whose id leads to another path', env: { ...H, ...DEVOPS, SYSTEM_JOBID: '..' }, error: { kind: 'config', text: /"\.\." cannot be a name in a URL/ } },
   { name: 'Azure Pipelines come before a variable, GitHub before them', env: { ...H, ...DEVOPS, ...GITHUB, DATABRICKS_OIDC_TOKEN: 'id' }, type: 'github-oidc' },
   { name: 'Azure Pipelines come before a variable', env: { ...H, ...DEVOPS, DATABRICKS_OIDC_TOKEN: 'id' }, type: 'azure-devops-oidc' },
   { name: 'scopes of a profile', cfg: '[DEFAULT]\nhost = HOST\nclient_id = a\nclient_secret = b\nscopes = postgres, sql\n', type: 'oauth-m2m', token: 'client_credentials a:b postgres sql' },

@@ -52,6 +52,12 @@ export function isDatabricksHost(host: string): boolean {
   return isOwn || isAzureHost(host) || isLoopback(url.hostname)
 }
 
+/** Part of a URL's path. Errors: kind `config` for one that leads up to another path. */
+export function pathPart(text: string): string {
+  if (text !== '.' && text !== '..') return encodeURIComponent(text)
+  throw new ProxyError('config', `"${text}" cannot be a name in a URL`)
+}
+
 function readUrl(text: string, source: string): URL {
   try {
     return readWorkspaceUrl(text)

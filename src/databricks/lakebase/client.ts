@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { type ErrorKind, ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
 import { type Http, type HttpReply, redirectOf } from '../http/http.js'
+import { pathPart } from '../http/workspace-host.js'
 import type { TokenSource } from '../sign-in/auth.js'
 import type { WorkspaceToken } from '../sign-in/sign-in-method.js'
 import { readJson } from '../sign-in/token-reply.js'
@@ -162,7 +163,7 @@ export class WorkspaceClient {
 
 /** A path whose parts may hold names; slashes in a resource name stay. */
 export function apiPath(...parts: readonly string[]): string {
-  return parts.map((part) => part.split('/').map(encodeURIComponent).join('/')).join('/')
+  return parts.map((part) => part.split('/').map(pathPart).join('/')).join('/')
 }
 
 const ErrorBody = z.object({

@@ -4,6 +4,7 @@ import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
+import { pathPart } from '../http/workspace-host.js'
 import type { SignInDeps, SignInMethod } from './sign-in-method.js'
 import { federationHint, idTokenSignIn } from './token-exchange.js'
 import { readTokenReply } from './token-reply.js'
@@ -28,8 +29,8 @@ export const azureDevopsOidc: SignInMethod = {
     const accessToken = config.secret('devops_access_token')
     const [collection, project, hub, plan, job] = Object.keys(PARTS).map((name) => config.get(name))
     if (!accessToken || !collection || !project || !hub || !plan || !job) return undefined
-    // The parts are ids; encoded, so that none can lead elsewhere on the server.
-    const [p, h, l, j] = [project, hub, plan, job].map(encodeURIComponent)
+    // The parts are ids; made so that none can lead elsewhere on the server.
+    const [p, h, l, j] = [project, hub, plan, job].map(pathPart)
     const url = `${collection.replace(/(?<!\/)\/+$/, '')}/${p}/_apis/distributedtask/hubs/${h}/plans/${l}/jobs/${j}/oidctoken?api-version=7.2-preview.1`
     const source = {
       what: 'the ID token of Azure Pipelines',

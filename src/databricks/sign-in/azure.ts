@@ -9,7 +9,7 @@ import type { AuthorizationServer } from 'oauth4webapi'
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import { redirectOf } from '../http/http.js'
-import { isAzureHost, isDatabricksHost } from '../http/workspace-host.js'
+import { isAzureHost, isDatabricksHost, pathPart } from '../http/workspace-host.js'
 import type { Attribute } from './databricks-config.js'
 import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
 
@@ -68,7 +68,7 @@ export function entraServer(config: ConfigWithHost, tenant: string): Authorizati
   const { login } = azureCloud(config)
   return {
     issuer: `${login}${tenant}`,
-    token_endpoint: `${login}${encodeURIComponent(tenant)}/oauth2/token`,
+    token_endpoint: `${login}${pathPart(tenant)}/oauth2/token`,
   }
 }
 

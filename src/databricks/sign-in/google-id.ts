@@ -13,6 +13,7 @@ import { z } from 'zod'
 import { ProxyError } from '../../core/errors.js'
 import type { Secret } from '../../core/secret.js'
 import { decodeText } from '../../core/text-file.js'
+import { pathPart } from '../http/workspace-host.js'
 import {
   GOOGLE_ATTRIBUTES,
   GOOGLE_SCOPES,
@@ -62,7 +63,7 @@ async function impersonate(
   { http }: SignInDeps,
   signal: AbortSignal,
 ): Promise<Secret> {
-  const name = encodeURIComponent(account)
+  const name = pathPart(account)
   const reply = await http.send({
     method: 'POST',
     url: new URL(

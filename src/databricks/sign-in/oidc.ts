@@ -23,6 +23,7 @@ import { isLoopback } from '../../core/loopback.js'
 import { plainText } from '../../core/plain-text.js'
 import type { Secret } from '../../core/secret.js'
 import type { Http, HttpReply } from '../http/http.js'
+import { pathPart } from '../http/workspace-host.js'
 import { hostMetadata } from './host-metadata.js'
 import {
   type ConfigWithHost,
@@ -127,7 +128,7 @@ async function unifiedIssuer(
   if (!template) return undefined
   const accountId = config.accountId ?? account ?? ''
   try {
-    const issuer = new URL(template.replace('{account_id}', encodeURIComponent(accountId)))
+    const issuer = new URL(template.replace('{account_id}', pathPart(accountId)))
     if (issuer.protocol !== 'https:' && !isLoopback(issuer.hostname)) return undefined
     return new URL(`${issuer.href.replace(/\/$/, '')}/.well-known/oauth-authorization-server`)
   } catch {
