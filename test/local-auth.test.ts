@@ -6,11 +6,18 @@ import { once } from 'node:events'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 import postgres from 'postgres'
 
 import { settingsFromOptions } from '../src/config/resolve/options.js'
+import { systemClock } from '../src/core/clock.js'
+import { silentLog } from '../src/core/log.js'
+import { hideKnown, Secret } from '../src/core/secret.js'
+import { ClientAuth } from '../src/session/client-auth.js'
 import { PasswordAttempts } from '../src/session/password-attempts.js'
+import { scramVerifier } from '../src/wire/scram.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import {
@@ -256,7 +263,7 @@ test('wrong passwords from more addresses than can be remembered cost no more me
   const clock = new FakeClock()
   const attempts = new PasswordAttempts(clock)
   const wrong = (address: string | undefined) =>
-    attempts.check(address, () => undefined, new AbortController().signal)
+    attempts.check(address, async () => undefined, new AbortController().signal)
   for (let i = 0; i < 12_000; i++) await wrong(`10.0.${i >> 8}.${i & 255}`)
   assert.equal(attempts.size, 10_000)
   // One IPv6 network is one address, however it is written, and so is a mapped IPv4 address.
@@ -318,6 +325,48 @@ test('a file holds several passwords, one a line, and is read again within two s
   assert.deepEqual([await isIn('old'), await isIn('new'), await isIn('')], [false, false, false])
   assert.doesNotMatch(JSON.stringify(log.lines), /"(old|new)"/)
 })
+
+test('a password that is removed while a client proves it is refused, and one that stays is not', async (t) => {
+  const clock = new FakeClock()
+  const file = join(await temporaryFolder(t), 'passwords')
+  const write = (text: string): Promise<void> => writeFile(file, text, { mode: 0o600 })
+  await write('old\nnew\n')
+  const { port } = await guarded(t, {
+    ...{ clock, localPassword: undefined, localPasswordFile: file },
+  })
+  const [one, other] = [await Scram.begin(t, port), await Scram.begin(t, port)]
+  await write('new\n')
+  await clock.advance(2_000)
+  one.prove('old')
+  assert.equal(await one.refusal(), '28P01')
+  other.prove('new')
+  assert.equal((await other.client.next()).body.readInt32BE(0), 12)
+  other.client.socket.destroy()
+})
+
+test('a local password is hidden from messages for as long as it is good', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const file = join(await temporaryFolder(t), 'passwords')
+  await writeFile(file, 'staple-of-a-horse-1\n', { mode: 0o600 })
+  const auths = authsOf(file, 'staple-of-a-horse-2')
+  for (let round = 0; round < 20; round++) {
+    await scramVerifier(['another']) // by then theirs are derived
+    collect()
+    await settle()
+  }
+  for (const each of ['staple-of-a-horse-1', 'staple-of-a-horse-2']) {
+    assert.equal(hideKnown(`role ${each} x`, 'whole'), 'role [redacted] x')
+  }
+  assert.equal(auths.length, 2)
+})
+
+/** In a function of its own, which leaves no secret behind in a test's frame. */
+function authsOf(file: string, text: string): ClientAuth[] {
+  const clock = systemClock
+  const options = { attempts: new PasswordAttempts(clock), clock, log: silentLog }
+  return [{ file }, new Secret(text)].map((password) => new ClientAuth({ ...options, password }))
+}
 
 test('with an empty password file the proxy starts, says so, and no client gets in', async (t) => {
   const file = join(await temporaryFolder(t), 'passwords')

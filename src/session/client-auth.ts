@@ -5,6 +5,7 @@
  * https://www.postgresql.org/docs/current/sasl-authentication.html
  */
 
+import { randomBytes } from 'node:crypto'
 import { platform } from 'node:os'
 import type { Duplex } from 'node:stream'
 
@@ -38,35 +39,41 @@ export interface ClientAuthOptions {
   readonly log: Log
 }
 
+interface Accepted {
+  /** Kept beside their keys: a secret is only hidden from the log while it is held. */
+  readonly passwords: readonly Secret[]
+  readonly verifier: Promise<ScramVerifier>
+}
+
 export class ClientAuth {
   readonly #attempts: PasswordAttempts
-  /** Returns the keys that a client is checked with. */
-  readonly #verifier: () => Promise<ScramVerifier>
+  /** One for all passwords that come and go: a client is told it before it proves its own. */
+  readonly #salt = randomBytes(16)
+  /** Returns what a client is checked with now. */
+  readonly #accepted: () => Accepted
 
   /** The keys are derived once for each content of the file, off the event loop. */
   constructor({ password, attempts, clock, log }: ClientAuthOptions) {
     this.#attempts = attempts
     if (password instanceof Secret) {
-      const verifier = verifierOf([password])
-      this.#verifier = () => verifier
+      const accepted = this.#accept([password])
+      this.#accepted = () => accepted
       return
     }
     const { file } = password
     const watched = new WatchedContent({
       read: () => readSecretFile(file, platform()),
-      make: (content) => {
-        const passwords = passwordsOf(content, file)
-        return { count: passwords.length, verifier: verifierOf(passwords) }
-      },
+      make: (content) => this.#accept(passwordsOf(content, file)),
       clock,
-      onChange: ({ count }) => log.info({ file, passwords: count }, 'local passwords read again'),
+      onChange: ({ passwords }) =>
+        log.info({ file, passwords: passwords.length }, 'local passwords read again'),
       onProblem: ({ message }) =>
         log.warn({ file, reason: message }, 'local passwords not read again, the old ones stay'),
     })
-    if (watched.value.count === 0) {
+    if (watched.value.passwords.length === 0) {
       log.warn({ file }, 'local-password-file is empty, so no client can log in')
     }
-    this.#verifier = () => watched.value.verifier
+    this.#accepted = () => watched.value
   }
 
   /**
@@ -79,7 +86,7 @@ export class ClientAuth {
     address: string | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const scram = new ScramServer(await this.#verifier())
+    const scram = new ScramServer(await this.#accepted().verifier)
     client.write(authenticationSasl(SCRAM_SHA_256))
     const { mechanism, response } = saslInitialResponse(
       await readPasswordMessage(client, MAX_SASL_BYTES, signal),
@@ -87,7 +94,9 @@ export class ClientAuth {
     if (mechanism !== SCRAM_SHA_256) throw malformed('client selected an invalid SASL mechanism')
     client.write(authenticationSaslContinue(serverFirst(scram, response)))
     const clientFinal = (await readPasswordMessage(client, MAX_SASL_BYTES, signal)).toString()
-    const serverFinal = await this.#attempts.check(address, () => scram.final(clientFinal), signal)
+    // With the passwords of now: one that was removed since the exchange began is good no longer.
+    const isRight = async () => scram.final(clientFinal, await this.#accepted().verifier)
+    const serverFinal = await this.#attempts.check(address, isRight, signal)
     if (serverFinal === undefined) {
       throw new ProxyError('password', 'password authentication failed', {
         hint: 'This lakebase-proxy asks for its local password (LAKEBASE_PROXY_LOCAL_PASSWORD or local-password-file), not for a token.',
@@ -95,16 +104,17 @@ export class ClientAuth {
     }
     client.write(authenticationSaslFinal(serverFinal))
   }
-}
 
-/**
- * Each client that awaits the promise gets the error. The empty catch keeps Node.js from ending the
- * process before a client has come.
- */
-function verifierOf(passwords: readonly Secret[]): Promise<ScramVerifier> {
-  const verifier = scramVerifier(passwords.map((password) => password.reveal()))
-  verifier.catch(() => {})
-  return verifier
+  /**
+   * Each client that awaits the verifier gets the error. The empty catch keeps Node.js from ending the
+   * process before a client has come.
+   */
+  #accept(passwords: readonly Secret[]): Accepted {
+    const texts = passwords.map((password) => password.reveal())
+    const verifier = scramVerifier(texts, this.#salt)
+    verifier.catch(() => {})
+    return { passwords, verifier }
+  }
 }
 
 function serverFirst(scram: ScramServer, clientFirst: string): string {

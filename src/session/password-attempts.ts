@@ -34,17 +34,18 @@ export class PasswordAttempts {
   }
 
   /**
-   * Waits for a turn, then checks. `isRight` is synchronous, so that any number of connections
-   * at once have no more guesses than one. Errors: kind `limit`, and the signal's reason.
+   * Waits for a turn, then checks. The attempt stays taken until the password is known to be right,
+   * so that any number of connections at once, and of clients that leave, have no more guesses than
+   * one. Errors: kind `limit`, the signal's reason, and those of `isRight`.
    */
   async check<T>(
     address: string | undefined,
-    isRight: () => T | undefined,
+    isRight: () => Promise<T | undefined>,
     signal: AbortSignal,
   ): Promise<T | undefined> {
     const waitMs = this.take(address)
     if (waitMs > 0) await pause(this.#clock, waitMs, signal)
-    const proved = isRight()
+    const proved = await isRight()
     if (proved !== undefined) this.giveBack(address)
     return proved
   }

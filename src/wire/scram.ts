@@ -81,8 +81,10 @@ export interface ScramKeys {
 }
 
 /** Derives the keys once; off the event loop. Without passwords, no proof is accepted. */
-export async function scramVerifier(passwords: readonly string[]): Promise<ScramVerifier> {
-  const salt = randomBytes(16)
+export async function scramVerifier(
+  passwords: readonly string[],
+  salt = randomBytes(16),
+): Promise<ScramVerifier> {
   const keys = passwords.map(async (password) =>
     deriveKeys(await normalizePassword(password), salt, ITERATIONS),
   )
@@ -127,8 +129,11 @@ export class ScramServer {
     return this.#serverFirst
   }
 
-  /** server-final-message, or undefined when the password is wrong. */
-  final(clientFinal: string): string | undefined {
+  /**
+   * server-final-message, or undefined when the password is wrong. `current`: the passwords may have
+   * changed since the first message, but not the salt.
+   */
+  final(clientFinal: string, current = this.#verifier): string | undefined {
     const at = clientFinal.lastIndexOf(',p=')
     if (at === -1) return undefined
     const finalBare = clientFinal.slice(0, at)
@@ -138,7 +143,7 @@ export class ScramServer {
     if (proof?.length !== PROOF_BYTES) return undefined
     const authMessage = `${this.#firstBare},${this.#serverFirst},${finalBare}`
     // Every password is tried, so that the time does not tell which one was right.
-    const matching = this.#verifier.keys.filter(({ storedKey }) =>
+    const matching = current.keys.filter(({ storedKey }) =>
       equal(sha256(xor(proof, hmac(storedKey, authMessage))), storedKey),
     )
     const [known] = matching
