@@ -43,6 +43,7 @@ test('a reload says which targets it has changed, added and removed', async (t) 
   const { level, facts } = await log.seen(({ message }) => message === 'settings taken over')
   assert.equal(level, 'info')
   assert.deepEqual(facts, {
+    settings: ['database'],
     ...{ changed: ['demo-instance'], added: ['projects/demo'], removed: ['second-instance'] },
   })
 })

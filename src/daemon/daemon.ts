@@ -21,7 +21,7 @@ import { BranchTargets } from './branch-targets.js'
 import { buildTarget } from './build-target.js'
 import { testConnections } from './connection-test.js'
 import type { NewBranch, NewBranchOptions } from './new-branch.js'
-import { changesOf, planReload, type ReloadPlan } from './reload-plan.js'
+import { changedSettings, changesOf, planReload, type ReloadPlan } from './reload-plan.js'
 import { type SharedParts, shareParts } from './shared-parts.js'
 import { type RoutedTarget, TargetRouter } from './target-router.js'
 import { Watch } from './watch.js'
@@ -191,7 +191,8 @@ export class Daemon {
     if (shared.localTls !== before.localTls) before.localTls?.close()
     for (const running of plan.leaving) this.#retire(running)
 
-    log.info(changesOf(plan), 'settings taken over')
+    const changes = { settings: changedSettings(before.settings, settings), ...changesOf(plan) }
+    log.info(changes, 'settings taken over')
     for (const name of plan.needRestart) log.warn(`${name} changed: it counts after a restart`)
   }
 

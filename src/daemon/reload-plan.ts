@@ -54,6 +54,25 @@ export function changesOf({
   }
 }
 
+/** Settings whose values differ, of the process or of a target that is in both. */
+export function changedSettings(
+  before: ProxySettings,
+  after: ProxySettings,
+): readonly SettingName[] {
+  const pairs = [
+    [before, after],
+    ...after.targets.flatMap((now) => {
+      const old = before.targets.find(({ name }) => name === now.name)
+      return old === undefined ? [] : [[old, now]]
+    }),
+  ].map((pair) => pair.map((settings) => new Map<string, unknown>(Object.entries(settings))))
+  return SETTING_NAMES.filter(
+    (name) =>
+      name !== 'targets' && // compared one by one
+      pairs.some(([old, now]) => !isSameSetting(old!.get(keyOf(name)), now!.get(keyOf(name)))),
+  )
+}
+
 export function isSameSetting(before: unknown, after: unknown): boolean {
   return fingerprint({ is: before }) === fingerprint({ is: after })
 }
