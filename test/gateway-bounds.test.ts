@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
+import { waitFor } from '../src/core/deadline.js'
 import { Secret } from '../src/core/secret.js'
 import type { Credentials } from '../src/credentials/credentials.js'
 import { ApiError } from '../src/databricks/lakebase/api-error.js'
@@ -63,9 +64,9 @@ class World {
 
   #workspace(token: Secret | undefined): PersonalWorkspace {
     const workspace = {
-      identity: async (): Promise<string> => {
+      identity: async (signal: AbortSignal): Promise<string> => {
         this.asked++
-        await this.answer
+        if (this.answer !== undefined) await waitFor(this.answer, signal)
         const [, name] = /^dapi-(.*)$/.exec(token?.reveal() ?? '') ?? []
         if (name !== undefined) return name
         throw new ApiError('identity', 'no', { status: 401, errorCode: undefined })
@@ -191,6 +192,31 @@ test('what was made for a person who was forgotten meanwhile is closed at once',
     [true],
   )
   assert.deepEqual([world.people.size, world.clock.pending], [0, 0])
+})
+
+test('clients that leave have used up their attempts, end their questions and keep no one out', async (t) => {
+  const world = new World(t)
+  world.answer = new Promise(() => {})
+  const leave = new AbortController()
+  const from = (address: string, password: string, signal: AbortSignal): Promise<Person> =>
+    world.people.identify({ user: 'token', password: new Secret(password), address }, signal)
+  for (let at = 0; at < 30; at++) {
+    from('192.0.2.1', `guess-${at}`, leave.signal).catch(() => {})
+  }
+  await settle()
+  assert.equal(world.asked, 4, 'one address has half of the turns')
+  world.answer = undefined
+  assert.equal((await from('192.0.2.2', 'dapi-ada', patience)).name, 'ada')
+  world.answer = new Promise(() => {})
+  leave.abort(new Error('left'))
+  for (let at = 0; at < 20; at++) {
+    const one = new AbortController()
+    const login = from('192.0.2.3', `more-${at}`, one.signal).catch(() => {})
+    await settle()
+    one.abort(new Error('left'))
+    await login
+  }
+  assert.equal(world.asked, 4 + 1 + 10, 'ten attempts, and then one must wait')
 })
 
 test('of 6,000 people and 10,000 wrong passwords nothing is in memory but what is remembered', async (t) => {

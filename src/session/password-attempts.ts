@@ -11,6 +11,7 @@ import { LinkedAbort, pause } from '../core/deadline.js'
 import { errorKind, ProxyError } from '../core/errors.js'
 import { isLoopback } from '../core/loopback.js'
 import { Turns } from '../core/turns.js'
+import { tooManyLogins } from './person-errors.js'
 
 const BURST = 10
 const INTERVAL_MS = 500
@@ -21,6 +22,9 @@ const MAX_ADDRESSES = 10_000
 const UNPROVED_AT_ONCE = 4
 const UNPROVED_WAITING = 200
 const UNPROVED_WAIT_MS = 30_000
+// Questions to the workspace for logins of one address: half of those of the process.
+const ASKED_AT_ONCE = 4
+const ASKED_WAITING = 4_000
 
 export class PasswordAttempts {
   readonly #clock: Clock
@@ -28,6 +32,8 @@ export class PasswordAttempts {
   readonly #restoredAt = new Map<string, number>()
   /** For each address that has a login under way that the server checks. */
   readonly #unproved = new Map<string, Turns>()
+  /** For each address that the workspace is asked for. */
+  readonly #asked = new Map<string, Turns>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -82,13 +88,14 @@ export class PasswordAttempts {
 
   /**
    * Runs a login whose password only the server can check: few of one address at once, each once the
-   * address has an attempt at hand. Any refusal counts as wrong: it tells which roles there are.
-   * Errors: kind `limit`, the signal's reason, and those of `logIn`.
+   * address has an attempt at hand. Any refusal counts as wrong: it tells which roles there are. So
+   * does a client that leaves before the server has answered. `taken`: attempts that were taken for
+   * this login before. Errors: kind `limit`, the signal's reason, and those of `logIn`.
    */
   async whileUnproved<T>(
     address: string | undefined,
     logIn: () => Promise<T>,
-    signal: AbortSignal,
+    { signal, taken }: { readonly signal: AbortSignal; readonly taken: number },
   ): Promise<T> {
     const key = keyOf(address)
     const turns = this.#unproved.get(key) ?? turnsOfOneAddress()
@@ -98,12 +105,20 @@ export class PasswordAttempts {
     try {
       return await turns.run(async () => {
         waiting.release()
-        await this.waitUntilAllowed(address, signal)
-        return logIn().catch((error: unknown) => {
+        const waitMs = this.take(address)
+        if (waitMs > 0) await pause(this.#clock, waitMs, signal)
+        const notWrong = (): void => {
+          for (let left = taken + 1; left > 0; left--) this.giveBack(address)
+        }
+        try {
+          const loggedIn = await logIn()
+          notWrong()
+          return loggedIn
+        } catch (error) {
           const kind = errorKind(error)
-          if (kind === 'password' || kind === 'identity') this.recordWrong(address)
+          if (!signal.aborted && kind !== 'password' && kind !== 'identity') notWrong()
           throw error
-        })
+        }
       }, waiting.signal)
     } finally {
       waiting.release()
@@ -111,9 +126,26 @@ export class PasswordAttempts {
     }
   }
 
+  /** Asks the workspace for one address, a few at once, so that others get their turn. Errors: kind `limit`. */
+  async askInTurn<T>(
+    address: string | undefined,
+    ask: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const key = keyOf(address)
+    const limits = { atOnce: ASKED_AT_ONCE, waiting: ASKED_WAITING, full: tooManyLogins }
+    const turns = this.#asked.get(key) ?? new Turns(limits)
+    this.#asked.set(key, turns)
+    try {
+      return await turns.run(ask, signal)
+    } finally {
+      if (turns.isIdle && this.#asked.get(key) === turns) this.#asked.delete(key)
+    }
+  }
+
   /** How many addresses it remembers. */
   get size(): number {
-    return this.#restoredAt.size + this.#unproved.size
+    return this.#restoredAt.size + this.#unproved.size + this.#asked.size
   }
 
   #restored(key: string): number {

@@ -9,12 +9,13 @@
 import { createHmac, randomBytes } from 'node:crypto'
 
 import type { Clock } from '../core/clock.js'
-import { pause, SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
+import { pause, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import { Turns } from '../core/turns.js'
 import { type Credentials, PassedOnCredentials } from '../credentials/credentials.js'
 import { ApiError, refusesSignIn } from '../databricks/lakebase/api-error.js'
 import type { PersonalSignIn, PersonalWorkspace } from '../databricks/lakebase/workspace.js'
+import { ClientLeft } from './client-leaving.js'
 import { type Known, KnownPeople } from './known-people.js'
 import type { PasswordAttempts } from './password-attempts.js'
 import {
@@ -78,6 +79,14 @@ type Found = Known | 'database-credential'
 
 type SignInClaim = Extract<ClaimKind, { is: 'sign-in' }>
 
+/** A question that is under way, for all clients with the same user and password. */
+interface Asking {
+  readonly answer: Promise<Found>
+  /** Aborted when the last of them has left. */
+  readonly left: AbortController
+  clients: number
+}
+
 /** One question to the workspace. */
 interface Question {
   readonly key: string
@@ -98,12 +107,11 @@ export class People {
   readonly #hashKey = randomBytes(32)
   readonly #known: KnownPeople
   readonly #remembered = new Map<string, Remembered>()
-  readonly #asking: SingleFlight<Found, string, [Claim, SignInClaim]>
+  readonly #asking = new Map<string, Asking>()
 
   constructor(options: PeopleOptions) {
     this.#options = options
     this.#known = new KnownPeople(options.clock)
-    this.#asking = new SingleFlight((...what) => this.#askInTime(...what))
   }
 
   /** How many people it holds something of. */
@@ -117,8 +125,9 @@ export class People {
    * when the workspace cannot say.
    */
   async identify(claim: Claim, signal: AbortSignal): Promise<Person> {
-    const found = await this.#find(claim, signal)
-    if (found === 'database-credential') return this.#passOn(claim)
+    const key = this.#keyOf(claim)
+    const { found, taken } = await this.#find(key, claim, signal)
+    if (found === 'database-credential') return this.#passOn(claim, taken)
     const asked = groupAskedFor(claim.user, found.name)
     if (asked === 'another') throw anotherIdentity(found.name)
     return {
@@ -134,17 +143,46 @@ export class People {
     this.#remembered.clear()
   }
 
-  async #find(claim: Claim, signal: AbortSignal): Promise<Found> {
-    const key = this.#keyOf(claim)
+  /** `taken`: the attempts that stay taken until the server has accepted the login. */
+  async #find(
+    key: string,
+    claim: Claim,
+    signal: AbortSignal,
+  ): Promise<{ readonly found: Found; readonly taken: number }> {
     const known = this.#known.current(key)
-    if (known !== undefined) return known
+    if (known !== undefined) return { found: known, taken: 0 }
     const remembered = this.#recall(key)
-    if (remembered === 'database-credential') return remembered
+    if (remembered === 'database-credential') return { found: remembered, taken: 0 }
     if (remembered !== undefined) return this.#refuse(claim, remembered.no, signal)
     const kind = kindOfClaim(claim)
-    if (kind.is === 'database-credential') return 'database-credential'
+    if (kind.is === 'database-credential') return { found: 'database-credential', taken: 0 }
     if (kind.is === 'nothing') return this.#refuse(claim, undefined, signal)
-    return waitFor(this.#asking.join(key, claim, kind), signal)
+    const isFirst = !this.#asking.has(key)
+    const found = await this.#join(key, claim, kind, signal)
+    return { found, taken: isFirst ? 1 : 0 }
+  }
+
+  /** Joins the question that is under way, or begins it. It ends when its last client leaves. */
+  async #join(key: string, claim: Claim, kind: SignInClaim, signal: AbortSignal): Promise<Found> {
+    const asking = this.#asking.get(key) ?? this.#begin(key, claim, kind)
+    asking.clients++
+    try {
+      return await waitFor(asking.answer, signal)
+    } finally {
+      asking.clients--
+      if (asking.clients === 0) {
+        if (this.#asking.get(key) === asking) this.#asking.delete(key)
+        asking.left.abort(new ClientLeft())
+      }
+    }
+  }
+
+  #begin(key: string, claim: Claim, kind: SignInClaim): Asking {
+    const left = new AbortController()
+    const answer = this.#askInTime(key, claim, kind, left.signal)
+    const asking: Asking = { answer, left, clients: 0 }
+    this.#asking.set(key, asking)
+    return asking
   }
 
   /** The password is known to be wrong without asking the workspace: it is slowed down all the same. */
@@ -170,10 +208,14 @@ export class People {
    * Asks the workspace, within the time that a client waits. Called once for any number of clients
    * with the same user and password.
    */
-  #askInTime(key: string, claim: Claim, kind: SignInClaim): Promise<Found> {
-    const { clock, timeoutMs, closing } = this.#options
-    const deadline = { clock, ms: timeoutMs, reason: () => tooSlow(timeoutMs), signals: [closing] }
-    return withDeadline(deadline, (signal) => this.#ask({ key, claim, kind, signal }))
+  #askInTime(key: string, claim: Claim, kind: SignInClaim, left: AbortSignal): Promise<Found> {
+    const { attempts, clock, timeoutMs, closing } = this.#options
+    const signals = [closing, left]
+    const deadline = { clock, ms: timeoutMs, reason: () => tooSlow(timeoutMs), signals }
+    return withDeadline(deadline, (signal) => {
+      const ask = (): Promise<Found> => this.#ask({ key, claim, kind, signal })
+      return attempts.askInTurn(claim.address, ask, signal)
+    })
   }
 
   /** A turn is not kept while an address waits because of its wrong answers. */
@@ -198,12 +240,13 @@ export class People {
       return found
     } catch (error) {
       if (signal.aborted || !isNo(error)) {
-        attempts.giveBack(claim.address)
+        // A client that leaves may have guessed: its attempt stays taken.
+        if (!(signal.reason instanceof ClientLeft)) attempts.giveBack(claim.address)
         throw signal.aborted ? signal.reason : unreachable(error)
       }
       this.#known.forget(key)
       if (kind.method === 'oauth' && error instanceof ApiError && error.status === 401) {
-        attempts.giveBack(claim.address)
+        // The attempt stays taken until the server has accepted it.
         return this.#remember(key, 'database-credential')
       }
       throw wrongPassword(this.#remember(key, { no: error.message }).no)
@@ -264,7 +307,7 @@ export class People {
    * Sends the client's database credential to the server unchanged and once. Only the server can check
    * it.
    */
-  #passOn({ user, password, address }: Claim): Person {
+  #passOn({ user, password, address }: Claim, taken: number): Person {
     const { attempts } = this.#options
     const role = secondName(user) ?? firstName(user)
     if (role === '') throw noGroup()
@@ -274,8 +317,7 @@ export class People {
       name: role,
       method: 'database-credential',
       credentials: new PassedOnCredentials(role, password),
-      whileUnproved: (logIn, unlessAborted) =>
-        attempts.whileUnproved(address, logIn, unlessAborted),
+      whileUnproved: (logIn, signal) => attempts.whileUnproved(address, logIn, { signal, taken }),
     }
   }
 
