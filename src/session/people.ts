@@ -209,26 +209,25 @@ export class People {
    * with the same user and password.
    */
   #askInTime(key: string, claim: Claim, kind: SignInClaim, left: AbortSignal): Promise<Found> {
-    const { attempts, clock, timeoutMs, closing } = this.#options
+    const { clock, timeoutMs, closing } = this.#options
     const signals = [closing, left]
     const deadline = { clock, ms: timeoutMs, reason: () => tooSlow(timeoutMs), signals }
-    return withDeadline(deadline, (signal) => {
-      const ask = (): Promise<Found> => this.#ask({ key, claim, kind, signal })
-      return attempts.askInTurn(claim.address, ask, signal)
-    })
+    return withDeadline(deadline, (signal) => this.#ask({ key, claim, kind, signal }))
   }
 
   /** A turn is not kept while an address waits because of its wrong answers. */
   async #ask(question: Question): Promise<Found> {
     const { turns, attempts, clock } = this.#options
     const { claim, signal } = question
-    const { waitMs, found } = await turns.run(async () => {
+    const inTurn = <T>(work: () => Promise<T>): Promise<T> =>
+      attempts.askInTurn(claim.address, () => turns.run(work, signal), signal)
+    const { waitMs, found } = await inTurn(async () => {
       const waitMs = attempts.take(claim.address)
       return { waitMs, found: waitMs > 0 ? undefined : await this.#askNow(question) }
-    }, signal)
+    })
     if (found !== undefined) return found
     await pause(clock, waitMs, signal)
-    return turns.run(() => this.#askNow(question), signal)
+    return inTurn(() => this.#askNow(question))
   }
 
   async #askNow(question: Question): Promise<Found> {
