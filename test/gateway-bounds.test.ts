@@ -219,6 +219,40 @@ test('clients that leave have used up their attempts, end their questions and ke
   assert.equal(world.asked, 4 + 1 + 10, 'ten attempts, and then one must wait')
 })
 
+test('a forged token is charged until the server accepts it, and a client that leaves the login pays', async (t) => {
+  const world = new World(t)
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const forge = (jti: number): string =>
+    `${part({ alg: 'RS256' })}.${part({ scope: 'all-apis', jti })}.c2ln`
+  for (let at = 0; at < 10; at++) {
+    const person = await world.logIn('ada', forge(at))
+    assert.equal(person.method, 'database-credential')
+  }
+  const eleventh = world.logIn('ada', forge(10))
+  await settle()
+  assert.equal(world.asked, 10, 'the eleventh guess waits')
+  await world.clock.advance(500)
+  await eleventh
+
+  const accepted = await world.logIn('ada', forge(11), 1)
+  assert.equal(await accepted.whileUnproved?.(async () => 'logged in', patience), 'logged in')
+  assert.equal(world.attempts.size, 1, 'a good one gives both attempts back')
+  for (let at = 0; at < 5; at++) {
+    const leaving = new AbortController()
+    const login = (await world.logIn('ada', forge(12 + at), 1)).whileUnproved?.(async () => {
+      leaving.abort(new Error('left'))
+      throw leaving.signal.reason
+    }, leaving.signal)
+    await assert.rejects(async () => login, /left/)
+  }
+  const asked = world.asked
+  const next = world.logIn('ada', forge(20), 1)
+  await settle()
+  assert.equal(world.asked, asked, 'each of the five has cost two')
+  await world.clock.advance(500)
+  await next
+})
+
 test('of 6,000 people and 10,000 wrong passwords nothing is in memory but what is remembered', async (t) => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void

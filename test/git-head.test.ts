@@ -112,7 +112,7 @@ test('a branch whose ref is packed is the branch', async (t) => {
   assert.deepEqual(await readGitHead(folder), { is: 'detached' })
 })
 
-test('a HEAD that may not be read, or that leads in a circle, is none', async (t) => {
+test('a HEAD that may not be read, or that leads in a circle, counts as missing', async (t) => {
   const folder = await repository(t, 'ref: refs/heads/x\n')
   const head = join(folder, '.git', 'HEAD')
   await chmod(folder, 0o755)

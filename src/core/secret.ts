@@ -19,7 +19,7 @@ const BEGINNING_LENGTH = 24
 /** Up to this many are searched for one by one in less time than a text is hashed. */
 const FEW = 32
 /** How many entries the list may have before those of collected secrets are removed. */
-const MIN_LIMIT = 1_000
+const MIN_LIMIT = 2 * FEW
 
 type Held = WeakRef<Secret>
 
@@ -69,8 +69,8 @@ export function hideKnown(text: string, what: 'whole' | 'beginning' | 'words'): 
   let clean = text
   for (const reference of held.size <= FEW ? held : mayBeIn(text, what)) {
     const value = reference.deref()?.reveal()
-    if (value === undefined) continue
-    if (value.length >= UNMISTAKABLE_LENGTH) clean = hide(clean, value, what)
+    if (value === undefined) held.delete(reference)
+    else if (value.length >= UNMISTAKABLE_LENGTH) clean = hide(clean, value, what)
     else if (what === 'words') clean = hideWord(clean, value)
   }
   return clean

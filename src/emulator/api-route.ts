@@ -87,14 +87,14 @@ export interface ApiContext {
   readonly operations: Operations
 }
 
-/** Errors: ApiError, when there is none. */
+/** Errors: ApiError, when it does not exist. */
 export function findProject({ inventory }: ApiContext, name: string): Project {
   const found = inventory.projects.find((each) => each.name === name)
   if (found === undefined) throw notFound('project id not found')
   return found
 }
 
-/** By its path `projects/P/branches/B`. Errors: ApiError, when there is none. */
+/** By its path `projects/P/branches/B`. Errors: ApiError, when it does not exist. */
 export function findBranch(context: ApiContext, name: string): Branch {
   const project = findProject(context, name.split('/').slice(0, 2).join('/'))
   const found = context.branches.present(project).find((each) => each.name === name)

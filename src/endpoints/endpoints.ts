@@ -154,7 +154,7 @@ export function hostOf(target: TargetSettings, database: LakebaseDatabase | unde
   })
 }
 
-/** The name to dial; undefined when there is none. */
+/** The name to dial; undefined when it has no host. */
 export function hostIn(
   { target, readOnly }: TargetSettings,
   database: LakebaseDatabase | undefined,

@@ -40,7 +40,7 @@ export interface ObservedTarget {
 }
 
 export interface Following {
-  /** False: the branch is not made yet, or there is none. */
+  /** False: the branch does not exist, or not yet. */
   readonly isKnown: boolean
   readonly isReadOnly: boolean
   /** The error that the next client gets. */
