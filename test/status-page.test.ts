@@ -65,11 +65,78 @@ test('a session, a token and an error are seen as they come, at every width and 
   }
 })
 
+test('until the first state comes no empty part is shown, and then nothing moves', {
+  skip,
+}, async (t) => {
+  const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
+  const browser = await openBrowser(t)
+  for (const { viewport } of SHAPES.filter(({ colorScheme }) => colorScheme === 'light')) {
+    const page = await browser.newPage({ viewport })
+    let letGo = (): void => {}
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    await page.route('**/events', async (route) => {
+      await held
+      await route.continue()
+    })
+    await page.goto(daemon.adminUrl!)
+    await page.locator('#overall', { hasText: 'Loading' }).waitFor()
+    assert.deepEqual(await page.locator('body :visible:is(h1, h2, p, dt)').allTextContents(), [
+      'lakebase-proxy',
+      'Loading',
+      '', // what the screen reader is told: 1 px
+    ])
+    letGo()
+    await page.getByRole('heading', { name: 'demo-instance' }).waitFor()
+    await page.locator('.plot canvas').last().waitFor()
+    const moved = await page.evaluate(`new Promise((resolve) => {
+      const observer = new PerformanceObserver((list) => resolve(list.getEntries().length))
+      observer.observe({ type: 'layout-shift', buffered: true })
+      requestAnimationFrame(() => requestAnimationFrame(() => resolve(0)))
+    })`)
+    assert.equal(moved, 0, `${viewport.width} px`)
+    await page.close()
+  }
+})
+
+test('a time of day, a duration and an age have one form each', async () => {
+  const file = new URL('../../src/observe/page/words.js', import.meta.url).href
+  const { ago, between, inTime, timeOfDay } = await import(file)
+  assert.equal(timeOfDay(new Date(2026, 0, 5, 0, 2, 3).getTime()), '00:02:03')
+  assert.equal(timeOfDay(new Date(2026, 0, 5, 14, 30).getTime()), '14:30:00')
+  for (const [ms, words] of [
+    ...([
+      [0, '0 s'],
+      [0.31, '0.3 ms'],
+      [9.97, '10 ms'],
+      [999.6, '1.0 s'],
+      [1_500, '1.5 s'],
+    ] as const),
+    ...([
+      [3_000, '3 s'],
+      [12_900, '12 s'],
+      [245_000, '4 min 05 s'],
+      [2_900_000, '48 min'],
+    ] as const),
+    ...([
+      [7_500_000, '2 h 5 min'],
+      [273_600_000, '3 d 4 h'],
+    ] as const),
+  ] as const) {
+    assert.equal(inTime(ms), words)
+  }
+  assert.equal(between(1_000, 2_700), '1 s')
+  assert.equal(between(2_000, 1_000), '0 s')
+  assert.equal(ago(1_000, 2_700), 'just now')
+  assert.equal(ago(1_000, 62_700), '1 min 01 s ago')
+})
+
 test('the psql line that is copied runs as it is', { skip: skip || needsPsql }, async (t) => {
   const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
   const permissions = ['clipboard-read', 'clipboard-write']
   const browser = await openBrowser(t)
-  const { page } = await openPage(browser, daemon.adminUrl!, { permissions })
+  const { page } = await openPage(browser, daemon.adminUrl!, { permissions, ...SHAPES[0] })
   const copied = async (): Promise<string> => page.evaluate('navigator.clipboard.readText()')
 
   for (const place of ['.target', '#sessions']) {
@@ -81,6 +148,7 @@ test('the psql line that is copied runs as it is', { skip: skip || needsPsql }, 
     await page.evaluate("navigator.clipboard.writeText('')")
   }
 
+  const line = page.locator('.target code[data-of=line]')
   for (const [tool, form] of [
     ['JDBC', /^jdbc:postgresql:\/\/localhost:\d+\/databricks_postgres\?user=ada%40example\.com/],
     [
@@ -91,7 +159,12 @@ test('the psql line that is copied runs as it is', { skip: skip || needsPsql }, 
     ['SQLAlchemy', /^postgresql\+psycopg:\/\/ada%40example\.com@localhost:\d+\//],
   ] as const) {
     await page.getByRole('radio', { name: tool }).check()
-    assert.match(await page.getByRole('textbox', { name: 'Line to copy' }).inputValue(), form)
+    assert.match((await line.textContent())!, form)
+    const hidden = await line.evaluate((code) => {
+      const { scrollWidth, clientWidth } = code as unknown as Record<string, number>
+      return scrollWidth! - clientWidth!
+    })
+    assert.equal(hidden, 0, `${tool}: all of the line is seen`)
   }
 })
 
@@ -119,8 +192,8 @@ test('a stopped instance is shown as stopped, with the command that starts it in
   const { page } = await openPage(await openBrowser(t), daemon.adminUrl!, SHAPES[0])
   await page.locator('.target .state', { hasText: 'Stopped' }).waitFor()
   assert.equal(await page.title(), 'Stopped · lakebase-proxy')
-  const command = page.getByRole('textbox', { name: 'Command that starts it' })
-  assert.equal(await command.inputValue(), 'lakebase-proxy instances start stopped-instance')
+  const command = await page.locator('code[data-of=start-command]').textContent()
+  assert.equal(command, 'lakebase-proxy instances start stopped-instance')
   assert.equal(await page.locator('progress').isVisible(), false)
   assert.deepEqual(await axeViolations(page), [])
 })
@@ -208,10 +281,7 @@ test('everything can be reached and done with the keyboard alone', { skip }, asy
 
   await tabTo(page, 'psql')
   await page.keyboard.press('ArrowRight')
-  assert.match(
-    await page.getByRole('textbox', { name: 'Line to copy' }).inputValue(),
-    /^postgresql:/,
-  )
+  assert.match((await page.locator('code[data-of=line]').textContent())!, /^postgresql:/)
 
   await tabTo(page, 'Down')
   await page.keyboard.press('Enter')

@@ -31,6 +31,7 @@ const TYPES: Readonly<Record<string, string>> = {
   'sessions.js': SCRIPT,
   'targets.js': SCRIPT,
   'failures.js': SCRIPT,
+  'parts.js': SCRIPT,
   'words.js': SCRIPT,
   'icon.svg': SVG,
 }

@@ -1,7 +1,8 @@
 // @ts-check
 /** Three charts of the last 15 minutes: sessions, bytes per second, and connect time by phase. */
 
-import { ago, atTime, fromTemplate, inBytes, inMilliseconds, part, partsOf, put } from './words.js'
+import { fromTemplate, part, put } from './parts.js'
+import { ago, inBytes, inTime, timeOfDay } from './words.js'
 
 /** @typedef {import('../history.js').Sample} Sample */
 /** @typedef {{ name: string, colour: string, of: (s: Sample) => number | undefined }} Line */
@@ -37,7 +38,7 @@ const CHARTS = [
   },
   {
     title: 'Connect time by phase',
-    say: inMilliseconds,
+    say: inTime,
     least: 20,
     stacked: true,
     lines: [
@@ -95,14 +96,12 @@ class Plot {
   /** @param {Chart} chart @param {HTMLElement} list */
   constructor(chart, list) {
     this.chart = chart
-    this.root = fromTemplate('chart-figure')
-    const parts = partsOf(this.root)
-    put(part(parts.title), chart.title)
-    this.when = part(parts.when)
-    this.place = /** @type {HTMLElement} */ (this.root.querySelector('.plot'))
-    const legend = /** @type {HTMLElement} */ (this.root.querySelector('.legend'))
-    this.values = chart.lines.map((line) => legendEntry(legend, line))
-    list.append(this.root)
+    const { root, parts } = fromTemplate('chart-figure')
+    put(part(parts, 'title'), chart.title)
+    this.when = part(parts, 'when')
+    this.place = part(parts, 'plot')
+    this.values = chart.lines.map((line) => legendEntry(part(parts, 'legend'), line))
+    list.append(root)
     this.draw()
     new ResizeObserver(() => {
       this.#plot.setSize({ width: this.place.clientWidth, height: HEIGHT })
@@ -156,9 +155,11 @@ class Plot {
           {
             ...axis,
             grid: { show: false },
-            size: 26,
+            gap: 9,
+            size: 30,
             space: 70,
-            values: (/** @type {any} */ _u, /** @type {number[]} */ at) => at.map(clock),
+            values: (/** @type {any} */ _u, /** @type {number[]} */ at) =>
+              at.map((s) => timeOfDay(s * 1000)),
           },
           {
             ...axis,
@@ -203,12 +204,12 @@ class Plot {
     const sample = pointed?.sample ?? (isLive || stacked ? last : undefined)
     const when =
       pointed !== undefined
-        ? atTime(pointed.at)
+        ? timeOfDay(pointed.at)
         : last === undefined || isLive
           ? ''
           : stacked
             ? ago(last.at, now)
-            : `no data since ${atTime(last.at)}`
+            : `no data since ${timeOfDay(last.at)}`
     put(this.when, when)
     const said = lines.map(({ name, of }, line) => {
       const value = sample === undefined ? undefined : of(sample)
@@ -244,14 +245,6 @@ function withGaps(known) {
     const previous = known[index - 1]
     const isGap = previous !== undefined && at - previous.at > GAP_MS
     return [...(isGap ? [{ at: at - EVERY_MS, sample: undefined }] : []), { at, sample }]
-  })
-}
-
-/** @param {number} seconds since the epoch */
-function clock(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString(undefined, {
-    hour: '2-digit',
-    minute: '2-digit',
   })
 }
 

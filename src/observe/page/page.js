@@ -2,19 +2,19 @@
 /** The status page: hears the proxy's events, hands them to the parts that show them, and says when they stop. */
 
 import { addSample, showHistory, tickCharts } from './charts.js'
-import { showFailures, tickFailures } from './failures.js'
-import { showSessions, tickSessions } from './sessions.js'
-import { showTargets, tickTargets } from './targets.js'
-import { inBytes, inTime, partsOf, put } from './words.js'
+import './copy.js'
+import { showFailures } from './failures.js'
+import { fill, partsOf, put } from './parts.js'
+import { showSessions } from './sessions.js'
+import { showTargets } from './targets.js'
+import { between, inBytes } from './words.js'
 
 /** @typedef {import('../status.js').ProxyStatus & { version: string, memoryBytes: number }} Status */
 
-/** @type {Status | undefined} */
-let status
 /** The proxy's clock less this browser's, in ms: the times shown are the proxy's. */
 let offsetMs = 0
-/** By this browser's clock; a state comes every second. */
-let heardAt = Date.now()
+/** By this browser's clock; a state comes every second. @type {number | undefined} */
+let heardAt
 const SILENCE_MS = 5_000
 
 const overall = element('overall')
@@ -35,40 +35,32 @@ setInterval(tick, 1_000)
 
 /** @param {Status} next */
 function show(next) {
-  status = next
+  const { now, version, memoryBytes, startedAt, targets, errors } = next
   heardAt = Date.now()
-  offsetMs = next.now - Date.now()
+  offsetMs = now - heardAt
   lost.hidden = true
-  document.body.classList.remove('is-old')
+  document.body.className = ''
   sayOverall(next)
-  put(/** @type {HTMLElement} */ (facts.version), next.version)
-  put(/** @type {HTMLElement} */ (facts.memory), inBytes(next.memoryBytes))
-  showTargets(next.targets, next.now)
-  const line = next.targets[0]?.connect.psql ?? ''
-  showSessions(next.sessions, next.sessionsOmitted, line, next.now)
-  showFailures(next.errors, next.now)
-  tick()
+  fill(facts, { version, memory: inBytes(memoryBytes), uptime: between(startedAt, now) })
+  showTargets(targets, now)
+  showSessions(next.sessions, next.sessionsOmitted, targets[0]?.connect.psql ?? '', now)
+  showFailures(errors, now)
+  tickCharts(now)
 }
 
 /** The connection is lost, or it is there and carries nothing: a stopped process, a dead network. */
 function showLost() {
-  put(lost, 'lakebase-proxy does not answer. The page shows its last state; trying again.')
+  const shown = heardAt === undefined ? '' : 'The page shows its last state; '
+  put(lost, `lakebase-proxy does not answer. ${shown}${shown === '' ? 'T' : 't'}rying again.`)
   lost.hidden = false
-  document.body.classList.add('is-old')
+  if (heardAt !== undefined) document.body.className = 'is-old'
   say('Not answering', 'unavailable')
 }
 
 function tick() {
-  if (status === undefined) return
-  const now = Date.now() + offsetMs
-  tickCharts(now)
+  if (heardAt === undefined) return
+  tickCharts(Date.now() + offsetMs)
   if (Date.now() - heardAt > SILENCE_MS) showLost()
-  // Nothing below is known any more.
-  if (document.body.classList.contains('is-old')) return
-  put(/** @type {HTMLElement} */ (facts.uptime), inTime(now - status.startedAt))
-  tickTargets(now)
-  tickSessions(now)
-  tickFailures(now)
 }
 
 /** @param {Status} next */

@@ -4,8 +4,8 @@
  * four columns that tell sessions apart, one line each, until all columns are asked for.
  */
 
-import { copyable } from './copy.js'
-import { inBytes, inTime, put, putValue } from './words.js'
+import { arrange, put } from './parts.js'
+import { between, inBytes } from './words.js'
 
 /** @typedef {import('../status.js').SessionStatus} SessionStatus */
 /** @typedef {{ name: string, key: (s: SessionStatus) => string | number, show: (s: SessionStatus, now: number) => string, isNumber?: boolean }} Column */
@@ -27,7 +27,7 @@ const COLUMNS = [
   {
     name: 'Age',
     key: (s) => -s.openedAt,
-    show: (s, now) => inTime(now - s.openedAt),
+    show: (s, now) => between(s.openedAt, now),
     isNumber: true,
   },
   { name: 'Up', key: (s) => s.bytesUp, show: (s) => inBytes(s.bytesUp), isNumber: true },
@@ -35,7 +35,7 @@ const COLUMNS = [
   { name: 'Last error', key: (s) => s.lastError ?? '', show: (s) => s.lastError ?? '' },
 ]
 
-/** @type {Map<string, HTMLTableRowElement>} */
+/** @type {Map<string, { root: HTMLTableRowElement }>} */
 const rows = new Map()
 /** @type {readonly SessionStatus[]} */
 let sessions = []
@@ -44,14 +44,14 @@ let ascending = true
 
 const card = /** @type {HTMLElement} */ (document.getElementById('sessions'))
 const body = /** @type {HTMLElement} */ (card.querySelector('tbody'))
-const emptyLine = /** @type {HTMLInputElement} */ (card.querySelector('.line input'))
+const emptyLine = /** @type {HTMLElement} */ (card.querySelector('.line code'))
+const count = /** @type {HTMLElement} */ (document.getElementById('sessions-count'))
 const headings = COLUMNS.map(heading)
 card.querySelector('thead tr')?.append(...headings)
 const allColumns = /** @type {HTMLInputElement} */ (card.querySelector('.all-columns input'))
 allColumns.addEventListener('change', () => {
   card.classList.toggle('shows-all', allColumns.checked)
 })
-copyable(/** @type {Element} */ (card.querySelector('.line')))
 
 /**
  * @param {readonly SessionStatus[]} open
@@ -62,23 +62,13 @@ copyable(/** @type {Element} */ (card.querySelector('.line')))
 export function showSessions(open, omitted, line, now) {
   sessions = open
   const total = open.length + omitted
-  const count = /** @type {HTMLElement} */ (document.getElementById('sessions-count'))
-  put(
-    count,
-    total === 0 ? '' : omitted > 0 ? `${total}, the latest ${open.length} shown` : `${total}`,
-  )
+  const latest = omitted > 0 ? `, the latest ${open.length} shown` : ''
+  put(count, total === 0 ? '' : `${total}${latest}`)
   card.classList.toggle('is-empty', total === 0)
-  putValue(emptyLine, line)
-  const ids = new Set(open.map(({ id }) => id))
-  for (const [id, row] of rows) {
-    if (ids.has(id)) continue
-    row.remove()
-    rows.delete(id)
-  }
-  for (const session of open) if (!rows.has(session.id)) rows.set(session.id, newRow())
-  chooseColumns()
+  put(emptyLine, line)
   sort()
-  tickSessions(now)
+  chooseColumns()
+  for (const session of open) showRow(session, now)
 }
 
 /** A column that says nothing is hidden; on a narrow screen all but four are. */
@@ -92,7 +82,7 @@ function chooseColumns() {
   const second = ['Last error', 'Phase', 'Target', 'Role', 'User'].find(differs) ?? 'Database'
   const major = [isUnused('Application') ? 'Client' : 'Application', second, 'Age', 'Down']
   for (const [index, { name }] of COLUMNS.entries()) {
-    const cells = [headings[index], ...[...rows.values()].map((row) => row.cells[index])]
+    const cells = [headings[index], ...[...rows.values()].map(({ root }) => root.cells[index])]
     for (const cell of cells) {
       cell?.classList.toggle('is-unused', isUnused(name))
       cell?.classList.toggle('is-minor', !major.includes(name))
@@ -100,19 +90,16 @@ function chooseColumns() {
   }
 }
 
-/** @param {number} now */
-export function tickSessions(now) {
-  for (const session of sessions) {
-    const row = rows.get(session.id)
-    if (row === undefined) continue
-    for (const [index, column] of COLUMNS.entries()) {
-      const cell = row.cells[index]
-      if (cell === undefined) continue
-      const text = column.show(session, now)
-      put(cell, text)
-      // The table cuts what is too long for its column.
-      if (cell.title !== text && column.isNumber !== true) cell.title = text
-    }
+/** @param {SessionStatus} session @param {number} now */
+function showRow(session, now) {
+  const cells = rows.get(session.id)?.root.cells ?? []
+  for (const [index, column] of COLUMNS.entries()) {
+    const cell = cells[index]
+    if (cell === undefined) continue
+    const text = column.show(session, now)
+    put(cell, text)
+    // The table cuts what is too long for its column.
+    if (cell.title !== text && column.isNumber !== true) cell.title = text
   }
 }
 
@@ -124,11 +111,12 @@ function sort() {
     if (left === right) return a.id < b.id ? -1 : 1
     return left < right ? -sign : sign
   })
-  for (const [index, { id }] of order.entries()) {
-    const row = /** @type {HTMLElement} */ (rows.get(id))
-    // Rows that are in their place are not touched: a selection in them stays.
-    if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null)
-  }
+  arrange(
+    body,
+    rows,
+    order.map(({ id }) => id),
+    newRow,
+  )
   for (const [index, heading] of headings.entries()) {
     const direction = ascending ? 'ascending' : 'descending'
     heading.ariaSort = index === sortedBy ? direction : 'none'
@@ -159,7 +147,7 @@ function newRow() {
     cell.dataset.label = name
     cell.classList.toggle('number', isNumber === true)
   }
-  return row
+  return { root: row }
 }
 
 /** @param {SessionStatus} session */

@@ -1,19 +1,9 @@
 // @ts-check
 /** A card for each target: its state, where to connect and as whom, and its token's life. */
 
-import { ConnectTabs } from './connect.js'
-import { copyable } from './copy.js'
-import {
-  ago,
-  atTime,
-  fromTemplate,
-  inBytes,
-  inTime,
-  part,
-  partsOf,
-  put,
-  putValue,
-} from './words.js'
+import { addTabs, showConnect } from './connect.js'
+import { arrange, fill, fromTemplate, part } from './parts.js'
+import { ago, between, inBytes, timeOfDay } from './words.js'
 
 /** @typedef {import('../status.js').TargetStatus} TargetStatus */
 
@@ -34,109 +24,97 @@ const KINDS = {
   static: 'Static URL',
 }
 
-/** @type {TargetCard[]} */
-const cards = []
+/** By the index of the target. @type {Map<string, TargetCard>} */
+const cards = new Map()
+const list = /** @type {HTMLElement} */ (document.getElementById('targets'))
 
 /** @param {readonly TargetStatus[]} targets @param {number} now */
 export function showTargets(targets, now) {
-  const list = /** @type {HTMLElement} */ (document.getElementById('targets'))
-  while (cards.length > targets.length) cards.pop()?.root.remove()
-  for (const [index, target] of targets.entries()) {
-    let card = cards[index]
-    if (card === undefined) {
-      card = new TargetCard(index)
-      cards.push(card)
-      list.append(card.root)
-    }
-    card.show(target, now)
-  }
-}
-
-/** Between two messages the time goes on. @param {number} now */
-export function tickTargets(now) {
-  for (const card of cards) card.tick(now)
+  const make = (/** @type {string} */ key) => new TargetCard(key)
+  arrange(list, cards, Object.keys(targets), make)
+  for (const [index, target] of targets.entries()) cards.get(String(index))?.show(target, now)
 }
 
 class TargetCard {
   /** @type {TargetStatus | undefined} */
   #target
 
-  /** @param {number} index */
-  constructor(index) {
-    this.root = fromTemplate('target-card')
-    this.parts = partsOf(this.root)
-    this.progress = /** @type {HTMLProgressElement} */ (this.root.querySelector('progress'))
-    this.start = /** @type {HTMLInputElement} */ (this.root.querySelector('.start input'))
-    copyable(/** @type {Element} */ (this.root.querySelector('.start .line')))
-    const connect = /** @type {Element} */ (this.root.querySelector('.connect'))
-    this.connect = new ConnectTabs(connect, this.parts, index)
+  /** @param {string} key */
+  constructor(key) {
+    const { root, parts } = fromTemplate('target-card')
+    this.root = root
+    this.parts = parts
+    this.progress = /** @type {HTMLProgressElement} */ (root.querySelector('progress'))
+    addTabs(/** @type {HTMLElement} */ (root.querySelector('fieldset')), key, () => {
+      if (this.#target !== undefined) showConnect(root, parts, this.#target)
+    })
   }
 
   /** @param {TargetStatus} target @param {number} now */
   show(target, now) {
     this.#target = target
-    const { parts } = this
-    put(part(parts.name), target.name)
-    const state = part(parts.state)
-    put(state, STATES[target.state])
-    state.dataset.state = target.state
-    put(part(parts.words), target.state === 'ready' ? '' : target.words)
-    const { startCommand } = target
-    put(part(parts.hint), startCommand === undefined ? (target.hint ?? '') : 'Start it with:')
-    part(parts.start).hidden = startCommand === undefined
-    putValue(this.start, startCommand ?? '')
+    const { root, parts } = this
+    const { name, state, words, hint, startCommand, database, serves } = target
+    part(parts, 'state').dataset.state = state
+    part(parts, 'start').hidden = startCommand === undefined
     // A good token says nothing while there is no server to use it on.
-    part(parts.life).hidden = target.state === 'stopped'
-    put(part(parts.where), whereOf(target))
-    put(part(parts.role), roleOf(target))
-    put(part(parts.database), target.database)
-    put(part(parts.user), userOf(target))
-    put(part(parts.kind), kindOf(target))
-    put(part(parts.serves), target.serves ?? '')
-    const row = /** @type {HTMLElement} */ (part(parts.serves).parentElement)
-    row.hidden = target.serves === undefined || target.serves === target.name
-    put(part(parts.workspace), workspaceOf(target))
-    const { connected, failed, bytesUp, bytesDown } = target.totals
-    const limit = target.sessionsLimit > 0 ? ` of ${target.sessionsLimit}` : ''
-    const failures = failed > 0 ? `, ${failed} failed` : ''
-    const warm = target.spares === undefined ? '' : `, ${target.spares.held} warm`
-    const open = `${target.sessionsOpen}${limit} open${warm}`
-    put(part(parts.sessions), `${open}, ${connected} so far${failures}`)
-    put(part(parts.bytes), `${inBytes(bytesUp)} up, ${inBytes(bytesDown)} down`)
-    this.connect.show(target)
-    this.tick(now)
+    part(parts, 'life').hidden = state === 'stopped'
+    part(parts, 'serves-row').hidden = serves === undefined || serves === name
+    fill(parts, {
+      name,
+      state: STATES[state],
+      words: state === 'ready' ? '' : words,
+      hint: startCommand === undefined ? (hint ?? '') : 'Start it with:',
+      'start-command': startCommand ?? '',
+      where: whereOf(target),
+      user: userOf(target),
+      database,
+      role: roleOf(target),
+      kind: kindOf(target),
+      // Of a long path the part that the name does not say.
+      serves: (serves ?? '').replace(`${name}/`, ''),
+      workspace: workspaceOf(target),
+      sessions: sessionsOf(target),
+      bytes: `${inBytes(target.totals.bytesUp)} up, ${inBytes(target.totals.bytesDown)} down`,
+    })
+    this.#showToken(target.credential, now)
+    showConnect(root, parts, target)
   }
 
-  /** @param {number} now */
-  tick(now) {
-    if (this.#target === undefined) return
-    const { method, issuedAt, expiresAt, refreshFailure } = this.#target.credential
+  /** @param {TargetStatus['credential']} credential @param {number} now */
+  #showToken({ method, issuedAt, expiresAt, refreshFailure }, now) {
     const { parts, progress } = this
     progress.hidden = method === 'password'
     if (method === 'password') {
-      put(part(parts.token), 'Logs in with the password of its URL, which does not expire')
+      fill(parts, { token: 'Logs in with the password of its URL, which does not expire' })
       return
     }
-    if (expiresAt === undefined) {
-      put(part(parts.token), 'No token yet')
-      put(part(parts.left), '')
-      progress.value = 0
-    } else {
-      const leftMs = expiresAt - now
-      const lifeMs = expiresAt - (issuedAt ?? now)
-      progress.value = Math.min(1, Math.max(0, leftMs / Math.max(1, lifeMs)))
-      progress.dataset.life = leftMs <= 0 ? 'over' : progress.value < 0.15 ? 'short' : 'good'
-      put(part(parts.token), leftMs > 0 ? 'Token good for' : 'Token expired')
-      put(part(parts.left), leftMs > 0 ? inTime(leftMs) : ago(expiresAt, now))
-    }
+    const leftMs = (expiresAt ?? now) - now
+    const lifeMs = (expiresAt ?? now) - (issuedAt ?? now)
+    progress.value = Math.min(1, Math.max(0, leftMs / Math.max(1, lifeMs)))
     const refreshed = issuedAt === undefined ? '' : `Refreshed ${ago(issuedAt, now)}`
-    const expiry = expiresAt === undefined ? '' : `, expires at ${atTime(expiresAt)}`
-    const failure =
-      refreshFailure === undefined
-        ? ''
-        : `${refreshed === '' ? '' : '. '}Last try failed ${ago(refreshFailure.at, now)}`
-    put(part(parts.refreshed), `${refreshed}${expiry}${failure}`)
+    const failure = refreshFailure && `Last try failed ${ago(refreshFailure.at, now)}`
+    if (expiresAt === undefined) {
+      fill(parts, { token: 'No token yet', left: '' })
+    } else {
+      progress.dataset.life = leftMs <= 0 ? 'over' : progress.value < 0.15 ? 'short' : 'good'
+      const isGood = leftMs > 0
+      fill(parts, {
+        token: isGood ? 'Token good for' : 'Token expired',
+        left: isGood ? between(now, expiresAt) : ago(expiresAt, now),
+      })
+    }
+    const expiry = expiresAt === undefined ? '' : `, expires at ${timeOfDay(expiresAt)}`
+    fill(parts, { refreshed: [`${refreshed}${expiry}`, failure].filter(Boolean).join('. ') })
   }
+}
+
+/** @param {TargetStatus} target */
+function sessionsOf({ totals, sessionsOpen, sessionsLimit, spares }) {
+  const limit = sessionsLimit > 0 ? ` of ${sessionsLimit}` : ''
+  const warm = spares === undefined ? '' : `, ${spares.held} warm`
+  const failures = totals.failed > 0 ? `, ${totals.failed} failed` : ''
+  return `${sessionsOpen}${limit} open${warm}, ${totals.connected} so far${failures}`
 }
 
 /** @param {TargetStatus} target */

@@ -14,9 +14,11 @@ export function inBytes(bytes) {
   return `${value.toFixed(digits)} ${units[unit]}`
 }
 
-/** Two units at most: `3 d 4 h`, `2 h 5 min`, `48 min`, `4 min 05 s`, `12 s`. @param {number} ms */
+/** A duration, in two units at most: `3 d 4 h`, `48 min`, `4 min 05 s`, `1.5 s`, `12 ms`, `0.3 ms`. @param {number} ms */
 export function inTime(ms) {
-  const seconds = Math.max(0, Math.floor(ms / 1000))
+  if (ms > 0 && ms < 999.5) return `${ms.toFixed(ms < 9.95 ? 1 : 0)} ms`
+  const seconds = Math.floor(ms / 1000)
+  if (ms < 10_000 && ms > seconds * 1000) return `${(ms / 1000).toFixed(1)} s`
   const minutes = Math.floor(seconds / 60)
   const hours = Math.floor(minutes / 60)
   if (hours >= 48) return `${Math.floor(hours / 24)} d ${hours % 24} h`
@@ -26,51 +28,17 @@ export function inTime(ms) {
   return `${seconds} s`
 }
 
-/** @param {number} ms */
-export function inMilliseconds(ms) {
-  if (ms >= 10_000) return `${(ms / 1000).toFixed(0)} s`
-  if (ms >= 1_000) return `${(ms / 1000).toFixed(1)} s`
-  return `${ms > 0 && ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`
+/** The whole seconds between two times, since the page is written once a second. @param {number} from epoch ms @param {number} to epoch ms */
+export function between(from, to) {
+  return inTime(Math.max(0, Math.floor((to - from) / 1000) * 1000))
 }
 
 /** @param {number} at epoch ms @param {number} now epoch ms */
 export function ago(at, now) {
-  return now - at < 2_000 ? 'just now' : `${inTime(now - at)} ago`
+  return now - at < 2_000 ? 'just now' : `${between(at, now)} ago`
 }
 
-/** By this browser's clock and language. @param {number} at epoch ms */
-export function atTime(at) {
-  return new Date(at).toLocaleTimeString(undefined, { timeStyle: 'medium' })
-}
-
-/** Writes only what changed, so that a selection or a focus in it stays. @param {Element} element @param {string} text */
-export function put(element, text) {
-  if (element.textContent !== text) element.textContent = text
-}
-
-/** @param {HTMLInputElement} input @param {string} value */
-export function putValue(input, value) {
-  if (input.value !== value) input.value = value
-}
-
-/** For a part that the template is known to have. @param {HTMLElement | undefined} element @returns {HTMLElement} */
-export function part(element) {
-  return /** @type {HTMLElement} */ (element)
-}
-
-/** The parts of a template's copy, by their `data-of`. @param {Element} root @returns {Record<string, HTMLElement>} */
-export function partsOf(root) {
-  /** @type {Record<string, HTMLElement>} */
-  const parts = {}
-  for (const part of root.querySelectorAll('[data-of]')) {
-    if (part instanceof HTMLElement && part.dataset.of !== undefined) parts[part.dataset.of] = part
-  }
-  return parts
-}
-
-/** A copy of a template's only element. @param {string} id @returns {HTMLElement} */
-export function fromTemplate(id) {
-  const template = /** @type {HTMLTemplateElement} */ (document.getElementById(id))
-  const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true))
-  return /** @type {HTMLElement} */ (copy.firstElementChild)
+/** A time of day, by this browser's clock: `02:23:16`. @param {number} at epoch ms */
+export function timeOfDay(at) {
+  return new Date(at).toLocaleTimeString('en-GB')
 }
