@@ -42,6 +42,16 @@ export class FakeClock implements Clock {
     await settle()
   }
 
+  /** Lets time pass until this is over: what waits for the clock would otherwise wait for ever. */
+  async runUntil(done: Promise<unknown>): Promise<void> {
+    let isOver = false
+    const over = done.finally(() => {
+      isOver = true
+    })
+    while (!isOver) await this.advance(1_000)
+    await over
+  }
+
   /** A user sets the wall clock: it jumps by `byMs`. Timers and durations do not notice. */
   set(byMs: number): void {
     this.#wallAhead += byMs

@@ -16,6 +16,7 @@ import { type Clock, systemClock } from '../../src/core/clock.js'
 import { Daemon } from '../../src/daemon/daemon.js'
 import { workspaceOpener } from '../../src/daemon/workspace-opener.js'
 import type { Emulator } from '../../src/emulator/emulator.js'
+import { FakeClock } from './fake-clock.js'
 import { type RecordedLog, recordedLog } from './recorded-log.js'
 import { connect, readAll } from './sockets.js'
 
@@ -58,7 +59,8 @@ export async function proxyBefore(
     log,
     clock,
   })
-  t.after(() => daemon.close())
+  // A test that failed has moved its clock no further, and left sessions that wait for it.
+  t.after(() => (clock instanceof FakeClock ? clock.runUntil(daemon.close()) : daemon.close()))
   return { daemon, port: daemon.targets[0]!.listener.port, log, stateDir: folder, settings }
 }
 
