@@ -156,6 +156,15 @@ for (const gs2 of ['n,,', 'y,,']) {
   })
 }
 
+test('a user name in SCRAM may be in any encoding, as PostgreSQL takes it', async (t) => {
+  const { port } = await guarded(t)
+  for (const name of ['J\xfcrgen', 'J\xc3\xbcrgen', '\xff\xfe']) {
+    const scram = await Scram.begin(t, port, { name })
+    scram.prove(PASSWORD)
+    assert.equal((await scram.client.next()).body.readInt32BE(0), 12)
+  }
+})
+
 for (const [what, first, message] of [
   ['an authorization identity', 'n,a=admin,n=,r=abc', 'client uses authorization identity'],
   ['no name in it', 'y,a=,n=,r=abc', 'client uses authorization identity'],
@@ -472,10 +481,11 @@ test('a client that hangs up in the middle of SCRAM leaves nothing behind', asyn
   assert.deepEqual([...daemon.targets[0]!.listener.sessions], [])
 })
 
+/** `response` has one character for each byte. */
 function sasl(mechanism: string, response: string): Buffer {
   const head = Buffer.from(`${mechanism}\0----`)
   head.writeInt32BE(response.length, head.length - 4)
-  return Buffer.concat([head, Buffer.from(response)])
+  return Buffer.concat([head, Buffer.from(response, 'latin1')])
 }
 
 interface Change {
@@ -508,13 +518,14 @@ class Scram {
       gs2 = 'n,,',
       localAddress,
       header = '',
-    }: { gs2?: string; localAddress?: string; header?: string } = {},
+      name = '*',
+    }: { gs2?: string; localAddress?: string; header?: string; name?: string } = {},
   ): Promise<Scram> {
     const client = await RawClient.connect(t, port, localAddress)
     client.socket.write(header)
     client.startup({ user: 'anybody' })
     await client.next()
-    const firstBare = 'n=*,r=clientnonce'
+    const firstBare = `n=${name},r=clientnonce`
     client.send('p', sasl('SCRAM-SHA-256', gs2 + firstBare))
     const { body } = await client.next()
     assert.equal(body.readInt32BE(0), 11)
@@ -551,7 +562,7 @@ class Scram {
     const binding = change.channelBinding ?? Buffer.from(this.#gs2).toString('base64')
     const finalBare = `c=${binding},r=${change.nonce ?? this.serverNonce}`
     const authMessage = `${this.#firstBare},${this.#serverFirst},${finalBare}`
-    const signature = createHmac('sha256', storedKey).update(authMessage).digest()
+    const signature = createHmac('sha256', storedKey).update(authMessage, 'latin1').digest()
     const proof = Buffer.from(clientKey.map((byte, i) => byte ^ signature[i]!))
     return `${finalBare},p=${spell(change.proof ?? proof.toString('base64'))}`
   }

@@ -93,7 +93,9 @@ export class ClientAuth {
     )
     if (mechanism !== SCRAM_SHA_256) throw malformed('client selected an invalid SASL mechanism')
     client.write(authenticationSaslContinue(serverFirst(scram, response)))
-    const clientFinal = (await readPasswordMessage(client, MAX_SASL_BYTES, signal)).toString()
+    const clientFinal = (await readPasswordMessage(client, MAX_SASL_BYTES, signal)).toString(
+      'latin1',
+    )
     // With the passwords of now: one that was removed since the exchange began is good no longer.
     const isRight = async () => scram.final(clientFinal, await this.#accepted().verifier)
     const serverFinal = await this.#attempts.check(address, isRight, signal)
@@ -139,5 +141,8 @@ function saslInitialResponse(body: Buffer): { mechanism: string; response: strin
   if (!isWhole || body.readInt32BE(nameEnd + 1) !== body.length - start) {
     throw malformed('malformed SASL initial response')
   }
-  return { mechanism: body.toString('latin1', 0, nameEnd), response: body.toString('utf8', start) }
+  return {
+    mechanism: body.toString('latin1', 0, nameEnd),
+    response: body.toString('latin1', start),
+  }
 }

@@ -4,6 +4,7 @@
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 
+import { isUtf8 } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 
 import { ProxyError } from '../core/errors.js'
@@ -24,6 +25,11 @@ export async function askCleartextPassword(client: Duplex, signal: AbortSignal):
     if (body.length === 1) {
       throw new ProxyError('password', 'empty password returned by client', {
         hint: 'Give a personal access token, an OAuth token or an OAuth secret as the password.',
+      })
+    }
+    if (!isUtf8(body)) {
+      throw new ProxyError('password', 'password is not valid UTF-8', {
+        hint: 'Tokens and OAuth secrets are plain ASCII: copy it again.',
       })
     }
     return new Secret(body.toString('utf8', 0, body.length - 1))

@@ -97,12 +97,12 @@ async function authenticateByScram(exchange: LoginExchange, scram: ScramClient):
   const where = 'in the middle of SCRAM'
   exchange.sendSecret(serialize.sendSASLInitialResponseMessage(SCRAM_SHA_256, scram.first()))
   const serverFirst = await exchange.expect(AUTHENTICATION.saslContinue, where)
-  const deriving = scram.final(serverFirst.toString())
+  const deriving = scram.final(serverFirst.toString('latin1'))
   const final = await waitFor(deriving, exchange.signal).catch(scramBroken)
   exchange.sendSecret(serialize.sendSCRAMClientFinalMessage(final))
   const serverFinal = await exchange.expect(AUTHENTICATION.saslFinal, where)
   try {
-    scram.verify(serverFinal.toString())
+    scram.verify(serverFinal.toString('latin1'))
   } catch (error) {
     scramBroken(error)
   }

@@ -94,7 +94,7 @@ export async function scramVerifier(
 /** A client's first message that asks for what this server does not have. */
 export class ScramUnsupported extends Error {}
 
-/** One login as a server. */
+/** One login as a server. Its messages have one character for each byte. */
 export class ScramServer {
   readonly #verifier: ScramVerifier
   #gs2Header = ''
@@ -192,8 +192,9 @@ function attribute(message: string, name: string): string | undefined {
   return part?.slice(2)
 }
 
+/** `text` has one character for each byte: a user name in it may be in any encoding. */
 function hmac(key: Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest()
+  return createHmac('sha256', key).update(text, 'latin1').digest()
 }
 
 function sha256(bytes: Buffer): Buffer {
