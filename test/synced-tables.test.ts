@@ -36,7 +36,8 @@ const SOURCE = 'GET /api/2.1/unity-catalog/tables/main.gold.orders'
 async function setUp(t: TestContext, script: Script) {
   const server = await ScriptedWorkspace.start(t, script)
   const clock = new FakeClock()
-  const { client } = await connectTo(t, server.host, { clock })
+  const workspace = await connectTo(t, server.host, { clock })
+  const client = workspace.client(patience)
   return { server, client, clock }
 }
 
@@ -45,7 +46,7 @@ test('a Provisioned synced table is created with a new pipeline', async (t) => {
     t,
     routes({ [`POST ${OLD_PATH}`]: { body: { name: ORDERS.name } } }),
   )
-  const { table, operation } = await createSyncedTable(client, provisioned, ORDERS, patience)
+  const { table, operation } = await createSyncedTable(client, provisioned, ORDERS)
   assert.deepEqual([table.state, table.kind, operation], ['provisioning', 'provisioned', undefined])
   assert.deepEqual(JSON.parse(server.requests[0]!.body), {
     name: 'main.app.orders',
@@ -75,7 +76,7 @@ test('an Autoscaling synced table is created on the branch, with an existing pip
     timeseriesKey: 'ts',
     existingPipelineId: 'pipe-1',
   }
-  const { operation } = await createSyncedTable(client, autoscaling, request, patience)
+  const { operation } = await createSyncedTable(client, autoscaling, request)
   assert.equal(operation, 'operations/1')
   const { line, body } = server.requests[1]!
   assert.equal(line, `POST ${NEW_PATH}?synced_table_id=main.app.orders`)
@@ -114,7 +115,7 @@ for (const [what, wrong, text] of [
   test(`${what} is refused before anything is asked`, async (t) => {
     const { server, client } = await setUp(t, () => undefined)
     const request = { ...ORDERS, ...wrong } as SyncedTableRequest
-    await assert.rejects(createSyncedTable(client, provisioned, request, patience), {
+    await assert.rejects(createSyncedTable(client, provisioned, request), {
       kind: 'config',
       message: text,
     })
@@ -128,7 +129,7 @@ test('a source without change data feed is refused for triggered and continuous'
     routes({ [SOURCE]: { body: { data_source_format: 'DELTA', properties: { x: 'y' } } } }),
   )
   for (const policy of ['triggered', 'continuous'] as const) {
-    await assert.rejects(createSyncedTable(client, provisioned, { ...ORDERS, policy }, patience), {
+    await assert.rejects(createSyncedTable(client, provisioned, { ...ORDERS, policy }), {
       kind: 'config',
       hint: /ALTER TABLE main.gold.orders SET TBLPROPERTIES/,
     })
@@ -144,7 +145,7 @@ test('a source that does not exist is named; one that is not ours to see is left
     }),
   )
   const request = { ...ORDERS, policy: 'triggered' } as const
-  await assert.rejects(createSyncedTable(client, provisioned, request, patience), {
+  await assert.rejects(createSyncedTable(client, provisioned, request), {
     kind: 'target',
     message: 'source table main.gold.orders does not exist',
   })
@@ -152,12 +153,12 @@ test('a source that does not exist is named; one that is not ours to see is left
     [SOURCE]: { status: 403, body: { error_code: 'PERMISSION_DENIED', message: 'no' } },
     [`POST ${OLD_PATH}`]: { body: {} },
   })
-  await createSyncedTable(client, provisioned, request, patience)
+  await createSyncedTable(client, provisioned, request)
 })
 
 test('a creation is not repeated where it may have happened already', async (t) => {
   const { server, client } = await setUp(t, () => ({ status: 500, body: { message: 'perhaps' } }))
-  await assert.rejects(createSyncedTable(client, provisioned, ORDERS, patience), /perhaps/)
+  await assert.rejects(createSyncedTable(client, provisioned, ORDERS), /perhaps/)
   assert.equal(server.requests.length, 1)
 })
 
@@ -177,11 +178,11 @@ for (const [detailed, state, told] of [
       t,
       routes({ [`GET ${OLD_PATH}/a.b.c`]: { body: { data_synchronization_status: status } } }),
     )
-    const old = await getSyncedTable(client, 'a.b.c', patience)
+    const old = await getSyncedTable(client, 'a.b.c')
     server.script = routes({
       [`GET ${NEW_PATH}/a.b.c`]: { body: { name: 'synced_tables/a.b.c', status } },
     })
-    const recent = await getSyncedTable(client, 'a.b.c', patience)
+    const recent = await getSyncedTable(client, 'a.b.c')
     assert.deepEqual([old.kind, recent.kind], ['provisioned', 'autoscaling'])
     for (const table of [old, recent]) {
       assert.deepEqual(
@@ -194,16 +195,16 @@ for (const [detailed, state, told] of [
 
 test('a table that neither API has is named', async (t) => {
   const { client } = await setUp(t, () => undefined)
-  await assert.rejects(getSyncedTable(client, 'a.b.c', patience), {
+  await assert.rejects(getSyncedTable(client, 'a.b.c'), {
     kind: 'target',
     message: 'synced table a.b.c does not exist',
   })
-  await assert.rejects(getSyncedTable(client, 'b.c', patience), { kind: 'config' })
+  await assert.rejects(getSyncedTable(client, 'b.c'), { kind: 'config' })
 })
 
 test('a table is deleted where it is', async (t) => {
   const { server, client } = await setUp(t, routes({ [`DELETE ${OLD_PATH}/a.b.c`]: { body: {} } }))
-  await deleteSyncedTable(client, 'a.b.c', { purgeData: true, signal: patience })
+  await deleteSyncedTable(client, 'a.b.c', { purgeData: true })
   assert.deepEqual(server.lines, [
     `DELETE ${NEW_PATH}/a.b.c`,
     `DELETE ${OLD_PATH}/a.b.c?purge_data=true`,
@@ -216,7 +217,7 @@ test('where the API cannot list them, the error says what can be asked instead',
     body: { error_code: 'NOT_IMPLEMENTED', message: 'Not implemented' },
   }))
   for (const database of [provisioned, autoscaling]) {
-    await assert.rejects(listSyncedTables(client, database, patience), {
+    await assert.rejects(listSyncedTables(client, database), {
       kind: 'target',
       hint: /synced-tables show CATALOG/,
     })
@@ -237,7 +238,7 @@ test('where it can, only those of the branch are listed', async (t) => {
       },
     }),
   )
-  const names = (await listSyncedTables(client, autoscaling, patience)).map(({ name }) => name)
+  const names = (await listSyncedTables(client, autoscaling)).map(({ name }) => name)
   assert.deepEqual(names, ['a.b.c'])
 })
 
@@ -256,11 +257,10 @@ test('waiting tells each state once and ends when the table is online', async (t
     const detailed_state = states[polls++]
     return detailed_state === undefined ? undefined : { body: { status: { detailed_state } } }
   })
-  const created = await createSyncedTable(client, autoscaling, ORDERS, patience)
+  const created = await createSyncedTable(client, autoscaling, ORDERS)
   const seen: string[] = []
   const waiting = waitForSyncedTable(client, created, {
     clock,
-    signal: patience,
     onState: ({ apiState }) => seen.push(apiState),
   })
   const online = await whileAdvancing(clock, waiting)
@@ -288,10 +288,9 @@ test("waiting for a table that fails ends with the API's own words", async (t) =
           }
         : undefined,
   )
-  const created = await createSyncedTable(client, provisioned, ORDERS, patience)
+  const created = await createSyncedTable(client, provisioned, ORDERS)
   const waiting = waitForSyncedTable(client, created, {
     clock,
-    signal: patience,
     onState: () => {},
   })
   await assert.rejects(whileAdvancing(clock, waiting), {
@@ -310,8 +309,8 @@ test('waiting bears a table that is offline for a moment, and not one that stays
     return { body: { data_synchronization_status: { detailed_state } } }
   })
   const wait = async () => {
-    const created = await createSyncedTable(client, provisioned, ORDERS, patience)
-    const options = { clock, signal: patience, onState: () => {} }
+    const created = await createSyncedTable(client, provisioned, ORDERS)
+    const options = { clock, onState: () => {} }
     return whileAdvancing(clock, waitForSyncedTable(client, created, options))
   }
   assert.equal((await wait()).state, 'online')
@@ -330,8 +329,8 @@ test('a creation that the operation reports as failed ends the wait', async (t) 
         ? { body: { done: true, error: { message: 'no such column' } } }
         : undefined,
   )
-  const created = await createSyncedTable(client, autoscaling, ORDERS, patience)
-  const options = { clock, signal: patience, onState: () => {} }
+  const created = await createSyncedTable(client, autoscaling, ORDERS)
+  const options = { clock, onState: () => {} }
   await assert.rejects(whileAdvancing(clock, waitForSyncedTable(client, created, options)), {
     message: 'could not create synced table main.app.orders: no such column',
   })

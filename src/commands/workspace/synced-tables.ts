@@ -3,7 +3,7 @@
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { shownJson } from '../../core/plain-text.js'
-import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
+import type { WorkspaceClient } from '../../databricks/lakebase/client.js'
 import type { SyncPolicy } from '../../databricks/lakebase/synced-table-checks.js'
 import type { SyncedTable } from '../../databricks/lakebase/synced-table-state.js'
 import {
@@ -41,10 +41,10 @@ export async function createTable(invocation: Invocation): Promise<number> {
   }
   const { config, target } = await oneTarget(ofTarget(invocation))
   return withWorkspace(config, target, surroundings, async ({ workspace, signal }) => {
-    const { client } = workspace
+    const client = workspace.client(signal)
     const database = await workspace.findDatabase(target.target, signal)
     const whole = { ...request, databaseName: target.database }
-    const created = await createSyncedTable(client, database, whole, signal)
+    const created = await createSyncedTable(client, database, whole)
     if (!options.has('wait')) {
       surroundings.stdout.write(describe(created.table))
       surroundings.stderr.write(
@@ -55,7 +55,6 @@ export async function createTable(invocation: Invocation): Promise<number> {
     const startedAt = systemClock.monotonic()
     const online = await waitForSyncedTable(client, created, {
       clock: systemClock,
-      signal,
       onState({ apiState, message }) {
         const seconds = Math.round((systemClock.monotonic() - startedAt) / 1000)
         const more = message === undefined ? '' : `, ${message}`
@@ -69,8 +68,8 @@ export async function createTable(invocation: Invocation): Promise<number> {
 
 export async function showTable(invocation: Invocation): Promise<number> {
   const { options, operands, surroundings } = invocation
-  return withAnyWorkspace(invocation, async (workspace, signal) => {
-    const found = await getSyncedTable(workspace.client, operands[0]!, signal)
+  return withAnyWorkspace(invocation, async (client) => {
+    const found = await getSyncedTable(client, operands[0]!)
     const text = options.has('json') ? `${shownJson(found)}\n` : describe(found)
     surroundings.stdout.write(text)
     return 0
@@ -82,7 +81,7 @@ export async function listTables(invocation: Invocation): Promise<number> {
   const { config, target } = await oneTarget(ofTarget(invocation))
   return withWorkspace(config, target, surroundings, async ({ workspace, signal }) => {
     const database = await workspace.findDatabase(target.target, signal)
-    const tables = await listSyncedTables(workspace.client, database, signal)
+    const tables = await listSyncedTables(workspace.client(signal), database)
     if (options.has('json')) {
       surroundings.stdout.write(`${shownJson(tables)}\n`)
     } else if (tables.length === 0) {
@@ -102,9 +101,9 @@ export async function listTables(invocation: Invocation): Promise<number> {
 
 export async function deleteTable(invocation: Invocation): Promise<number> {
   const { options, operands, surroundings } = invocation
-  return withAnyWorkspace(invocation, async (workspace, signal) => {
+  return withAnyWorkspace(invocation, async (client) => {
     const purgeData = options.has('purge-data')
-    await deleteSyncedTable(workspace.client, operands[0]!, { purgeData, signal })
+    await deleteSyncedTable(client, operands[0]!, { purgeData })
     surroundings.stderr.write(`${operands[0]} is deleted.\n`)
     return 0
   })
@@ -119,12 +118,12 @@ function ofTarget({ options, loadConfig }: Invocation): Parameters<typeof oneTar
 
 async function withAnyWorkspace(
   invocation: Invocation,
-  act: (workspace: ConnectedWorkspace, signal: AbortSignal) => Promise<number>,
+  act: (client: WorkspaceClient) => Promise<number>,
 ): Promise<number> {
   const config = await invocation.loadConfig({ targets: [], targetOptional: true })
   const named = signInOf(config)
   return withWorkspace(config, named, invocation.surroundings, ({ workspace, signal }) =>
-    act(workspace, signal),
+    act(workspace.client(signal)),
   )
 }
 

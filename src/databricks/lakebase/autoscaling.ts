@@ -67,42 +67,31 @@ export interface EndpointOnBranch {
   readonly branch: Branch
 }
 
-export function listProjects(client: WorkspaceClient, signal: AbortSignal): Promise<Project[]> {
+export function listProjects(client: WorkspaceClient): Promise<Project[]> {
   const what = 'list projects'
   return listAll(client, {
     path: `${POSTGRES}/projects`,
     field: 'projects',
     item: Project,
     what,
-    signal,
   })
 }
 
-export function listBranches(
-  client: WorkspaceClient,
-  project: string,
-  signal: AbortSignal,
-): Promise<Branch[]> {
+export function listBranches(client: WorkspaceClient, project: string): Promise<Branch[]> {
   return listAll(client, {
     path: apiPath(POSTGRES, project, 'branches'),
     field: 'branches',
     item: Branch,
     what: `list the branches of ${project}`,
-    signal,
   })
 }
 
-export function listEndpoints(
-  client: WorkspaceClient,
-  branch: string,
-  signal: AbortSignal,
-): Promise<Endpoint[]> {
+export function listEndpoints(client: WorkspaceClient, branch: string): Promise<Endpoint[]> {
   return listAll(client, {
     path: apiPath(POSTGRES, branch, 'endpoints'),
     field: 'endpoints',
     item: Endpoint,
     what: `list the endpoints of ${branch}`,
-    signal,
   })
 }
 
@@ -115,19 +104,18 @@ export interface Missing {
 export async function findEndpoint(
   client: WorkspaceClient,
   target: { readonly project: string; readonly branch?: string; readonly endpoint?: string },
-  signal: AbortSignal,
 ): Promise<LakebaseDatabase | Missing> {
   const project = `projects/${target.project}`
   if (target.branch !== undefined && target.endpoint !== undefined) {
     const name = `${project}/branches/${target.branch}/endpoints/${target.endpoint}`
-    return findByWholeName(client, name, signal)
+    return findByWholeName(client, name)
   }
   const branch =
     target.branch === undefined
-      ? await chooseBranch(client, project, signal)
-      : await getBranch(client, `${project}/branches/${target.branch}`, signal)
+      ? await chooseBranch(client, project)
+      : await getBranch(client, `${project}/branches/${target.branch}`)
   if ('missing' in branch) return branch
-  const endpoint = await chooseEndpoint(client, branch.name, signal)
+  const endpoint = await chooseEndpoint(client, branch.name)
   if ('missing' in endpoint) return endpoint
   return toDatabase({ endpoint, branch })
 }
@@ -156,7 +144,6 @@ export function branchOf(endpointName: string): string {
 async function findByWholeName(
   client: WorkspaceClient,
   name: string,
-  signal: AbortSignal,
 ): Promise<LakebaseDatabase | Missing> {
   const branchName = branchOf(name)
   const [endpoint, branch] = await Promise.all([
@@ -165,25 +152,20 @@ async function findByWholeName(
         path: apiPath(POSTGRES, name),
         schema: Endpoint,
         what: `look up ${name}`,
-        signal,
         kind: 'target',
       }),
       { missing: 'endpoint', name },
     ),
     // Only its age is wanted here: who may see the endpoint need not be allowed to see the branch.
-    getBranch(client, branchName, signal).catch(() => ({ name: branchName })),
+    getBranch(client, branchName).catch(() => ({ name: branchName })),
   ])
   if ('missing' in endpoint) return 'missing' in branch ? branch : endpoint
   return toDatabase({ endpoint, branch: 'missing' in branch ? { name: branchName } : branch })
 }
 
-async function chooseBranch(
-  client: WorkspaceClient,
-  project: string,
-  signal: AbortSignal,
-): Promise<Branch | Missing> {
+async function chooseBranch(client: WorkspaceClient, project: string): Promise<Branch | Missing> {
   const branches = await orMissing(
-    listBranches(client, project, signal).then((value) => ({ value })),
+    listBranches(client, project).then((value) => ({ value })),
     { missing: 'project', name: project },
   )
   if ('missing' in branches) return branches
@@ -198,10 +180,9 @@ async function chooseBranch(
 async function chooseEndpoint(
   client: WorkspaceClient,
   branch: string,
-  signal: AbortSignal,
 ): Promise<Endpoint | Missing> {
   const endpoints = await orMissing(
-    listEndpoints(client, branch, signal).then((value) => ({ value })),
+    listEndpoints(client, branch).then((value) => ({ value })),
     { missing: 'branch', name: branch },
   )
   if ('missing' in endpoints) return endpoints
@@ -226,17 +207,12 @@ function withReadOnlyHost(endpoint: Endpoint, all: readonly Endpoint[]): Endpoin
   return { ...endpoint, status: { ...status, hosts: { ...status?.hosts, read_only_host: host } } }
 }
 
-async function getBranch(
-  client: WorkspaceClient,
-  name: string,
-  signal: AbortSignal,
-): Promise<Branch | Missing> {
+async function getBranch(client: WorkspaceClient, name: string): Promise<Branch | Missing> {
   return orMissing(
     client.request({
       path: apiPath(POSTGRES, name),
       schema: Branch,
       what: `look up ${name}`,
-      signal,
       kind: 'target',
     }),
     { missing: 'branch', name },

@@ -33,20 +33,20 @@ const UNDO_LIMIT_MS = 5_000
 const TIME_ERROR_MS = 2_000
 
 export class LakebaseBranches implements WorkspaceBranches {
-  readonly #client: WorkspaceClient
+  readonly #client: (signal: AbortSignal) => WorkspaceClient
   readonly #clock: Clock
 
-  constructor(client: WorkspaceClient, clock: Clock) {
+  constructor(client: (signal: AbortSignal) => WorkspaceClient, clock: Clock) {
     this.#client = client
     this.#clock = clock
   }
 
   async projects(signal: AbortSignal): Promise<string[]> {
-    return (await listProjects(this.#client, signal)).map(({ name }) => name)
+    return (await listProjects(this.#client(signal))).map(({ name }) => name)
   }
 
   async list(project: string, signal: AbortSignal): Promise<LakebaseBranch[]> {
-    return (await listBranches(this.#client, project, signal)).map(described)
+    return (await listBranches(this.#client(signal), project)).map(described)
   }
 
   async get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined> {
@@ -133,9 +133,8 @@ export class LakebaseBranches implements WorkspaceBranches {
 
   #get(name: string, signal: AbortSignal) {
     const what = `look up branch ${name}`
-    return this.#client.request({
-      ...{ path: apiPath(POSTGRES, name), schema: Branch, what, signal, kind: 'target' },
-    })
+    const path = apiPath(POSTGRES, name)
+    return this.#client(signal).request({ path, schema: Branch, what, kind: 'target' })
   }
 
   /**
@@ -169,7 +168,7 @@ export class LakebaseBranches implements WorkspaceBranches {
     try {
       const idempotent = call.method !== 'POST'
       const kind = 'target'
-      return await this.#client.request({ ...call, schema: Operation, signal, idempotent, kind })
+      return await this.#client(signal).request({ ...call, schema: Operation, idempotent, kind })
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 403 || isFull(error)) throw error
       const { status, errorCode } = error
@@ -193,7 +192,7 @@ export class LakebaseBranches implements WorkspaceBranches {
   async #operation({ name }: Operation, what: string, signal: AbortSignal): Promise<Operation> {
     const path = apiPath(POSTGRES, name)
     const kind = 'target'
-    return (await this.#client.request({ path, schema: Operation, what, signal, kind })).value
+    return (await this.#client(signal).request({ path, schema: Operation, what, kind })).value
   }
 }
 

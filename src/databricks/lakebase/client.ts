@@ -23,7 +23,6 @@ export interface ApiRequest<T> {
   readonly schema: z.ZodType<T>
   /** For messages, after "could not": `look up database instance "x"`. */
   readonly what: string
-  readonly signal: AbortSignal
   readonly idempotent?: boolean
   /** Kind of the errors that are neither about who asks (401, 403) nor about what is not there (404). */
   readonly kind?: ErrorKind
@@ -41,24 +40,28 @@ export interface WorkspaceClientOptions {
   readonly tokens: TokenSource
   /** For hosts that serve several workspaces. */
   readonly workspaceId: string | undefined
+  /** Ends the requests. */
+  readonly signal: AbortSignal
 }
 
 export class WorkspaceClient {
   readonly host: string
+  readonly signal: AbortSignal
   readonly #options: WorkspaceClientOptions
 
   constructor(options: WorkspaceClientOptions) {
     this.host = options.host
+    this.signal = options.signal
     this.#options = options
   }
 
   /** Errors: ApiError for a refusal, ProxyError for what never got an answer. */
   async request<T>(request: ApiRequest<T>): Promise<ApiReply<T>> {
-    const { tokens } = this.#options
-    const token = await tokens.get(request.signal)
+    const { tokens, signal } = this.#options
+    const token = await tokens.get(signal)
     let reply = await this.#send(request, token)
     if (reply.status === 401) {
-      const successor = await tokens.renew(token, request.signal)
+      const successor = await tokens.renew(token, signal)
       if (successor !== undefined) reply = await this.#send(request, successor)
     }
     if (reply.status < 200 || reply.status > 299) throw this.#refusal(request, reply)
@@ -82,7 +85,7 @@ export class WorkspaceClient {
     }
     for (const [name, secret] of Object.entries(token.headers ?? {}))
       headers[name] = secret.reveal()
-    const { workspaceId, http } = this.#options
+    const { workspaceId, http, signal } = this.#options
     if (workspaceId !== undefined) headers['x-databricks-workspace-id'] = workspaceId
     if (request.body !== undefined) headers['content-type'] = 'application/json'
     return http.send({
@@ -91,7 +94,7 @@ export class WorkspaceClient {
       headers,
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
       ...(request.idempotent === undefined ? {} : { idempotent: request.idempotent }),
-      signal: request.signal,
+      signal,
     })
   }
 

@@ -112,39 +112,37 @@ const GIVEN = 'the password that the client gave'
 
 export class ConnectedWorkspace implements Workspace {
   readonly host: string
-  readonly client: WorkspaceClient
   readonly #parts: Parts
 
   constructor(parts: Parts) {
-    const { config, tokens, deps } = parts
-    this.host = config.host!
-    this.client = new WorkspaceClient({
-      http: deps.http,
-      host: this.host,
-      tokens,
-      workspaceId: config.workspaceId,
-    })
+    this.host = parts.config.host!
     this.#parts = parts
+  }
+
+  /** For the API itself; its requests end when `signal` aborts. */
+  client(signal: AbortSignal): WorkspaceClient {
+    const { config, tokens, deps } = this.#parts
+    const { workspaceId } = config
+    return new WorkspaceClient({ http: deps.http, host: this.host, tokens, workspaceId, signal })
   }
 
   /** `userName` is an e-mail for users and the application id for service principals. */
   async identity(signal: AbortSignal): Promise<string> {
-    const { value } = await this.client.request({
+    const { value } = await this.client(signal).request({
       path: '/api/2.0/preview/scim/v2/Me',
       schema: z.object({ userName: z.string().min(1) }),
       what: 'ask who is signed in',
-      signal,
       kind: 'identity',
     })
     return value.userName
   }
 
   findDatabase(target: Target, signal: AbortSignal): Promise<LakebaseDatabase> {
-    return findDatabase(target, { client: this.client, log: this.#parts.deps.log, signal })
+    return findDatabase(target, { client: this.client(signal), log: this.#parts.deps.log })
   }
 
   listDatabases(signal: AbortSignal): Promise<DatabaseList> {
-    return listDatabases(this.client, signal)
+    return listDatabases(this.client(signal))
   }
 
   mintCredential(
@@ -152,12 +150,12 @@ export class ConnectedWorkspace implements Workspace {
     options: MintOptions,
     signal: AbortSignal,
   ): Promise<DatabaseCredential> {
-    return mintCredential(this.client, this.#parts.deps.clock, database, options, signal)
+    return mintCredential(this.client(signal), this.#parts.deps.clock, database, options)
   }
 
   async startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
     if (database.kind === 'provisioned') {
-      return setStopped(this.client, database.name, false, signal)
+      return setStopped(this.client(signal), database.name, false)
     }
     throw new ProxyError('target', `${database.name} is not started by hand`, {
       hint: 'An Autoscaling endpoint wakes when a client connects; a disabled one is enabled in the workspace.',
@@ -166,7 +164,7 @@ export class ConnectedWorkspace implements Workspace {
 
   async stopDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
     if (database.kind === 'provisioned') {
-      return setStopped(this.client, database.name, true, signal)
+      return setStopped(this.client(signal), database.name, true)
     }
     throw new ProxyError('target', `${database.name} is not stopped by hand`, {
       hint: 'An Autoscaling endpoint suspends by itself when idle; its time-out is set in the workspace.',
@@ -174,12 +172,12 @@ export class ConnectedWorkspace implements Workspace {
   }
 
   async branches(): Promise<LakebaseBranches> {
-    return new LakebaseBranches(this.client, this.#parts.deps.clock)
+    return new LakebaseBranches((signal) => this.client(signal), this.#parts.deps.clock)
   }
 
   /** Undefined when the workspace does not let us ask. */
   listRoles(database: LakebaseDatabase, signal: AbortSignal): Promise<DatabaseRole[] | undefined> {
-    return listRoles(this.client, database, signal)
+    return listRoles(this.client(signal), database)
   }
 
   describeSignIn(): SignInDescription {

@@ -31,7 +31,6 @@ export async function mintCredential(
   clock: Clock,
   database: LakebaseDatabase,
   options: MintOptions,
-  signal: AbortSignal,
 ): Promise<DatabaseCredential> {
   const reply = await client.request({
     method: 'POST',
@@ -40,7 +39,6 @@ export async function mintCredential(
     body: requestBody(database, options),
     schema: CredentialReply,
     what: `mint a database credential for "${database.name}"`,
-    signal,
   })
   const lifeMs = lifeOf(reply, clock)
   if (lifeMs <= 0) {

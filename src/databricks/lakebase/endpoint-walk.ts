@@ -15,18 +15,17 @@ export async function walkEndpoints(
   options: {
     readonly wanted?: (endpoint: EndpointOnBranch) => boolean
     readonly firstOnly?: boolean
-    readonly signal: AbortSignal
-  },
+  } = {},
 ): Promise<EndpointOnBranch[]> {
-  const { wanted = () => true, firstOnly = false, signal } = options
-  const projects = await listProjects(client, signal)
+  const { wanted = () => true, firstOnly = false } = options
+  const projects = await listProjects(client)
   const found: EndpointOnBranch[][] = projects.map(() => [])
   let enough = false
   await severalAtOnce(projects, async ({ name }, at) => {
     if (enough) return
-    for (const branch of await known(listBranches(client, name, signal))) {
+    for (const branch of await known(listBranches(client, name))) {
       if (enough) return
-      for (const endpoint of await known(listEndpoints(client, branch.name, signal))) {
+      for (const endpoint of await known(listEndpoints(client, branch.name))) {
         const here = { endpoint, branch }
         if (wanted(here)) found[at]!.push(here)
       }

@@ -25,7 +25,6 @@ export interface FindOptions {
   readonly client: WorkspaceClient
   /** Notes when a target was found elsewhere than where its form says. */
   readonly log: Log
-  readonly signal: AbortSignal
 }
 
 /** Errors: kind `target` when it is not there or not clear which is meant. */
@@ -56,13 +55,10 @@ export interface DatabaseList {
 }
 
 /** Errors: the error of the first product, when neither could be listed. */
-export async function listDatabases(
-  client: WorkspaceClient,
-  signal: AbortSignal,
-): Promise<DatabaseList> {
+export async function listDatabases(client: WorkspaceClient): Promise<DatabaseList> {
   const [autoscaling, provisioned] = await Promise.allSettled([
-    walkEndpoints(client, { signal }),
-    listInstances(client, signal),
+    walkEndpoints(client),
+    listInstances(client),
   ])
   if (autoscaling.status === 'rejected' && provisioned.status === 'rejected') {
     throw autoscaling.reason
@@ -77,11 +73,11 @@ export async function listDatabases(
 }
 
 async function findByInstanceName(name: string, options: FindOptions): Promise<LakebaseDatabase> {
-  const { client, log, signal } = options
-  const [instance, failure] = await settle(getInstance(client, name, signal))
+  const { client, log } = options
+  const [instance, failure] = await settle(getInstance(client, name))
   if (instance !== undefined) return instance
   // Where Provisioned is switched off, its API may refuse anything; the other product may still know the name.
-  const project = await askOther(findEndpoint(client, { project: name }, signal), options)
+  const project = await askOther(findEndpoint(client, { project: name }), options)
   const found =
     project !== undefined && !('missing' in project)
       ? project
@@ -101,12 +97,12 @@ async function findByPath(
   target: Extract<Target, { kind: 'autoscaling' }>,
   options: FindOptions,
 ): Promise<LakebaseDatabase> {
-  const { client, log, signal } = options
-  const [found, failure] = await settle(findEndpoint(client, target, signal))
+  const { client, log } = options
+  const [found, failure] = await settle(findEndpoint(client, target))
   if (found !== undefined && !('missing' in found)) return found
   const unknownProject = found === undefined || found.missing === 'project'
   if (unknownProject && target.branch === undefined) {
-    const instance = await askOther(getInstance(client, target.project, signal), options)
+    const instance = await askOther(getInstance(client, target.project), options)
     if (instance !== undefined) {
       log.warn(
         { target: `projects/${target.project}`, instance: instance.name },
@@ -120,17 +116,16 @@ async function findByPath(
 }
 
 async function findByHost(host: string, options: FindOptions): Promise<LakebaseDatabase> {
-  const { client, log, signal } = options
+  const { client, log } = options
   const label = host.split('.')[0]!
   const uid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(label)?.[0]
   if (uid !== undefined) {
-    const instance = await askOther(findInstanceByUid(client, uid, signal), options)
+    const instance = await askOther(findInstanceByUid(client, uid), options)
     if (instance !== undefined) return atNamedHost(instance, host)
   }
   const walk = walkEndpoints(client, {
     wanted: ({ endpoint }) => hostsOf(endpoint).includes(host) || endpoint.uid === label,
     firstOnly: true,
-    signal,
   })
   const [found] = (uid === undefined ? await walk : await askOther(walk, options)) ?? []
   if (found === undefined) {
@@ -177,12 +172,12 @@ async function findByUid(
   name: string,
   options: FindOptions,
 ): Promise<LakebaseDatabase | undefined> {
-  const { client, signal } = options
+  const { client } = options
   if (UUID.test(name)) {
-    const instance = await askOther(findInstanceByUid(client, name, signal), options)
+    const instance = await askOther(findInstanceByUid(client, name), options)
     if (instance !== undefined) return instance
   }
-  const projects = (await askOther(listProjects(client, signal), options)) ?? []
+  const projects = (await askOther(listProjects(client), options)) ?? []
   const named = projects.filter(({ uid, spec, status }) =>
     [uid, spec?.display_name, status?.display_name].includes(name),
   )
@@ -196,13 +191,13 @@ async function findByUid(
   if (path === undefined) return undefined
   const [, project = '', , branch] = path.split('/')
   const target = branch === undefined ? { project } : { project, branch }
-  const found = await findEndpoint(client, target, signal)
+  const found = await findEndpoint(client, target)
   return 'missing' in found ? undefined : found
 }
 
 async function branchByUid(uid: string, options: FindOptions): Promise<string | undefined> {
   const wanted = ({ branch }: EndpointOnBranch): boolean => branch.uid === uid
-  const walk = walkEndpoints(options.client, { wanted, firstOnly: true, signal: options.signal })
+  const walk = walkEndpoints(options.client, { wanted, firstOnly: true })
   const [found] = (await askOther(walk, options)) ?? []
   return found?.branch.name
 }
@@ -212,12 +207,11 @@ async function findByEndpointId(
   name: string,
   options: FindOptions,
 ): Promise<LakebaseDatabase | undefined> {
-  const { client, signal } = options
+  const { client } = options
   const matches = await askOther(
     walkEndpoints(client, {
       wanted: ({ endpoint }) =>
         endpoint.uid === name || endpoint.name.endsWith(`/endpoints/${name}`),
-      signal,
     }),
     options,
   )
@@ -258,10 +252,10 @@ async function missingPart(
 }
 
 async function notFound(what: string, name: string, options: FindOptions): Promise<ProxyError> {
-  const { client, signal } = options
+  const { client } = options
   const [instances, projects] = await Promise.all([
-    listInstances(client, signal).catch(() => []),
-    listProjects(client, signal).catch(() => []),
+    listInstances(client).catch(() => []),
+    listProjects(client).catch(() => []),
   ])
   const names = [
     ...instances.map((instance) => ({ known: instance.name, shown: instance.name })),

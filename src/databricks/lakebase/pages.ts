@@ -11,7 +11,6 @@ export interface ListRequest<T> {
   readonly item: z.ZodType<T>
   /** For messages, after "could not": `list projects`. */
   readonly what: string
-  readonly signal: AbortSignal
 }
 
 const PAGE_SIZE = 100
@@ -34,7 +33,6 @@ async function* listPages<T>(client: WorkspaceClient, request: ListRequest<T>): 
         return z.NEVER
       }),
       what: request.what,
-      signal: request.signal,
     })
     yield* value.items
     if (typeof value.next !== 'string' || value.next === '' || value.next === pageToken) return

@@ -24,13 +24,11 @@ const INSTANCES = '/api/2.0/database/instances'
 export async function getInstance(
   client: WorkspaceClient,
   name: string,
-  signal: AbortSignal,
 ): Promise<LakebaseDatabase | undefined> {
   const asked = client.request({
     path: apiPath(INSTANCES, name),
     schema: DatabaseInstance,
     what: `look up database instance "${name}"`,
-    signal,
   })
   const found = await unlessRefused(asked, 404)
   return found && normalize(found.value, name)
@@ -40,33 +38,27 @@ export async function getInstance(
 export async function findInstanceByUid(
   client: WorkspaceClient,
   uid: string,
-  signal: AbortSignal,
 ): Promise<LakebaseDatabase | undefined> {
   const asked = client.request({
     path: `${INSTANCES}:findByUid`,
     query: { uid },
     schema: DatabaseInstance,
     what: `look up the database instance of uid ${uid}`,
-    signal,
   })
   const found = await unlessRefused(asked, 404)
   if (found === undefined) return undefined
   const { value } = found
   if (value.name) return normalize(value, value.name)
   // Without a name nothing can be minted for it, so it is looked for in the list.
-  return (await listInstances(client, signal)).find((instance) => instance.uid === uid)
+  return (await listInstances(client)).find((instance) => instance.uid === uid)
 }
 
-export async function listInstances(
-  client: WorkspaceClient,
-  signal: AbortSignal,
-): Promise<LakebaseDatabase[]> {
+export async function listInstances(client: WorkspaceClient): Promise<LakebaseDatabase[]> {
   const instances = await listAll(client, {
     path: INSTANCES,
     field: 'database_instances',
     item: DatabaseInstance,
     what: 'list database instances',
-    signal,
   })
   return instances.flatMap((instance) =>
     instance.name ? [normalize(instance, instance.name)] : [],
@@ -78,7 +70,6 @@ export async function setStopped(
   client: WorkspaceClient,
   name: string,
   stopped: boolean,
-  signal: AbortSignal,
 ): Promise<void> {
   await client.request({
     method: 'PATCH',
@@ -87,7 +78,6 @@ export async function setStopped(
     body: { name, stopped },
     schema: z.unknown(),
     what: `${stopped ? 'stop' : 'start'} database instance "${name}"`,
-    signal,
     kind: 'target',
   })
 }

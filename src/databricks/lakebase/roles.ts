@@ -18,28 +18,26 @@ export interface DatabaseRole {
 export async function listRoles(
   client: WorkspaceClient,
   database: LakebaseDatabase,
-  signal: AbortSignal,
 ): Promise<DatabaseRole[] | undefined> {
-  return unlessRefused(rolesOf(client, database, signal), 403, 404, 501)
+  return unlessRefused(rolesOf(client, database), 403, 404, 501)
 }
 
 async function rolesOf(
   client: WorkspaceClient,
   { kind, name: database }: LakebaseDatabase,
-  signal: AbortSignal,
 ): Promise<DatabaseRole[]> {
   const what = `list the roles of "${database}"`
   if (kind === 'provisioned') {
     const path = apiPath('/api/2.0/database/instances', database, 'roles')
     const field = 'database_instance_roles'
-    const roles = await listAll(client, { path, field, item: InstanceRole, what, signal })
+    const roles = await listAll(client, { path, field, item: InstanceRole, what })
     return roles.map(({ name, identity_type: type }) => ({
       name,
       login: type === 'PG_ONLY' ? 'password' : 'token',
     }))
   }
   const path = apiPath(POSTGRES, branchOf(database), 'roles')
-  const roles = await listAll(client, { path, field: 'roles', item: BranchRole, what, signal })
+  const roles = await listAll(client, { path, field: 'roles', item: BranchRole, what })
   return roles.map(normalize)
 }
 

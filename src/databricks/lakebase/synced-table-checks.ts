@@ -74,11 +74,10 @@ const SourceTable = z.object({
 export async function checkChangeDataFeed(
   client: WorkspaceClient,
   request: Pick<SyncedTableRequest, 'source' | 'policy'>,
-  signal: AbortSignal,
 ): Promise<void> {
   const { source, policy } = request
   if (policy === 'snapshot') return
-  const table = await lookUpSource(client, source, signal)
+  const table = await lookUpSource(client, source)
   if (table?.properties === undefined || table.properties === null) return
   if ((table.data_source_format ?? 'DELTA') !== 'DELTA') return
   if (table.properties['delta.enableChangeDataFeed'] === 'true') return
@@ -94,14 +93,12 @@ export async function checkChangeDataFeed(
 async function lookUpSource(
   client: WorkspaceClient,
   source: string,
-  signal: AbortSignal,
 ): Promise<z.infer<typeof SourceTable> | undefined> {
   try {
     const { value } = await client.request({
       path: apiPath('/api/2.1/unity-catalog/tables', source),
       schema: SourceTable,
       what: `look up source table ${source}`,
-      signal,
     })
     return value
   } catch (error) {

@@ -39,13 +39,12 @@ export async function createSyncedTable(
   client: WorkspaceClient,
   database: LakebaseDatabase,
   request: SyncedTableRequest,
-  signal: AbortSignal,
 ): Promise<CreatedSyncedTable> {
   checkArguments(request)
-  await checkChangeDataFeed(client, request, signal)
+  await checkChangeDataFeed(client, request)
   const what = `create synced table ${request.name}`
   // A repeat after a lost reply would only be told that the table exists already.
-  const call = { method: 'POST', what, signal, idempotent: false, kind: 'target' } as const
+  const call = { method: 'POST', what, idempotent: false, kind: 'target' } as const
   if (database.kind === 'provisioned') {
     const { value } = await client.request({
       ...call,
@@ -82,18 +81,13 @@ export async function createSyncedTable(
 }
 
 /** Looks in both APIs. Errors: `target` when neither has it. */
-export async function getSyncedTable(
-  client: WorkspaceClient,
-  name: string,
-  signal: AbortSignal,
-): Promise<SyncedTable> {
+export async function getSyncedTable(client: WorkspaceClient, name: string): Promise<SyncedTable> {
   checkName(name, 'synced table')
   return inEitherApi(name, async (kind) => {
     const { value } = await client.request({
       path: pathOf(kind, name),
       schema: SyncedTableReply,
       what: `look up synced table ${name}`,
-      signal,
       kind: 'target',
     })
     return normalize(value, name, kind)
@@ -104,10 +98,9 @@ export async function getSyncedTable(
 export async function deleteSyncedTable(
   client: WorkspaceClient,
   name: string,
-  options: { readonly purgeData?: boolean; readonly signal: AbortSignal },
+  { purgeData = false }: { readonly purgeData?: boolean } = {},
 ): Promise<void> {
   checkName(name, 'synced table')
-  const { purgeData = false, signal } = options
   await inEitherApi(name, async (kind) => {
     const { value } = await client.request({
       method: 'DELETE',
@@ -115,7 +108,6 @@ export async function deleteSyncedTable(
       query: kind === 'provisioned' && purgeData ? { purge_data: 'true' } : {},
       schema: Operation,
       what: `delete synced table ${name}`,
-      signal,
       kind: 'target',
     })
     failIfRefused(value, `delete synced table ${name}`)
@@ -126,7 +118,6 @@ export async function deleteSyncedTable(
 export async function listSyncedTables(
   client: WorkspaceClient,
   database: LakebaseDatabase,
-  signal: AbortSignal,
 ): Promise<SyncedTable[]> {
   const { kind, name } = database
   const path =
@@ -136,7 +127,7 @@ export async function listSyncedTables(
   const what = `list the synced tables of "${name}"`
   try {
     const item = SyncedTableReply
-    const replies = await listAll(client, { path, field: 'synced_tables', item, what, signal })
+    const replies = await listAll(client, { path, field: 'synced_tables', item, what })
     const here = kind === 'autoscaling' ? branchOf(name) : undefined
     return replies
       .filter(({ spec }) => !spec?.branch || here === undefined || spec.branch === here)
@@ -160,10 +151,9 @@ export async function waitForSyncedTable(
   options: {
     readonly clock: Clock
     readonly onState: (table: SyncedTable) => void
-    readonly signal: AbortSignal
   },
 ): Promise<SyncedTable> {
-  const { clock, onState, signal } = options
+  const { clock, onState } = options
   let { table, operation } = created
   let notOfflineAt = clock.now()
   onState(table)
@@ -178,11 +168,11 @@ export async function waitForSyncedTable(
         hint: 'Look at its pipeline in the workspace; delete the table before creating it again.',
       })
     }
-    await pause(clock, pollMs, signal)
-    if (operation !== undefined && (await isDone(client, operation, table.name, signal))) {
+    await pause(clock, pollMs, client.signal)
+    if (operation !== undefined && (await isDone(client, operation, table.name))) {
       operation = undefined
     }
-    const next = await getSyncedTable(client, table.name, signal).catch((error: unknown) => {
+    const next = await getSyncedTable(client, table.name).catch((error: unknown) => {
       // Until its creation is done, the table need not be there.
       if (operation !== undefined && error instanceof ProxyError && error.kind === 'target') {
         return table
@@ -228,15 +218,10 @@ function failIfRefused({ error }: z.infer<typeof Operation>, what: string): void
   )
 }
 
-async function isDone(
-  client: WorkspaceClient,
-  operation: string,
-  name: string,
-  signal: AbortSignal,
-): Promise<boolean> {
+async function isDone(client: WorkspaceClient, operation: string, name: string): Promise<boolean> {
   const what = `create synced table ${name}`
   const path = apiPath(POSTGRES, operation)
-  const { value } = await client.request({ path, schema: Operation, what, signal, kind: 'target' })
+  const { value } = await client.request({ path, schema: Operation, what, kind: 'target' })
   failIfRefused(value, what)
   return value.done === true
 }
