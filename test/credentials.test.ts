@@ -6,12 +6,9 @@ import { test } from 'node:test'
 import { type ProxyOptions, settingsFromOptions } from '../src/config/resolve/options.js'
 import { Secret } from '../src/core/secret.js'
 import { TokenCredentials } from '../src/credentials/credentials.js'
+import type { Workspace } from '../src/databricks/lakebase/connect-workspace.js'
 import { LookUp } from '../src/databricks/lakebase/look-up.js'
-import type {
-  LakebaseDatabase,
-  MintOptions,
-  Workspace,
-} from '../src/databricks/lakebase/workspace.js'
+import type { LakebaseDatabase, MintOptions } from '../src/databricks/lakebase/workspace.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { patience } from './support/scripted-workspace.js'
 

@@ -8,8 +8,9 @@
 import type { Clock } from '../core/clock.js'
 import { withDeadline } from '../core/deadline.js'
 import type { Log } from '../core/log.js'
+import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
-import type { BranchRef, WorkspaceBranches } from '../databricks/lakebase/workspace.js'
+import type { BranchRef } from '../databricks/lakebase/workspace.js'
 import { BranchLife, extendAtMost, LONG_LIVES_MS } from './branch-life.js'
 import { type BranchPlan, makeBranch } from './make-branch.js'
 

@@ -6,8 +6,9 @@
 import type { Clock } from '../core/clock.js'
 import type { Log } from '../core/log.js'
 import { isTooLong } from '../databricks/lakebase/api-error.js'
+import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
-import type { BranchRef, WorkspaceBranches } from '../databricks/lakebase/workspace.js'
+import type { BranchRef } from '../databricks/lakebase/workspace.js'
 
 export interface BranchLifeOptions {
   readonly branches: Pick<WorkspaceBranches, 'extend'>

@@ -7,7 +7,8 @@
 import { writeDuration } from '../config/schema/values.js'
 import { ProxyError } from '../core/errors.js'
 import { isFull, isTaken, isTooLong } from '../databricks/lakebase/api-error.js'
-import type { LakebaseBranch, WorkspaceBranches } from '../databricks/lakebase/workspace.js'
+import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
+import type { LakebaseBranch } from '../databricks/lakebase/workspace.js'
 import { branchIdOf, isMadeByUs } from './branch-name.js'
 import { roughly } from './rough-time.js'
 

@@ -8,12 +8,9 @@ import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
 import type { Secret } from '../core/secret.js'
+import type { Workspace } from '../databricks/lakebase/connect-workspace.js'
 import type { LookUp } from '../databricks/lakebase/look-up.js'
-import type {
-  DatabaseCredential,
-  LakebaseDatabase,
-  Workspace,
-} from '../databricks/lakebase/workspace.js'
+import type { DatabaseCredential, LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { loadPreparation } from '../wire/scram.js'
 import {
   CredentialCache,

@@ -4,20 +4,17 @@
  */
 
 import type { TargetSettings } from '../config/resolve/settings.js'
-import { LookUp } from '../databricks/lakebase/look-up.js'
 import type {
-  PersonalSignIn,
+  ConnectedWorkspace,
   PersonalWorkspace,
   Workspace,
-} from '../databricks/lakebase/workspace.js'
+} from '../databricks/lakebase/connect-workspace.js'
+import { LookUp } from '../databricks/lakebase/look-up.js'
+import type { PersonalSignIn } from '../databricks/lakebase/workspace.js'
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
 
-export interface ClosableWorkspace extends Workspace {
-  describeSignIn?(): { readonly host: string; readonly profile: string | undefined }
-  /** Signs in a client, for `local-auth=databricks`. */
-  signInAs?(signIn: PersonalSignIn): PersonalWorkspace
-  close(): Promise<void>
-}
+export type ClosableWorkspace = Workspace &
+  Pick<ConnectedWorkspace, 'describeSignIn' | 'signInAs' | 'close'>
 
 /** A signed-in workspace, shared by the targets of one profile. */
 export interface SignedIn {
@@ -58,18 +55,14 @@ export class Workspaces {
     let place: WorkspacePlace | undefined
     opening.then(
       (opened) => {
-        const described = opened.describeSignIn?.()
-        place = described && { workspace: described.host, profile: described.profile }
+        const { host, profile } = opened.describeSignIn()
+        place = { workspace: host, profile }
       },
       () => {},
     )
     const signedIn = {
       ...{ workspace, identity, opening },
-      signInAs: async (signIn: PersonalSignIn) => {
-        const opened = await opening
-        if (opened.signInAs === undefined) throw new Error('this workspace knows one identity only')
-        return opened.signInAs(signIn)
-      },
+      signInAs: async (signIn: PersonalSignIn) => (await opening).signInAs(signIn),
       get place() {
         return place
       },

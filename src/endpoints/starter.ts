@@ -7,8 +7,9 @@ import type { Clock } from '../core/clock.js'
 import { pause, SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
+import type { Workspace } from '../databricks/lakebase/connect-workspace.js'
 import type { LookUp } from '../databricks/lakebase/look-up.js'
-import type { LakebaseDatabase, Workspace } from '../databricks/lakebase/workspace.js'
+import type { LakebaseDatabase } from '../databricks/lakebase/workspace.js'
 import { checkStartable } from './availability.js'
 
 export interface StarterOptions {

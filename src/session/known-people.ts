@@ -5,7 +5,7 @@
 
 import type { Clock } from '../core/clock.js'
 import type { Credentials } from '../credentials/credentials.js'
-import type { PersonalWorkspace } from '../databricks/lakebase/workspace.js'
+import type { PersonalWorkspace } from '../databricks/lakebase/connect-workspace.js'
 import type { LoginMethod } from './person.js'
 
 export interface Known {

@@ -1,5 +1,6 @@
 /**
- * Branches of an Autoscaling project: listed, created with a limited life, extended and deleted.
+ * Branches of Autoscaling projects: listed, created with a limited life, extended and deleted. They
+ * are named `projects/P/branches/B`, projects `projects/P`.
  * A branch is always created with a life (`ttl`), so that the workspace removes it when its maker is
  * gone; nothing here makes a branch that stays for ever or replaces one. The default branch and
  * protected ones are never deleted.
@@ -14,7 +15,7 @@ import { plainText } from '../../core/plain-text.js'
 import { ApiError, isFull, isTaken, unlessRefused } from './api-error.js'
 import { Branch, listBranches, listProjects, POSTGRES, timeOf } from './autoscaling.js'
 import { apiPath, type WorkspaceClient } from './client.js'
-import type { BranchRef, LakebaseBranch, NewBranch, WorkspaceBranches } from './workspace.js'
+import type { BranchRef, LakebaseBranch, NewBranch } from './workspace.js'
 
 const Operation = z.object({
   name: z.string(),
@@ -32,7 +33,9 @@ const UNDO_LIMIT_MS = 5_000
 /** The workspace gives its time in full seconds. */
 const TIME_ERROR_MS = 2_000
 
-export class LakebaseBranches implements WorkspaceBranches {
+export type WorkspaceBranches = Pick<LakebaseBranches, keyof LakebaseBranches>
+
+export class LakebaseBranches {
   readonly #client: (signal: AbortSignal) => WorkspaceClient
   readonly #clock: Clock
 
@@ -41,19 +44,23 @@ export class LakebaseBranches implements WorkspaceBranches {
     this.#clock = clock
   }
 
+  /** The projects that the identity may see. */
   async projects(signal: AbortSignal): Promise<string[]> {
     return (await listProjects(this.#client(signal))).map(({ name }) => name)
   }
 
+  /** The branches that are not deleted. Errors: kind `target`, when the project does not exist. */
   async list(project: string, signal: AbortSignal): Promise<LakebaseBranch[]> {
     return (await listBranches(this.#client(signal), project)).map(described)
   }
 
+  /** Undefined when no branch has that name. */
   async get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined> {
     const found = await unlessRefused(this.#get(name, signal), 404)
     return found && described(found.value)
   }
 
+  /** Resolves when the branch exists. Errors: `isTaken(error)` when the name is in use. */
   async create(
     { project, id, source, lifeMs }: NewBranch,
     signal: AbortSignal,
@@ -83,6 +90,10 @@ export class LakebaseBranches implements WorkspaceBranches {
     }
   }
 
+  /**
+   * It lives for this long from now. Errors: `isTooLong(error)` when the workspace allows less,
+   * `isGone(error)` for another branch than the one that is meant.
+   */
   async extend({ name, uid }: BranchRef, lifeMs: number, signal: AbortSignal): Promise<void> {
     const { value, serverTime = this.#clock.now() } = await this.#get(name, signal)
     refuseAnother(described(value), uid)
@@ -99,6 +110,11 @@ export class LakebaseBranches implements WorkspaceBranches {
     )
   }
 
+  /**
+   * Resolves when the workspace has accepted. Without `purge`, the branch can be brought back for
+   * some days, and its name stays reserved. Errors: kind `target` for a branch that must not be deleted,
+   * or that is another than the one that is meant.
+   */
   async remove({ name, uid }: BranchRef, purge: boolean, signal: AbortSignal): Promise<void> {
     const branch = await this.get(name, signal)
     if (branch === undefined) throw new ProxyError('target', `branch ${name} does not exist`)

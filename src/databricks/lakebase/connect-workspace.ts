@@ -17,7 +17,7 @@ import {
 } from '../sign-in/databricks-config.js'
 import { commandRunner, type RunCommand } from '../sign-in/run-command.js'
 import type { SignInDeps } from '../sign-in/sign-in-method.js'
-import { LakebaseBranches } from './branches.js'
+import { LakebaseBranches, type WorkspaceBranches } from './branches.js'
 import { WorkspaceClient } from './client.js'
 import { mintCredential } from './credentials.js'
 import { type DatabaseList, findDatabase, listDatabases } from './instances.js'
@@ -28,7 +28,6 @@ import type {
   LakebaseDatabase,
   MintOptions,
   PersonalSignIn,
-  Workspace,
 } from './workspace.js'
 
 export interface OpenWorkspaceOptions
@@ -110,7 +109,17 @@ interface Parts {
 /** For messages: where its credential is set. */
 const GIVEN = 'the password that the client gave'
 
-export class ConnectedWorkspace implements Workspace {
+/** What the stages to the right need: who we are there, where a target lives, and a credential for it. */
+export type Workspace = Pick<
+  ConnectedWorkspace,
+  'identity' | 'findDatabase' | 'mintCredential' | 'startDatabase' | 'branches'
+>
+
+/** A workspace as another identity than the proxy's own. */
+export type PersonalWorkspace = Pick<ConnectedWorkspace, 'identity' | 'mintCredential' | 'close'>
+
+/** Every call ends within its own budget, or when `signal` aborts. Errors are ProxyErrors. */
+export class ConnectedWorkspace {
   readonly host: string
   readonly #parts: Parts
 
@@ -126,7 +135,7 @@ export class ConnectedWorkspace implements Workspace {
     return new WorkspaceClient({ http: deps.http, host: this.host, tokens, workspaceId, signal })
   }
 
-  /** `userName` is an e-mail for users and the application id for service principals. */
+  /** The role name of the signed-in identity: an e-mail, or a service principal's application id. */
   async identity(signal: AbortSignal): Promise<string> {
     const { value } = await this.client(signal).request({
       path: '/api/2.0/preview/scim/v2/Me',
@@ -137,6 +146,7 @@ export class ConnectedWorkspace implements Workspace {
     return value.userName
   }
 
+  /** Looks the target up now; nothing is cached here. */
   findDatabase(target: Target, signal: AbortSignal): Promise<LakebaseDatabase> {
     return findDatabase(target, { client: this.client(signal), log: this.#parts.deps.log })
   }
@@ -153,6 +163,7 @@ export class ConnectedWorkspace implements Workspace {
     return mintCredential(this.client(signal), this.#parts.deps.clock, database, options)
   }
 
+  /** Asks for a stopped Provisioned instance to be started; returns once the API has accepted. */
   async startDatabase(database: LakebaseDatabase, signal: AbortSignal): Promise<void> {
     if (database.kind === 'provisioned') {
       return setStopped(this.client(signal), database.name, false)
@@ -171,7 +182,7 @@ export class ConnectedWorkspace implements Workspace {
     })
   }
 
-  async branches(): Promise<LakebaseBranches> {
+  async branches(): Promise<WorkspaceBranches> {
     return new LakebaseBranches((signal) => this.client(signal), this.#parts.deps.clock)
   }
 
@@ -191,7 +202,7 @@ export class ConnectedWorkspace implements Workspace {
   }
 
   /** The same workspace for another identity, over the same connections. Nothing is asked yet. */
-  signInAs(signIn: PersonalSignIn): ConnectedWorkspace {
+  signInAs(signIn: PersonalSignIn): PersonalWorkspace {
     const { config: own, deps } = this.#parts
     const config = own.signedInWith(settingsOf(signIn))
     return new ConnectedWorkspace({ config, tokens: createTokenSource(config, deps), deps })
@@ -209,7 +220,7 @@ export class ConnectedWorkspace implements Workspace {
     }
   }
 
-  /** Ends what is under way. Safe to call twice. */
+  /** Ends what is under way, and drops what it holds. Safe to call twice. */
   async close(): Promise<void> {
     this.#parts.tokens.close()
     await this.#parts.closeHttp?.()
