@@ -29,6 +29,7 @@ import {
   type SignIn,
   type SignInDeps,
   type SignInMethod,
+  type TokenCall,
   type WorkspaceToken,
 } from './sign-in-method.js'
 
@@ -75,7 +76,7 @@ export function createTokenSource(config: DatabricksConfig, deps: SignInDeps): T
   const { host } = config
   if (host === undefined) throw noHost(config)
   const withHost = config as ConfigWithHost
-  const candidates = chooseCandidates(withHost, deps)
+  const candidates = chooseCandidates(withHost, deps.env)
   return new CandidateTokenSource(candidates, withHost, deps)
 }
 
@@ -84,12 +85,12 @@ interface Candidate {
   readonly signIn: SignIn
 }
 
-function chooseCandidates(config: ConfigWithHost, deps: SignInDeps): readonly Candidate[] {
+function chooseCandidates(config: ConfigWithHost, env: SignInDeps['env']): readonly Candidate[] {
   const asked = config.get('auth_type')
   if (asked !== undefined) {
     const method = METHODS.find(({ type }) => type === asked)
     if (method === undefined) throw unknownType(asked, config)
-    const signIn = method.configure(config, deps)
+    const signIn = method.configure(config, env)
     if (signIn === undefined) {
       throw new ProxyError('config', `authentication type "${asked}" needs ${method.needs}`, {
         detail: `The type is set by ${config.sourceOf('auth_type')}.`,
@@ -100,7 +101,7 @@ function chooseCandidates(config: ConfigWithHost, deps: SignInDeps): readonly Ca
   refuseMixture(config)
   const candidates: Candidate[] = []
   for (const method of METHODS) {
-    const signIn = method.configure(config, deps)
+    const signIn = method.configure(config, env)
     if (signIn === undefined) continue
     candidates.push({ method, signIn })
     // What was set on purpose is not fallen back from: its error is what the user must read.
@@ -193,8 +194,9 @@ class CandidateTokenSource implements TokenSource {
     // A signal of its own, so that it may be linked to many requests and leaves no listeners behind.
     const limit = new LinkedAbort(this.#closing.signal)
     try {
-      if (this.#chosen !== undefined) return await this.#chosen.signIn.fetchToken(limit.signal)
-      return await this.#firstThatWorks(limit.signal)
+      const call = { ...this.#deps, signal: limit.signal }
+      if (this.#chosen !== undefined) return await this.#chosen.signIn.fetchToken(call)
+      return await this.#firstThatWorks(call)
     } catch (error) {
       if (error instanceof NotConfigured) throw nothingConfigured(this.#config, [error.message])
       throw error
@@ -203,18 +205,18 @@ class CandidateTokenSource implements TokenSource {
     }
   }
 
-  async #firstThatWorks(signal: AbortSignal): Promise<WorkspaceToken> {
+  async #firstThatWorks(call: TokenCall): Promise<WorkspaceToken> {
     const failures: { type: string; error: unknown }[] = []
     for (const candidate of this.#candidates) {
       const { type } = candidate.method
       this.#current = candidate
       try {
-        const token = await candidate.signIn.fetchToken(signal)
+        const token = await candidate.signIn.fetchToken(call)
         this.#chosen = candidate
         this.#deps.log.debug({ type }, 'signed in to the workspace')
         return token
       } catch (error) {
-        if (signal.aborted) throw error
+        if (call.signal.aborted) throw error
         this.#deps.log.debug({ type, err: error }, 'could not sign in this way')
         failures.push({ type, error })
       }

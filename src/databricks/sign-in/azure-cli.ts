@@ -8,8 +8,8 @@ import { AZURE_ATTRIBUTES, findTenant, isAzure, withManagementToken } from './az
 import type { CommandResult } from './run-command.js'
 import {
   NotConfigured,
-  type SignInDeps,
   type SignInMethod,
+  type TokenCall,
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
@@ -20,14 +20,14 @@ export const azureCli: SignInMethod = {
   attributes: AZURE_ATTRIBUTES,
   needs: 'the Azure CLI and its login (az login), and an Azure workspace',
   ambient: true,
-  configure(config, deps) {
+  configure(config) {
     if (!isAzure(config)) return undefined
     const hint = 'Log in with: az login'
     return {
       hint,
       program: 'az account get-access-token',
-      async fetchToken(signal) {
-        const tenant = await findTenant(config, deps, signal).catch(() => undefined)
+      async fetchToken(call) {
+        const tenant = await findTenant(config, call).catch(() => undefined)
         const scopes = [
           ...(tenant === undefined ? [] : [['--tenant', tenant]]),
           ...(tenant === undefined
@@ -36,9 +36,7 @@ export const azureCli: SignInMethod = {
           // A managed identity takes no tenant, and not every user of the workspace sees the subscription.
           [],
         ]
-        return withManagementToken(config, deps, (resource) =>
-          askCli(resource, scopes, hint, deps, signal),
-        )
+        return withManagementToken(config, call, (resource) => askCli(resource, scopes, hint, call))
       },
     }
   },
@@ -61,15 +59,14 @@ async function askCli(
   resource: string,
   scopes: readonly (readonly string[])[],
   hint: string,
-  deps: SignInDeps,
-  signal: AbortSignal,
+  call: TokenCall,
 ): Promise<WorkspaceToken> {
   let result: CommandResult | undefined
   for (const scope of scopes) {
     const args = ['account', 'get-access-token', '--resource', resource, '--output', 'json']
-    result = await deps.run('az', [...args, ...scope], signal)
+    result = await call.run('az', [...args, ...scope], call.signal)
     if (result.exitCode === undefined) throw new NotConfigured('no program "az" on the PATH')
-    if (result.exitCode === 0) return readToken(result.stdout, deps)
+    if (result.exitCode === 0) return readToken(result.stdout, call)
   }
   throw new ProxyError(
     'identity',
@@ -78,7 +75,7 @@ async function askCli(
   )
 }
 
-function readToken(stdout: string, deps: SignInDeps): WorkspaceToken {
+function readToken(stdout: string, { clock }: TokenCall): WorkspaceToken {
   const token = readJson(stdout, CliToken)
   if (token === undefined) {
     throw new ProxyError('identity', 'az account get-access-token printed no token', {
@@ -87,7 +84,7 @@ function readToken(stdout: string, deps: SignInDeps): WorkspaceToken {
   }
   const { accessToken, expiresOn, expires_on: epoch } = token
   const expiresAt = epoch ? epoch * 1000 : localTime(expiresOn ?? '')
-  return workspaceToken(accessToken, expiresAt, deps.clock)
+  return workspaceToken(accessToken, expiresAt, clock)
 }
 
 /** `2026-01-02 15:04:05.999999`: this machine's time, without a zone. */

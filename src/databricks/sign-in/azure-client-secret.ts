@@ -11,21 +11,21 @@ export const azureClientSecret: SignInMethod = {
   type: 'azure-client-secret',
   attributes: AZURE_ATTRIBUTES,
   needs: 'ARM_CLIENT_ID and ARM_CLIENT_SECRET, ARM_TENANT_ID, and an Azure workspace',
-  configure(config, deps) {
+  configure(config) {
     const clientId = config.get('azure_client_id')
     const clientSecret = config.secret('azure_client_secret')
     if (clientId === undefined || clientSecret === undefined || !isAzure(config)) return undefined
     const hint = `Check ${config.sourceOf('azure_client_id')} and ${config.sourceOf('azure_client_secret')}: the secret may have expired.`
     return {
       hint,
-      async fetchToken(signal) {
-        const tenant = await findTenant(config, deps, signal)
+      async fetchToken(call) {
+        const tenant = await findTenant(config, call)
         if (tenant === undefined) {
           throw new ProxyError('config', 'the tenant of the Azure service principal is not known', {
             hint: 'Set ARM_TENANT_ID.',
           })
         }
-        return withManagementToken(config, deps, (resource) =>
+        return withManagementToken(config, call, (resource) =>
           requestToken(
             entraServer(config, tenant),
             {
@@ -36,8 +36,7 @@ export const azureClientSecret: SignInMethod = {
               what: `the client secret of ${clientId}`,
               hint,
             },
-            deps,
-            signal,
+            call,
           ),
         )
       },

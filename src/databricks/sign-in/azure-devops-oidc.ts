@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import { pathPart } from '../http/workspace-host.js'
-import type { SignInDeps, SignInMethod } from './sign-in-method.js'
+import type { SignInMethod, TokenCall } from './sign-in-method.js'
 import { federationHint, idTokenSignIn } from './token-exchange.js'
 import { readTokenReply } from './token-reply.js'
 
@@ -25,7 +25,7 @@ export const azureDevopsOidc: SignInMethod = {
   ],
   needs: 'a job of Azure Pipelines with SYSTEM_ACCESSTOKEN: $(System.AccessToken) in its env',
   ambient: true,
-  configure(config, deps) {
+  configure(config) {
     const accessToken = config.secret('devops_access_token')
     const [collection, project, hub, plan, job] = Object.keys(PARTS).map((name) => config.get(name))
     if (!accessToken || !collection || !project || !hub || !plan || !job) return undefined
@@ -35,10 +35,9 @@ export const azureDevopsOidc: SignInMethod = {
     const source = {
       what: 'the ID token of Azure Pipelines',
       hint: federationHint(config),
-      read: (_audience: unknown, signal: AbortSignal) =>
-        requestIdToken(url, accessToken, deps, signal),
+      read: (_audience: unknown, call: TokenCall) => requestIdToken(url, accessToken, call),
     }
-    return idTokenSignIn(source, config, deps)
+    return idTokenSignIn(source, config)
   },
 }
 
@@ -46,8 +45,7 @@ export const azureDevopsOidc: SignInMethod = {
 async function requestIdToken(
   url: string,
   accessToken: Secret,
-  { http }: SignInDeps,
-  signal: AbortSignal,
+  { http, signal }: TokenCall,
 ): Promise<Secret> {
   if (!URL.canParse(url)) {
     throw new ProxyError('identity', 'SYSTEM_TEAMFOUNDATIONCOLLECTIONURI is not a URL')

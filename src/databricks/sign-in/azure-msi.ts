@@ -2,8 +2,8 @@
 
 import { AZURE_ATTRIBUTES, isAzure, withManagementToken } from './azure.js'
 import {
-  type SignInDeps,
   type SignInMethod,
+  type TokenCall,
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
@@ -13,16 +13,14 @@ export const azureMsi: SignInMethod = {
   type: 'azure-msi',
   attributes: AZURE_ATTRIBUTES,
   needs: 'ARM_USE_MSI=true, and an Azure workspace',
-  configure(config, deps) {
+  configure(config) {
     const wanted = /^(1|t|true)$/i.test(config.get('azure_use_msi') ?? '')
     if (!wanted || !isAzure(config)) return undefined
     const clientId = config.get('azure_client_id')
     return {
       hint: HINT,
-      fetchToken: (signal) =>
-        withManagementToken(config, deps, (resource) =>
-          askMachine(resource, clientId, deps, signal),
-        ),
+      fetchToken: (call) =>
+        withManagementToken(config, call, (resource) => askMachine(resource, clientId, call)),
     }
   },
 }
@@ -34,14 +32,13 @@ const HINT =
 async function askMachine(
   resource: string,
   clientId: string | undefined,
-  deps: SignInDeps,
-  signal: AbortSignal,
+  { http, clock, signal }: TokenCall,
 ): Promise<WorkspaceToken> {
   const url = new URL('http://169.254.169.254/metadata/identity/oauth2/token')
   url.searchParams.set('api-version', '2018-02-01')
   url.searchParams.set('resource', resource)
   if (clientId !== undefined) url.searchParams.set('client_id', clientId)
-  const reply = await deps.http.send({
+  const reply = await http.send({
     url,
     headers: { metadata: 'true' },
     toMachine: true,
@@ -49,5 +46,5 @@ async function askMachine(
   })
   const gave = "the Azure machine's identity service gave no token"
   const token = readTokenReply(reply, EpochToken, gave, HINT)
-  return workspaceToken(token.access_token, token.expires_on * 1000, deps.clock)
+  return workspaceToken(token.access_token, token.expires_on * 1000, clock)
 }

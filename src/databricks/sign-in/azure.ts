@@ -11,7 +11,7 @@ import { Secret } from '../../core/secret.js'
 import { redirectOf } from '../http/http.js'
 import { isAzureHost, isDatabricksHost, pathPart } from '../http/workspace-host.js'
 import type { Attribute } from './databricks-config.js'
-import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
+import type { ConfigWithHost, TokenCall, WorkspaceToken } from './sign-in-method.js'
 
 export const AZURE_ATTRIBUTES: readonly Attribute[] = [
   { name: 'azure_workspace_resource_id', env: ['DATABRICKS_AZURE_RESOURCE_ID'], family: 'azure' },
@@ -86,8 +86,7 @@ function azureCloud(config: ConfigWithHost): AzureCloud {
 /** The set one, else the one the workspace's login page sends to; undefined when it tells none. */
 export async function findTenant(
   config: ConfigWithHost,
-  { http, log }: SignInDeps,
-  signal: AbortSignal,
+  { http, log, signal }: TokenCall,
 ): Promise<string | undefined> {
   const set = config.get('azure_tenant_id')
   if (set !== undefined) return set
@@ -104,11 +103,11 @@ export async function findTenant(
  */
 export async function withManagementToken(
   config: ConfigWithHost,
-  deps: SignInDeps,
+  { log }: TokenCall,
   fetchFor: (resource: string) => Promise<WorkspaceToken>,
 ): Promise<WorkspaceToken> {
   const management = fetchFor(azureCloud(config).management).catch((error: unknown) => {
-    deps.log.debug({ err: error }, 'going on without an Azure management token')
+    log.debug({ err: error }, 'going on without an Azure management token')
   })
   const token = await fetchFor(DATABRICKS_RESOURCE)
   const extra = await management

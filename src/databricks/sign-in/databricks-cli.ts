@@ -12,8 +12,8 @@ import type { CommandResult } from './run-command.js'
 import {
   type ConfigWithHost,
   NotConfigured,
-  type SignInDeps,
   type SignInMethod,
+  type TokenCall,
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
@@ -24,13 +24,13 @@ export const databricksCli: SignInMethod = {
   attributes: [{ name: 'databricks_cli_path', env: ['DATABRICKS_CLI_PATH'] }],
   needs: 'the Databricks CLI and its login: databricks auth login',
   ambient: true,
-  configure(config, deps) {
+  configure(config) {
     const command = config.get('databricks_cli_path') ?? 'databricks'
     const hint = `Log in with: databricks auth login ${target(config).join(' ')}`
     return {
       hint,
       program: `${command} auth token ${target(config).join(' ')}`,
-      fetchToken: (signal) => askCli(command, hint, config, deps, signal),
+      fetchToken: (call) => askCli(command, hint, config, call),
     }
   },
 }
@@ -46,14 +46,13 @@ async function askCli(
   command: string,
   hint: string,
   config: ConfigWithHost,
-  deps: SignInDeps,
-  signal: AbortSignal,
+  { run, clock, signal }: TokenCall,
 ): Promise<WorkspaceToken> {
-  const version = readVersion(await deps.run(command, ['version'], signal), command)
+  const version = readVersion(await run(command, ['version'], signal), command)
   const named = isAtLeast(version, KNOWS_PROFILE) ? target(config) : ['--host', config.host]
   const args = ['auth', 'token', ...named]
   if (isAtLeast(version, KNOWS_FORCE_REFRESH)) args.push('--force-refresh')
-  const result = await deps.run(command, args, signal)
+  const result = await run(command, args, signal)
   if (result.exitCode !== 0) {
     const words = plainText(result.stderr || result.stdout) || `exit code ${result.exitCode}`
     throw new ProxyError('identity', `databricks ${args.join(' ')} gave no token: ${words}`, {
@@ -66,7 +65,7 @@ async function askCli(
       hint: 'Run it by hand to see what it says, or update the Databricks CLI.',
     })
   }
-  return workspaceToken(token.access_token, Date.parse(token.expiry ?? ''), deps.clock)
+  return workspaceToken(token.access_token, Date.parse(token.expiry ?? ''), clock)
 }
 
 /** Which login is meant: the profile's, else the host's. */

@@ -13,18 +13,18 @@ export const envOidc: SignInMethod = {
   attributes: [{ name: 'oidc_token_env', env: ['DATABRICKS_OIDC_TOKEN_ENV'], family: 'env-oidc' }],
   shares: ['client_id'],
   needs: `an ID token in ${DEFAULT_VARIABLE}, or in the variable that DATABRICKS_OIDC_TOKEN_ENV names`,
-  configure(config, deps) {
+  configure(config, env) {
     const variable = config.get('oidc_token_env') ?? DEFAULT_VARIABLE
-    if ((deps.env[variable] ?? '') === '') return undefined
+    if ((env[variable] ?? '') === '') return undefined
     const source = {
       what: `the ID token in ${variable}`,
       hint: `${federationHint(config)} The token in ${variable} may also have expired.`,
       async read() {
-        const token = withoutLineBreak(deps.env[variable] ?? '')
+        const token = withoutLineBreak(env[variable] ?? '')
         if (token !== '') return new Secret(token)
         throw new ProxyError('identity', `${variable} no longer holds an ID token`)
       },
     }
-    return idTokenSignIn(source, config, deps)
+    return idTokenSignIn(source, config)
   },
 }

@@ -21,7 +21,7 @@ export const fileOidc: SignInMethod = {
   ],
   shares: ['client_id'],
   needs: 'DATABRICKS_OIDC_TOKEN_FILEPATH',
-  configure(config, deps) {
+  configure(config) {
     const file = config.get('oidc_token_filepath') ?? config.get('databricks_id_token_filepath')
     if (file === undefined) return undefined
     const source = {
@@ -29,7 +29,7 @@ export const fileOidc: SignInMethod = {
       hint: `${federationHint(config)} The token in ${file} may also have expired.`,
       read: () => readIdToken(file),
     }
-    return idTokenSignIn(source, config, deps)
+    return idTokenSignIn(source, config)
   },
 }
 

@@ -14,8 +14,8 @@ export const githubOidcAzure: SignInMethod = {
   needs:
     'a GitHub Actions job with "permissions: id-token: write", ARM_CLIENT_ID, ARM_TENANT_ID, and an Azure workspace',
   ambient: true,
-  configure(config, deps) {
-    const readIdToken = githubIdTokenReader(config, deps)
+  configure(config) {
+    const readIdToken = githubIdTokenReader(config)
     const clientId = config.get('azure_client_id')
     const tenant = config.get('azure_tenant_id')
     // With a secret of its own it is `azure-client-secret`.
@@ -24,8 +24,8 @@ export const githubOidcAzure: SignInMethod = {
     const hint = `Give the Entra application ${clientId} a federated credential for this repository.`
     return {
       hint,
-      async fetchToken(signal) {
-        const assertion = await readIdToken(async () => ENTRA_AUDIENCE, signal)
+      async fetchToken(call) {
+        const assertion = await readIdToken(async () => ENTRA_AUDIENCE, call)
         return requestToken(
           entraServer(config, tenant),
           {
@@ -43,8 +43,7 @@ export const githubOidcAzure: SignInMethod = {
             what: 'the ID token of GitHub Actions',
             hint,
           },
-          deps,
-          signal,
+          call,
         )
       },
     }

@@ -4,7 +4,7 @@ import { z } from 'zod'
 
 import { Secret } from '../../core/secret.js'
 import type { Attribute } from './databricks-config.js'
-import type { ConfigWithHost, SignInDeps, SignInMethod } from './sign-in-method.js'
+import type { ConfigWithHost, SignInMethod } from './sign-in-method.js'
 import { federationHint, idTokenSignIn, type ReadIdToken } from './token-exchange.js'
 import { readTokenReply } from './token-reply.js'
 
@@ -22,23 +22,20 @@ export const githubOidc: SignInMethod = {
   attributes: GITHUB_ATTRIBUTES,
   needs: 'a GitHub Actions job with "permissions: id-token: write"',
   ambient: true,
-  configure(config, deps) {
-    const read = githubIdTokenReader(config, deps)
+  configure(config) {
+    const read = githubIdTokenReader(config)
     if (read === undefined) return undefined
     const source = { what: 'the ID token of GitHub Actions', hint: federationHint(config), read }
-    return idTokenSignIn(source, config, deps)
+    return idTokenSignIn(source, config)
   },
 }
 
 /** Undefined outside such a job. */
-export function githubIdTokenReader(
-  config: ConfigWithHost,
-  { http }: SignInDeps,
-): ReadIdToken | undefined {
+export function githubIdTokenReader(config: ConfigWithHost): ReadIdToken | undefined {
   const requestUrl = config.get('actions_id_token_request_url')
   const requestToken = config.secret('actions_id_token_request_token')
   if (requestUrl === undefined || requestToken === undefined) return undefined
-  return async (audience, signal) => {
+  return async (audience, { http, signal }) => {
     const url = new URL(requestUrl)
     url.searchParams.set('audience', await audience())
     const headers = { authorization: `Bearer ${requestToken.reveal()}` }

@@ -19,19 +19,19 @@ export const googleCredentials: SignInMethod = {
   type: 'google-credentials',
   attributes: GOOGLE_ATTRIBUTES,
   needs: 'GOOGLE_CREDENTIALS, and a workspace on Google Cloud',
-  configure(config, deps) {
+  configure(config) {
     const given = config.secret('google_credentials')
     if (given === undefined || !isGoogle(config)) return undefined
     const source = config.sourceOf('google_credentials')
     return {
       hint: `Check the key that ${source} gives: it may be deleted, or its service account may not be in this workspace.`,
-      async fetchToken(signal) {
+      async fetchToken(call) {
         const key = await readKey(given.reveal(), source)
         const [idToken, accessToken] = await Promise.all([
-          tokenOfKey(key, { target_audience: config.host }, deps, signal),
-          tokenOfKey(key, { scope: GOOGLE_SCOPES.join(' ') }, deps, signal),
+          tokenOfKey(key, { target_audience: config.host }, call),
+          tokenOfKey(key, { scope: GOOGLE_SCOPES.join(' ') }, call),
         ])
-        return googleWorkspaceToken(idToken, accessToken, deps.clock)
+        return googleWorkspaceToken(idToken, accessToken, call.clock)
       },
     }
   },

@@ -24,29 +24,29 @@ import {
   readServiceAccountKey,
   tokenOfKey,
 } from './google.js'
-import type { SignInDeps, SignInMethod } from './sign-in-method.js'
+import type { SignInMethod, TokenCall } from './sign-in-method.js'
 import { readJson } from './token-reply.js'
 
 export const googleId: SignInMethod = {
   type: 'google-id',
   attributes: GOOGLE_ATTRIBUTES,
   needs: 'DATABRICKS_GOOGLE_SERVICE_ACCOUNT, and a workspace on Google Cloud',
-  configure(config, deps) {
+  configure(config) {
     const account = config.get('google_service_account')
     if (account === undefined || !isGoogle(config)) return undefined
     return {
       hint: `Check that you may impersonate ${account} (role Service Account Token Creator), and that it is in this workspace.`,
-      async fetchToken(signal) {
-        const own = await applicationDefaultToken(deps, signal)
+      async fetchToken(call) {
+        const own = await applicationDefaultToken(call)
         const ask = (action: keyof typeof FIELDS, body: object): Promise<Secret> =>
-          impersonate(account, action, body, own, deps, signal)
+          impersonate(account, action, body, own, call)
         const access = ask('generateAccessToken', { scope: GOOGLE_SCOPES }).catch(
           (error: unknown) => {
-            deps.log.debug({ err: error }, 'going on without a Google access token')
+            call.log.debug({ err: error }, 'going on without a Google access token')
           },
         )
         const idToken = await ask('generateIdToken', { audience: config.host, includeEmail: true })
-        return googleWorkspaceToken(idToken, (await access) ?? undefined, deps.clock)
+        return googleWorkspaceToken(idToken, (await access) ?? undefined, call.clock)
       },
     }
   },
@@ -60,8 +60,7 @@ async function impersonate(
   action: keyof typeof FIELDS,
   body: object,
   own: Secret,
-  { http }: SignInDeps,
-  signal: AbortSignal,
+  { http, signal }: TokenCall,
 ): Promise<Secret> {
   const name = pathPart(account)
   const reply = await http.send({
@@ -83,9 +82,9 @@ const UserLogin = z.object({
   refresh_token: z.string(),
 })
 
-async function applicationDefaultToken(deps: SignInDeps, signal: AbortSignal): Promise<Secret> {
-  const file = deps.env.GOOGLE_APPLICATION_CREDENTIALS || undefined
-  const wellKnown = path.join(gcloudFolder(deps), 'application_default_credentials.json')
+async function applicationDefaultToken(call: TokenCall): Promise<Secret> {
+  const file = call.env.GOOGLE_APPLICATION_CREDENTIALS || undefined
+  const wellKnown = path.join(gcloudFolder(call), 'application_default_credentials.json')
   const bytes = await readFile(file ?? wellKnown).catch((error: unknown) => {
     if (file === undefined) return undefined
     throw new ProxyError(
@@ -96,10 +95,10 @@ async function applicationDefaultToken(deps: SignInDeps, signal: AbortSignal): P
       },
     )
   })
-  if (bytes === undefined) return tokenOfMachine(deps, signal)
+  if (bytes === undefined) return tokenOfMachine(call)
   const text = decodeText(bytes, file ?? wellKnown)
   const key = readServiceAccountKey(text)
-  if (key !== undefined) return tokenOfKey(key, { scope: GOOGLE_SCOPES[0]! }, deps, signal)
+  if (key !== undefined) return tokenOfKey(key, { scope: GOOGLE_SCOPES[0]! }, call)
   const login = readJson(text, UserLogin)
   if (login === undefined) {
     throw new ProxyError('config', `${file ?? wellKnown} holds no Google login that is supported`, {
@@ -114,16 +113,16 @@ async function applicationDefaultToken(deps: SignInDeps, signal: AbortSignal): P
   })
   const url = new URL('https://oauth2.googleapis.com/token')
   const who = 'the login of gcloud'
-  return googleToken({ url, form, field: 'access_token', who }, deps, signal)
+  return googleToken({ url, form, field: 'access_token', who }, call)
 }
 
-function gcloudFolder({ env, homeDir }: SignInDeps): string {
+function gcloudFolder({ env, homeDir }: TokenCall): string {
   if (env.CLOUDSDK_CONFIG) return env.CLOUDSDK_CONFIG
   return env.APPDATA ? path.join(env.APPDATA, 'gcloud') : path.join(homeDir, '.config', 'gcloud')
 }
 
 /** https://cloud.google.com/compute/docs/metadata/overview */
-async function tokenOfMachine({ http }: SignInDeps, signal: AbortSignal): Promise<Secret> {
+async function tokenOfMachine({ http, signal }: TokenCall): Promise<Secret> {
   const url = new URL(
     'http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token',
   )

@@ -14,7 +14,7 @@ import type { HttpReply } from '../http/http.js'
 import { isDatabricksHost, isGoogleHost } from '../http/workspace-host.js'
 import type { Attribute } from './databricks-config.js'
 import { jwtExpiry } from './jwt.js'
-import type { ConfigWithHost, SignInDeps, WorkspaceToken } from './sign-in-method.js'
+import type { ConfigWithHost, TokenCall, WorkspaceToken } from './sign-in-method.js'
 import { readJson, readTokenReply } from './token-reply.js'
 
 export const GOOGLE_ATTRIBUTES: readonly Attribute[] = [
@@ -59,26 +59,20 @@ const LIFE_S = 3600
 export async function tokenOfKey(
   key: ServiceAccountKey,
   claims: { readonly scope: string } | { readonly target_audience: string },
-  deps: SignInDeps,
-  signal: AbortSignal,
+  call: TokenCall,
 ): Promise<Secret> {
   const form = new URLSearchParams({
     grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
-    assertion: signedAssertion(key, claims, deps.clock),
+    assertion: signedAssertion(key, claims, call.clock),
   })
   const field = 'scope' in claims ? 'access_token' : 'id_token'
-  return googleToken(
-    { url: new URL(key.token_uri), form, field, who: key.client_email },
-    deps,
-    signal,
-  )
+  return googleToken({ url: new URL(key.token_uri), form, field, who: key.client_email }, call)
 }
 
 /** Posts the form to a token endpoint of Google's. */
 export async function googleToken(
   request: { url: URL; form: URLSearchParams; field: TokenField; who: string },
-  { http }: SignInDeps,
-  signal: AbortSignal,
+  { http, signal }: TokenCall,
 ): Promise<Secret> {
   const { url, form, field, who } = request
   const headers = { 'content-type': 'application/x-www-form-urlencoded' }

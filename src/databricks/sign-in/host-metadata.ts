@@ -3,8 +3,7 @@
 import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
-import type { Http } from '../http/http.js'
-import type { ConfigWithHost } from './sign-in-method.js'
+import type { ConfigWithHost, TokenCall } from './sign-in-method.js'
 import { readJson } from './token-reply.js'
 
 const HostMetadata = z.object({
@@ -18,13 +17,10 @@ type HostMetadata = z.infer<typeof HostMetadata>
 /** Older hosts have none: then everything is unknown. */
 export async function hostMetadata(
   config: ConfigWithHost,
-  http: Http,
-  signal: AbortSignal,
+  { http, signal }: TokenCall,
 ): Promise<HostMetadata> {
-  const reply = await http.send({
-    url: new URL('/.well-known/databricks-config', config.host),
-    signal,
-  })
+  const url = new URL('/.well-known/databricks-config', config.host)
+  const reply = await http.send({ url, signal })
   return (reply.status === 200 ? readJson(reply.text, HostMetadata) : undefined) ?? {}
 }
 
@@ -35,13 +31,12 @@ export async function hostMetadata(
 export async function federationAudience(
   config: ConfigWithHost,
   tokenEndpoint: string | undefined,
-  http: Http,
-  signal: AbortSignal,
+  call: TokenCall,
 ): Promise<string> {
   const set = config.get('audience')
   if (set !== undefined) return set
-  const metadata = await hostMetadata(config, http, signal).catch((error: unknown) => {
-    if (signal.aborted || !(error instanceof ProxyError)) throw error
+  const metadata = await hostMetadata(config, call).catch((error: unknown) => {
+    if (call.signal.aborted || !(error instanceof ProxyError)) throw error
     return {} as HostMetadata
   })
   const [first] = metadata.token_federation_default_oidc_audiences ?? []

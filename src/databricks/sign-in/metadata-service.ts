@@ -19,7 +19,7 @@ export const metadataService: SignInMethod = {
     },
   ],
   needs: 'DATABRICKS_METADATA_SERVICE_URL',
-  configure(config, deps) {
+  configure(config) {
     const text = config.get('metadata_service_url')
     if (text === undefined) return undefined
     const source = config.sourceOf('metadata_service_url')
@@ -32,12 +32,12 @@ export const metadataService: SignInMethod = {
     const hint = `Is the program still running that set ${source}?`
     return {
       hint,
-      async fetchToken(signal) {
+      async fetchToken({ http, clock, signal }) {
         const headers = { 'x-databricks-metadata-version': '1', 'x-databricks-host': config.host }
-        const reply = await deps.http.send({ url, headers, signal })
+        const reply = await http.send({ url, headers, signal })
         const gave = `the metadata service gave no token for ${config.host}`
         const token = readTokenReply(reply, EpochToken, gave, hint)
-        return workspaceToken(token.access_token, token.expires_on * 1000, deps.clock)
+        return workspaceToken(token.access_token, token.expires_on * 1000, clock)
       },
     }
   },

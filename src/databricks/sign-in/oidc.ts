@@ -27,8 +27,8 @@ import { pathPart } from '../http/workspace-host.js'
 import { hostMetadata } from './host-metadata.js'
 import {
   type ConfigWithHost,
-  type SignInDeps,
   SignInRefused,
+  type TokenCall,
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
@@ -36,15 +36,15 @@ import {
 /** The authorization server's own metadata. Errors: kind `credential` or `identity`. */
 export async function discoverAuthorizationServer(
   config: ConfigWithHost,
-  http: Http,
-  signal: AbortSignal,
+  call: TokenCall,
 ): Promise<AuthorizationServer> {
+  const { http, signal } = call
   const explicit = config.get('discovery_url')
   const url = new URL(explicit ?? '/oidc/.well-known/oauth-authorization-server', config.host)
   const reply = await http.send({ url, signal })
   const found = await readMetadata(reply, url)
   if (found !== undefined) return found
-  const unified = explicit === undefined ? await unifiedIssuer(config, http, signal) : undefined
+  const unified = explicit === undefined ? await unifiedIssuer(config, call) : undefined
   const second = unified && (await readMetadata(await http.send({ url: unified, signal }), unified))
   if (second !== undefined) return second
   throw new ProxyError(
@@ -69,8 +69,7 @@ export async function requestToken(
     readonly what: string
     readonly hint: string
   },
-  deps: Pick<SignInDeps, 'http' | 'clock'>,
-  signal: AbortSignal,
+  { http, clock, signal }: TokenCall,
 ): Promise<WorkspaceToken> {
   const { client, clientAuth, grantType, parameters } = request
   const endpoint = new URL(server.token_endpoint ?? server.issuer)
@@ -82,15 +81,15 @@ export async function requestToken(
       grantType,
       parameters,
       {
-        [customFetch]: fetchWith(deps.http, signal),
+        [customFetch]: fetchWith(http, signal),
         [allowInsecureRequests]: isLoopback(endpoint.hostname),
         signal,
       },
     )
     const grant = await processGenericTokenEndpointResponse(server, client, response)
     const lifeMs = grant.expires_in === undefined ? undefined : grant.expires_in * 1000
-    const expiresAt = lifeMs === undefined ? undefined : deps.clock.now() + lifeMs
-    return workspaceToken(grant.access_token, expiresAt, deps.clock)
+    const expiresAt = lifeMs === undefined ? undefined : clock.now() + lifeMs
+    return workspaceToken(grant.access_token, expiresAt, clock)
   } catch (error) {
     throw asSignInError(error, request, endpoint)
   }
@@ -119,12 +118,8 @@ async function readMetadata(reply: HttpReply, url: URL): Promise<AuthorizationSe
 }
 
 /** On unified hosts the account is part of the issuer; a document at the root says so. */
-async function unifiedIssuer(
-  config: ConfigWithHost,
-  http: Http,
-  signal: AbortSignal,
-): Promise<URL | undefined> {
-  const { oidc_endpoint: template, account_id: account } = await hostMetadata(config, http, signal)
+async function unifiedIssuer(config: ConfigWithHost, call: TokenCall): Promise<URL | undefined> {
+  const { oidc_endpoint: template, account_id: account } = await hostMetadata(config, call)
   if (!template) return undefined
   const accountId = config.accountId ?? account ?? ''
   try {

@@ -10,15 +10,15 @@ export const oauthM2m: SignInMethod = {
     { name: 'client_secret', env: ['DATABRICKS_CLIENT_SECRET'], family: 'oauth', sensitive: true },
   ],
   needs: 'DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET',
-  configure(config, deps) {
+  configure(config) {
     const clientId = config.get('client_id')
     const clientSecret = config.secret('client_secret')
     if (clientId === undefined || clientSecret === undefined) return undefined
     const hint = `Check ${config.sourceOf('client_id')} and ${config.sourceOf('client_secret')}: the secret may have expired, or the service principal may not be in this workspace.`
     return {
       hint,
-      async fetchToken(signal) {
-        const server = await discoverAuthorizationServer(config, deps.http, signal)
+      async fetchToken(call) {
+        const server = await discoverAuthorizationServer(config, call)
         return requestToken(
           server,
           {
@@ -29,8 +29,7 @@ export const oauthM2m: SignInMethod = {
             what: `the client secret of ${clientId}`,
             hint,
           },
-          deps,
-          signal,
+          call,
         )
       },
     }

@@ -28,8 +28,13 @@ export interface SignInDeps {
   readonly patienceMs: number
 }
 
+/** The same while a token is fetched, which ends when `signal` aborts. */
+export interface TokenCall extends SignInDeps {
+  readonly signal: AbortSignal
+}
+
 export interface SignIn {
-  fetchToken(signal: AbortSignal): Promise<WorkspaceToken>
+  fetchToken(call: TokenCall): Promise<WorkspaceToken>
   /** What to type when the workspace does not take the token. */
   readonly hint: string
   /** The program that is asked, as the user would type it: it may be slow, or hang. */
@@ -50,7 +55,7 @@ export interface SignInMethod {
   /** It lies ready on the machine rather than being set: where it fails, the next way is tried. */
   readonly ambient?: true
   /** Undefined when its settings are missing. Sends no request. */
-  configure(config: ConfigWithHost, deps: SignInDeps): SignIn | undefined
+  configure(config: ConfigWithHost, env: SignInDeps['env']): SignIn | undefined
 }
 
 export type ConfigWithHost = DatabricksConfig & { readonly host: string }

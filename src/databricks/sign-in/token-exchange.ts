@@ -8,7 +8,7 @@ import { None } from 'oauth4webapi'
 import type { Secret } from '../../core/secret.js'
 import { federationAudience } from './host-metadata.js'
 import { discoverAuthorizationServer, requestToken } from './oidc.js'
-import type { ConfigWithHost, SignIn, SignInDeps, WorkspaceToken } from './sign-in-method.js'
+import type { ConfigWithHost, SignIn, TokenCall, WorkspaceToken } from './sign-in-method.js'
 
 export interface IdTokenSource {
   /** For "refused …": `the ID token of GitHub Actions`. */
@@ -19,29 +19,20 @@ export interface IdTokenSource {
 }
 
 /** `audience` may ask the host, so it is called only by sources that can choose one. */
-export type ReadIdToken = (audience: () => Promise<string>, signal: AbortSignal) => Promise<Secret>
+export type ReadIdToken = (audience: () => Promise<string>, call: TokenCall) => Promise<Secret>
 
-export function idTokenSignIn(
-  source: IdTokenSource,
-  config: ConfigWithHost,
-  deps: SignInDeps,
-): SignIn {
-  return {
-    hint: source.hint,
-    fetchToken: (signal) => exchangeIdToken(source, config, deps, signal),
-  }
+export function idTokenSignIn(source: IdTokenSource, config: ConfigWithHost): SignIn {
+  return { hint: source.hint, fetchToken: (call) => exchangeIdToken(source, config, call) }
 }
 
 async function exchangeIdToken(
   source: IdTokenSource,
   config: ConfigWithHost,
-  deps: SignInDeps,
-  signal: AbortSignal,
+  call: TokenCall,
 ): Promise<WorkspaceToken> {
-  const server = await discoverAuthorizationServer(config, deps.http, signal)
-  const audience = (): Promise<string> =>
-    federationAudience(config, server.token_endpoint, deps.http, signal)
-  const idToken = await source.read(audience, signal)
+  const server = await discoverAuthorizationServer(config, call)
+  const audience = (): Promise<string> => federationAudience(config, server.token_endpoint, call)
+  const idToken = await source.read(audience, call)
   const clientId = config.get('client_id')
   return requestToken(
     server,
@@ -57,8 +48,7 @@ async function exchangeIdToken(
       what: source.what,
       hint: source.hint,
     },
-    deps,
-    signal,
+    call,
   )
 }
 
