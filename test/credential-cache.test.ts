@@ -180,13 +180,6 @@ test('a refusal during an outage does not cost the others their token', async ()
   assert.equal(await token(), 't1')
 })
 
-test('a credential that is already expired is refused, not asked for in a loop', async () => {
-  const { clock, token, calls } = setUp(living(-1))
-  await assert.rejects(token(), /already expired/)
-  await clock.advance(10 * MINUTE)
-  assert.equal(calls(), 1)
-})
-
 test('closing drops the token and every timer', async () => {
   const { cache, clock, token } = setUp(hourLong)
   await token()

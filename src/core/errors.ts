@@ -6,60 +6,44 @@
 import { printable } from './plain-text.js'
 import { redact } from './redact.js'
 
-export type ErrorKind =
-  /** Wrong usage, or a wrong setting. */
-  | 'config'
-  /** The workspace gave no token, or no other answer that a login needs. */
-  | 'credential'
-  /** The workspace or the server refuses this identity, or it is not known which one is meant. */
-  | 'identity'
-  /** The workspace has no such instance, branch or endpoint, or refuses the request about it. */
-  | 'target'
-  /** The client chose no target of a port that serves several, or one that is not served there. */
-  | 'route'
-  /** The instance or endpoint is stopped, disabled or being deleted. */
-  | 'stopped'
-  /** The server, or a branch, is not ready yet: trying again helps. */
-  | 'starting'
-  /** A host name has no address. */
-  | 'resolve'
-  /** No connection: the address does not answer. */
-  | 'dial'
-  /** No verified TLS with the server. */
-  | 'tls'
-  /** The server broke the protocol, ended the session, or refused with an SQLSTATE of its own. */
-  | 'upstream'
-  /** The client broke the protocol, or took too long for it. */
-  | 'protocol'
-  /** The client asks for a protocol version or mechanism that is not supported. */
-  | 'version'
-  /** The client gave a wrong password. */
-  | 'password'
-  /** Too many clients or requests, here or at the server. */
-  | 'limit'
-  /** This proxy is shutting down. */
-  | 'stopping'
-
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 // 57P03 makes pg_isready say "rejecting" and drivers try again; class 28 is final to them.
-const SQL_STATE: Record<ErrorKind, string> = {
+const SQL_STATE = {
+  /** Wrong usage, or a wrong setting. */
   config: '57P03', // cannot_connect_now
+  /** The workspace gave no token, or no other answer that a login needs. */
   credential: '57P03',
+  /** The workspace or the server refuses this identity, or it is not known which one is meant. */
   identity: '28000', // invalid_authorization_specification
+  /** The workspace has no such instance, branch or endpoint, or refuses the request about it. */
   target: '57P03',
+  /** The client chose no target of a port that serves several, or one that is not served there. */
   route: '3D000', // invalid_catalog_name
+  /** The instance or endpoint is stopped, disabled or being deleted. */
   stopped: '28000', // as Lakebase's front door says it; trying again does not help
+  /** The server, or a branch, is not ready yet: trying again helps. */
   starting: '57P03',
+  /** A host name has no address. */
   resolve: '57P03',
+  /** No connection: the address does not answer. */
   dial: '57P03',
+  /** No verified TLS with the server. */
   tls: '08006', // connection_failure
+  /** The server broke the protocol, ended the session, or refused with an SQLSTATE of its own. */
   upstream: '08006',
+  /** The client broke the protocol, or took too long for it. */
   protocol: '08P01', // protocol_violation
+  /** The client asks for a protocol version or mechanism that is not supported. */
   version: '0A000', // feature_not_supported
+  /** The client gave a wrong password. */
   password: '28P01', // invalid_password
+  /** Too many clients or requests, here or at the server. */
   limit: '53300', // too_many_connections
+  /** This proxy is shutting down. */
   stopping: '57P03',
 }
+
+export type ErrorKind = keyof typeof SQL_STATE
 
 export interface ProxyErrorOptions {
   cause?: unknown

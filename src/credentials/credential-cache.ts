@@ -4,14 +4,12 @@
  */
 
 import type { Clock } from '../core/clock.js'
-import { ProxyError } from '../core/errors.js'
 import { type Freshness, FreshValue } from '../core/fresh-value.js'
 import type { DatabaseCredential } from '../databricks/lakebase/workspace.js'
 
-export type CredentialState = Freshness
-
 export interface CredentialCacheOptions {
   clock: Clock
+  /** Its result is good for a while: `mintCredential` refuses one that has expired. */
   fetch: () => Promise<DatabaseCredential>
   /** Called at the end of every request to the workspace. */
   observer?: CredentialObserver
@@ -56,7 +54,7 @@ export class CredentialCache {
     })
   }
 
-  get state(): CredentialState {
+  get state(): Freshness {
     return this.#credential.freshness
   }
 
@@ -85,15 +83,9 @@ export class CredentialCache {
   }
 
   async #fetch(): Promise<DatabaseCredential> {
-    const { clock, fetch, observer } = this.#options
+    const { fetch, observer } = this.#options
     try {
-      const credential = await fetch()
-      if (credential.expiresAt > clock.now()) return credential
-      throw new ProxyError(
-        'credential',
-        'workspace returned a credential that has already expired',
-        { hint: "Check this machine's clock, then try again." },
-      )
+      return await fetch()
     } catch (error) {
       observer?.refreshFailed(error, this.state !== 'expired')
       throw error

@@ -7,16 +7,12 @@ import { roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import type { Clock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
+import type { Freshness } from '../core/fresh-value.js'
 import type { Secret } from '../core/secret.js'
 import type { Workspace } from '../databricks/lakebase/connect-workspace.js'
 import type { LookUp } from '../databricks/lakebase/look-up.js'
 import type { DatabaseCredential, LakebaseDatabase } from '../databricks/lakebase/workspace.js'
-import { loadPreparation } from '../wire/scram.js'
-import {
-  CredentialCache,
-  type CredentialObserver,
-  type CredentialState,
-} from './credential-cache.js'
+import { CredentialCache, type CredentialObserver } from './credential-cache.js'
 
 export interface LoginCredential {
   /** The role to log in as; undefined: the one the client typed. */
@@ -35,7 +31,7 @@ export interface Credentials {
    * help.
    */
   renew(refused: LoginCredential, signal: AbortSignal): Promise<LoginCredential | undefined>
-  readonly state: CredentialState
+  readonly state: Freshness
   /** Epoch ms; undefined when none is held, or it does not expire. */
   readonly expiresAt: number | undefined
   close(): void
@@ -74,7 +70,7 @@ export class TokenCredentials implements Credentials {
     })
   }
 
-  get state(): CredentialState {
+  get state(): Freshness {
     return this.#cache.state
   }
 
@@ -117,54 +113,16 @@ function withToken(user: string | undefined, credential: DatabaseCredential): Lo
   return { user, password: credential.token, method: 'token', origin: credential }
 }
 
-/** A native Postgres role and its password, from a static URL. */
-export class NativeCredentials implements Credentials {
-  readonly state = 'fresh'
-  readonly expiresAt = undefined
-  readonly #credential: LoginCredential
-
-  constructor(user: string | undefined, password: Secret) {
-    this.#credential = { user, password, method: 'password' }
-    loadPreparation(password.reveal()).catch(() => {}) // the login that needs it says so
-  }
-
-  async get(): Promise<LoginCredential> {
-    return this.#credential
-  }
-
-  async renew(): Promise<undefined> {}
-
-  close(): void {}
-}
-
-/** A database credential that a client brought along, for the login of that client alone. */
-export class PassedOnCredentials implements Credentials {
-  readonly state = 'fresh'
-  readonly expiresAt = undefined
-  readonly #credential: LoginCredential
-
-  constructor(user: string, password: Secret) {
-    this.#credential = { user, password, method: 'given' }
-  }
-
-  async get(): Promise<LoginCredential> {
-    return this.#credential
-  }
-
-  async renew(): Promise<undefined> {}
-
-  close(): void {}
+/** A native role and its password, or what a client has brought along for its own login alone. */
+export function fixedCredentials(credential: LoginCredential): Credentials {
+  return unchanging(async () => credential)
 }
 
 /** For a target whose clients bring their own: there is nothing that all could log in with. */
-export const NO_SHARED_CREDENTIALS: Credentials = {
-  state: 'fresh',
-  expiresAt: undefined,
-  async get() {
-    throw new ProxyError('identity', 'each client logs in as itself')
-  },
-  async renew() {
-    return undefined
-  },
-  close() {},
+export const NO_SHARED_CREDENTIALS = unchanging(async () => {
+  throw new ProxyError('identity', 'each client logs in as itself')
+})
+
+function unchanging(get: Credentials['get']): Credentials {
+  return { state: 'fresh', expiresAt: undefined, get, renew: async () => undefined, close() {} }
 }

@@ -6,7 +6,7 @@ import { LinkedAbort } from '../core/deadline.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import {
   type Credentials,
-  NativeCredentials,
+  fixedCredentials,
   NO_SHARED_CREDENTIALS,
   TokenCredentials,
 } from '../credentials/credentials.js'
@@ -26,6 +26,7 @@ import { Connector } from '../upstream/connect.js'
 import { Spares } from '../upstream/spares.js'
 import { UpstreamTls } from '../upstream/tls-context.js'
 import { TERMINATE, toWireText } from '../wire/frontend.js'
+import { loadPreparation } from '../wire/scram.js'
 import { clientAuthOf, type Entrance, type PortOptions, peopleOf, portListener } from './port.js'
 import type { SignedIn } from './workspaces.js'
 
@@ -225,7 +226,9 @@ function buildCredentials(
   closing: AbortSignal,
 ): Credentials {
   if (target.target.kind === 'static') {
-    return new NativeCredentials(roleOf(target.login, undefined), target.target.password)
+    const { password } = target.target
+    loadPreparation(password.reveal()).catch(() => {}) // the login that needs it says so
+    return fixedCredentials({ user: roleOf(target.login, undefined), password, method: 'password' })
   }
   // Each client brings its own: with the proxy's, none can log in.
   if (target.login.as === 'person') return NO_SHARED_CREDENTIALS

@@ -5,7 +5,7 @@
 
 import { roleOf } from '../config/resolve/login.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
-import type { CredentialState } from '../credentials/credential-cache.js'
+import type { Freshness } from '../core/fresh-value.js'
 import type { SessionView } from '../session/session-view.js'
 import { type ConnectionLines, connectionLines, localAddress } from './connection-lines.js'
 import type { Failure, FailureGroup, Journal } from './journal.js'
@@ -62,7 +62,7 @@ export interface TargetStatus extends TargetStanding {
 
 export interface CredentialStatus {
   readonly method: 'token' | 'password'
-  readonly state: CredentialState
+  readonly state: Freshness
   readonly issuedAt: number | undefined
   readonly expiresAt: number | undefined
   /** The failure of the latest request for a token, if it failed. */

@@ -12,7 +12,7 @@ import type { Clock } from '../core/clock.js'
 import { pause, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import { Turns } from '../core/turns.js'
-import { type Credentials, PassedOnCredentials } from '../credentials/credentials.js'
+import { type Credentials, fixedCredentials } from '../credentials/credentials.js'
 import { ApiError, refusesSignIn } from '../databricks/lakebase/api-error.js'
 import type { PersonalWorkspace } from '../databricks/lakebase/connect-workspace.js'
 import type { PersonalSignIn } from '../databricks/lakebase/workspace.js'
@@ -316,7 +316,7 @@ export class People {
       // The server checks the role: of ROLE~group it says nothing about ROLE.
       name: role,
       method: 'database-credential',
-      credentials: new PassedOnCredentials(role, password),
+      credentials: fixedCredentials({ user: role, password, method: 'given' }),
       whileUnproved: (logIn, signal) => attempts.whileUnproved(address, logIn, { signal, taken }),
     }
   }

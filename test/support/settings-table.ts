@@ -1,5 +1,6 @@
 /** The table of docs/settings.md, written from the one table in the code. */
 
+import type { Setting } from '../../src/config/schema/setting.js'
 import { SECTIONS, SETTINGS, type SettingName } from '../../src/config/schema/table.js'
 
 export const SETTINGS_PAGE = 'docs/settings.md'
@@ -30,7 +31,7 @@ function settingsTable(): string {
 }
 
 function row(name: SettingName): string[] {
-  const { default: byDefault, perTarget, help } = SETTINGS[name]
+  const { default: byDefault, perTarget, help }: Setting = SETTINGS[name]
   const shown = byDefault === undefined || byDefault === 'false' ? '' : code(byDefault)
   return [code(name), shown, perTarget ? '●' : '', help.replaceAll('<', '&lt;')]
 }

@@ -5,6 +5,7 @@
 
 import { Command as Commander, Help, Option } from 'commander'
 
+import type { Setting } from '../../config/schema/setting.js'
 import { SECTIONS, SETTINGS, type SettingName, variableOf } from '../../config/schema/table.js'
 import { packageVersion } from '../../core/version.js'
 import type { Command } from '../invocation/command.js'
@@ -137,7 +138,7 @@ It takes settings as flags too, those that "lakebase-proxy start --help" lists.
 `
 
 function settingOptions(name: SettingName): Option[] {
-  const { kind, help, perTarget, default: byDefault } = SETTINGS[name]
+  const { kind, help, perTarget, default: byDefault }: Setting = SETTINGS[name]
   const isSwitch = kind.placeholder === ''
   const marks = [
     ...(perTarget ? ['[t]'] : []),

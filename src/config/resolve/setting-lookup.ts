@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 
 import { mayHoldSecret } from '../../core/plain-text.js'
+import type { Setting } from '../schema/setting.js'
 import { SETTING_NAMES, SETTINGS, type SettingName, type Values } from '../schema/table.js'
 import { parseTarget } from '../schema/targets.js'
 import { ValueError } from '../schema/values.js'
@@ -74,7 +75,7 @@ export class SettingLookup {
 
   /** The value of one setting, as in `values`. */
   value<Name extends SettingName>(name: Name, target?: KnownTarget): Values[Name] {
-    const { kind, default: byDefault } = SETTINGS[name]
+    const { kind, default: byDefault }: Setting = SETTINGS[name]
     const found = this.find(name, target)
     const value = found && this.#checked(name, found, target)
     if (value !== undefined || byDefault === undefined) return value as Values[Name]

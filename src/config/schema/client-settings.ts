@@ -20,7 +20,6 @@ export const CLIENT_SETTINGS = {
   }),
   name: perTarget({
     kind: shortName,
-    default: undefined,
     help: 'short name of the target: for route, logs, metrics and the status page',
     dotenv: FREE,
     into: 'name',
@@ -34,7 +33,6 @@ export const CLIENT_SETTINGS = {
   }),
   'unix-socket': perTarget({
     kind: text('folder', true),
-    default: undefined,
     help: 'a folder: also listen at .s.PGSQL.<port> in it, for this user only',
     dotenv: FREE,
     into: 'listen',
@@ -47,7 +45,6 @@ export const CLIENT_SETTINGS = {
   }),
   'local-password-file': once({
     kind: text('file', true),
-    default: undefined,
     help: 'file with passwords, one a line, read again on change; else LAKEBASE_PROXY_LOCAL_PASSWORD',
     dotenv: PROTECTION,
     into: 'localPassword',
@@ -63,7 +60,6 @@ export const CLIENT_SETTINGS = {
   }),
   'local-tls-cert': once({
     kind: text('file', true),
-    default: undefined,
     help: 'offer clients TLS with this certificate (PEM), read again on change',
     dotenv: PROTECTION,
     into: 'localTls',
@@ -71,7 +67,6 @@ export const CLIENT_SETTINGS = {
   }),
   'local-tls-key': once({
     kind: text('file', true),
-    default: undefined,
     help: 'key of that certificate (PEM)',
     dotenv: PROTECTION,
     into: 'localTls',

@@ -45,26 +45,22 @@ export const LAKEBASE_SETTINGS = {
   }),
   group: perTarget({
     kind: text('name'),
-    default: undefined,
     help: "log in as this workspace group's role (Autoscaling)",
     dotenv: FREE,
     into: 'login',
   }),
   'token-ttl': perTarget({
     kind: duration(5 * 60_000, 60 * 60_000),
-    default: undefined,
     help: 'life to ask for a token, 5m to 1h (Autoscaling); else the server decides',
     dotenv: FREE,
   }),
   'databricks-host': perTarget({
     kind: workspaceUrl,
-    default: undefined,
     help: "the workspace; else DATABRICKS_HOST or the profile's",
     dotenv: FREE,
   }),
   profile: perTarget({
     kind: text('name'),
-    default: undefined,
     help: 'profile of ~/.databrickscfg; else DATABRICKS_CONFIG_PROFILE',
     dotenv: FREE,
   }),
@@ -84,13 +80,11 @@ export const LAKEBASE_SETTINGS = {
   }),
   sslrootcert: perTarget({
     kind: text('file', true),
-    default: undefined,
     help: "CA certificates (PEM); else Node's, NODE_EXTRA_CA_CERTS and the system's",
     dotenv: TRUST,
   }),
   hostaddr: perTarget({
     kind: ipAddress,
-    default: undefined,
     help: 'address to dial; the host stays the name that is verified',
     dotenv: DIALS,
   }),
@@ -102,7 +96,6 @@ export const LAKEBASE_SETTINGS = {
   }),
   resolver: once({
     kind: dnsServers,
-    default: undefined,
     help: "DNS servers to ask when the system's lookup fails or takes 1 s; else the system's, directly",
     dotenv: DIALS,
     into: 'resolver',
@@ -131,7 +124,6 @@ export const LAKEBASE_SETTINGS = {
 export const BRANCH_SETTINGS = {
   'branch-from': once({
     kind: branchSource,
-    default: undefined,
     help: 'work on a new branch of projects/P[/branches/B], which is deleted at the end',
     dotenv: FREE,
     into: 'newBranch',

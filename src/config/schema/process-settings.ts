@@ -6,7 +6,6 @@ import { choice, ipAddress, portNumber, switched, targetTexts, text } from './va
 export const PROCESS_SETTINGS = {
   config: once({
     kind: text('file', true),
-    default: undefined,
     help: 'YAML file of settings',
     dotenv: FILE,
     into: 'sources',
@@ -14,7 +13,6 @@ export const PROCESS_SETTINGS = {
   }),
   'env-file': once({
     kind: text('file', true),
-    default: undefined,
     help: 'file of variables; else .env of the working folder',
     dotenv: FILE,
     into: 'sources',
@@ -38,7 +36,6 @@ export const PROCESS_SETTINGS = {
   }),
   'admin-socket': once({
     kind: text('path', true),
-    default: undefined,
     help: 'a Unix socket in place of that address and port, for this user only',
     dotenv: FREE,
     into: 'admin',
@@ -46,7 +43,6 @@ export const PROCESS_SETTINGS = {
   }),
   'admin-host': once({
     kind: text('name'),
-    default: undefined,
     help: 'a further Host name to accept there',
     dotenv: PROTECTION,
     into: 'admin',
@@ -69,7 +65,6 @@ export const PROCESS_SETTINGS = {
   }),
   'log-format': once({
     kind: choice('form', 'pretty', 'json'),
-    default: undefined,
     help: 'pretty or json; else pretty on a terminal and json elsewhere',
     dotenv: FREE,
     into: 'logFormat',
@@ -84,7 +79,6 @@ export const PROCESS_SETTINGS = {
   }),
   targets: once({
     kind: targetTexts,
-    default: undefined,
     help: 'the targets, where the command line names none',
     dotenv: FREE,
     into: 'targets',

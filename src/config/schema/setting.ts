@@ -6,7 +6,7 @@ import type { Kind } from './values.js'
 interface Row {
   readonly kind: Kind<unknown, never>
   /** The default, as a user would write it. */
-  readonly default: string | undefined
+  readonly default?: string
   readonly help: string
   readonly dotenv: DotenvRule
   /**
