@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { inspect } from 'node:util'
 
 import { type Config, loadConfig } from '../src/config/resolve/config.js'
-import type { Login } from '../src/config/resolve/login.js'
+import type { Login } from '../src/config/resolve/settings.js'
 import {
   SETTING_NAMES,
   SETTINGS,

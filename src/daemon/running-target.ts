@@ -1,7 +1,7 @@
 /** The parts that serve one target, built once and joined; started left to right, closed in reverse. */
 
-import { type Login, roleOf } from '../config/resolve/login.js'
-import type { TargetSettings } from '../config/resolve/settings.js'
+import { roleOf } from '../config/resolve/login.js'
+import type { Login, TargetSettings } from '../config/resolve/settings.js'
 import { LinkedAbort } from '../core/deadline.js'
 import type { CredentialObserver } from '../credentials/credential-cache.js'
 import {

@@ -19,8 +19,8 @@ import {
   type Source,
   type Variables,
 } from '../sources/sources.js'
-import { checkHosts, usableVariables } from './implicit.js'
-import type { KnownTarget } from './known-target.js'
+import { checkHosts } from './checks.js'
+import { usableVariables } from './implicit.js'
 import { targetsForBranch } from './new-branch.js'
 import { resolveSettings } from './resolve.js'
 import { selectTargets } from './selection.js'
@@ -82,20 +82,19 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const variables = [environment, ...(envFile === undefined ? [] : [read(envFile)])]
   const above = [flags, ...variables.map(({ source }) => source)]
 
-  const configFile = new SettingLookup(above, machine.homeDir, problems).value('config')
+  const configFile = new SettingLookup({ sources: above, machine, problems }).value('config')
   const shown = above.map(({ settings }) => settings.get('config')?.text).find(Boolean)
   const file =
     configFile === undefined
       ? undefined
       : await readConfigFile(configFile, shown ?? configFile, machine.platform, problems)
   const sources = [...above, ...(file === undefined ? [] : [file.source])]
-  const lookup = new SettingLookup(sources, machine.homeDir, problems)
-  const all = lookup.values()
-  const signIn = { databricksHost: all['databricks-host'], profile: all.profile }
+  const lookup = new SettingLookup({ sources, machine, problems })
+  const { 'databricks-host': databricksHost, profile } = lookup.values
+  const signIn = { databricksHost, profile }
   const usable = envFile === undefined ? {} : usableVariables(envFile, env, problems)
   const databricksEnv = mergeEnvironment(usable, env)
   const programEnv = mergeEnvironment({}, env)
-  const hostOf = (target?: KnownTarget) => lookup.find('databricks-host', target)
   let targets = selectTargets({
     typed: inputs.targets,
     flags,
@@ -105,19 +104,20 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     hostname: machine.hostname,
   })
   if (inputs.targets.length === 0 && !inputs.targetOptional) {
-    targets = targetsForBranch(targets, new SettingLookup(sources, machine.homeDir, new Problems()))
+    const ahead = new SettingLookup({ sources, machine, problems: new Problems() })
+    targets = targetsForBranch(targets, ahead)
   }
   if (targets.length === 0 && !inputs.targetOptional) {
-    checkHosts({ targets: [], hostOf, file: envFile, environment: env }, problems)
+    checkHosts([lookup], envFile, env)
     problems.throwIfAny()
     const unpicked = { databricksEnv, programEnv, ...signIn }
     const text = await (inputs.pickTarget?.(unpicked) ?? Promise.reject(noTarget()))
     targets = [{ text, where: 'TARGET', folder: machine.cwd, options: new Map() }]
   }
-  const known = targets.map((target) => lookup.target(target)).filter((each) => each !== undefined)
-  checkHosts({ targets: known, hostOf, file: envFile, environment: env }, problems)
+  const known = lookup.targets(targets)
+  checkHosts(known.length === 0 ? [lookup] : known, envFile, env)
   const localPassword = variables.map(({ from }) => localPasswordOf(from)).find(Boolean)
-  const settings = resolveSettings({ sources, targets, localPassword, machine }, problems)
+  const settings = resolveSettings(lookup, known, localPassword)
   problems.throwIfAny()
   const given = givenSettings({ sources, targets, variables: variables.map(({ from }) => from) })
   return { settings, databricksEnv, programEnv, signIn, given, notices, configFile }
@@ -131,7 +131,7 @@ async function findEnvFile(
 ): Promise<EnvFile | undefined> {
   const written = above.map(({ settings }) => settings.get('env-file')).find(Boolean)
   const { cwd, platform } = machine
-  const path = new SettingLookup(above, machine.homeDir, problems).value('env-file')
+  const path = new SettingLookup({ sources: above, machine, problems }).value('env-file')
   if (written !== undefined && path === undefined) return undefined
   try {
     const shown = written?.text ?? '.env'

@@ -5,12 +5,9 @@
 
 import type { Restricted } from '../schema/setting.js'
 import { SETTINGS, type SettingName, variableOf } from '../schema/table.js'
-import { ValueError } from '../schema/values.js'
 import { VARIABLES } from '../schema/variables.js'
-import { readWorkspaceUrl } from '../schema/workspace-url.js'
 import type { EnvFile } from '../sources/env-file.js'
 import type { Problems } from '../sources/problems.js'
-import type { Written } from '../sources/sources.js'
 import type { Found, KnownTarget } from './known-target.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -47,58 +44,6 @@ export function usableVariables(
     }
   }
   return usable
-}
-
-export interface HostCheck {
-  readonly targets: readonly KnownTarget[]
-  /** The value of `databricks-host` for a target. */
-  readonly hostOf: (target: KnownTarget | undefined) => Found | undefined
-  readonly file: EnvFile | undefined
-  readonly environment: Environment
-}
-
-/**
- * DATABRICKS_HOST is read as `databricks-host` is, and a secret of the environment must not be sent
- * to a host that only an implicit `.env` names.
- */
-export function checkHosts(check: HostCheck, problems: Problems): void {
-  const { targets, hostOf, file, environment } = check
-  const asking = targets.filter(({ target }) => target.kind !== 'static')
-  const credential = [...VARIABLES].find(
-    ([name, { isCredential }]) => isCredential && (environment[name] ?? '') !== '',
-  )
-  for (const target of targets.length === 0 ? [undefined] : asking) {
-    const host = hostOf(target) ?? hostVariable(file, environment)
-    if (host === undefined) continue
-    try {
-      readWorkspaceUrl(host.text)
-    } catch (error) {
-      if (!(error instanceof ValueError)) throw error
-      const name = hostOf(target) === undefined ? 'DATABRICKS_HOST' : 'databricks-host'
-      problems.add(host.where, `${name} ${error.message}`, error.hint)
-    }
-    if (host.isImplicit && credential !== undefined) {
-      problems.add(
-        host.where,
-        `${credential[0]} of the environment would be sent to a host that only .env names`,
-        'Set DATABRICKS_HOST in the environment too, or name the file: --env-file .env',
-      )
-    }
-  }
-}
-
-function hostVariable(file: EnvFile | undefined, environment: Environment): Written | undefined {
-  const name = 'DATABRICKS_HOST'
-  const set = environment[name] ?? ''
-  if (set !== '') return { text: set, where: name, folder: '' }
-  const text = file?.values[name] ?? ''
-  if (file === undefined || text === '') return undefined
-  return {
-    text,
-    where: file.where(name),
-    folder: file.folder,
-    isImplicit: file.isImplicit ?? false,
-  }
 }
 
 function refuse(

@@ -1,36 +1,18 @@
 /** Which role sessions log in as: decided once from `user`, `group` and the user of a static URL. */
 
 import { quoted } from '../../core/plain-text.js'
-import type { Values } from '../schema/table.js'
 import type { Target } from '../schema/target-text.js'
-import type { Problems } from '../sources/problems.js'
-import type { KnownTarget } from './known-target.js'
-import type { SettingLookup } from './setting-lookup.js'
+import type { TargetLookup } from './setting-lookup.js'
+import type { Login } from './settings.js'
 
-export type Login =
-  /** The role of the identity that is signed in to the workspace. */
-  | { readonly as: 'identity' }
-  /** The role that each client names. */
-  | { readonly as: 'client' }
-  /** Each client is its own identity, or a group of it: `local-auth=databricks`. */
-  | { readonly as: 'person' }
-  /** `group`: a token of the group's role, which logs in as no other. */
-  | { readonly as: 'role' | 'group'; readonly name: string }
-
-export function loginOf(
-  known: KnownTarget,
-  values: Values,
-  lookup: SettingLookup,
-  problems: Problems,
-): Login {
-  const { target } = known
-  const { user, group } = values
-  if (values['local-auth'] === 'databricks') {
+export function loginOf(lookup: TargetLookup): Login {
+  const { target } = lookup.known
+  const { user, group } = lookup.values
+  if (lookup.values['local-auth'] === 'databricks') {
     for (const name of ['user', 'group'] as const) {
-      const written = lookup.find(name, known)
-      if (written === undefined) continue
-      problems.add(
-        written.where,
+      if (lookup.find(name) === undefined) continue
+      lookup.refuse(
+        name,
         `with local-auth=databricks the role is the identity of each client, and not set by ${name}`,
         'Leave it out. Clients name a group of theirs as ROLE~group.',
       )
@@ -38,11 +20,11 @@ export function loginOf(
     return { as: 'person' }
   }
   if (group !== undefined && target.kind !== 'static') {
-    const written = lookup.find('user', known)
+    const written = lookup.find('user')
     const contradicts = written !== undefined && user !== group
-    if (contradicts && written.rank <= lookup.find('group', known)!.rank) {
-      problems.add(
-        written.where,
+    if (contradicts && written.rank <= lookup.find('group')!.rank) {
+      lookup.refuse(
+        'user',
         `user ${quoted(user, 'that was set')} cannot log in with the token of group ${quoted(group, 'that was set')}`,
         "Leave user out: with group it is the group's role.",
       )

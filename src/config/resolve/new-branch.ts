@@ -6,11 +6,9 @@
 import { quoted } from '../../core/plain-text.js'
 import type { Target } from '../schema/target-text.js'
 import type { BranchSource } from '../schema/values.js'
-import type { Problems } from '../sources/problems.js'
 import type { WrittenTarget } from '../sources/sources.js'
-import type { KnownTarget } from './known-target.js'
-import type { SettingLookup } from './setting-lookup.js'
-import type { FollowGit, Machine, NewBranchSettings, TargetSettings } from './settings.js'
+import type { SettingLookup, TargetLookup } from './setting-lookup.js'
+import type { FollowGit, NewBranchSettings, TargetSettings } from './settings.js'
 
 /** For a command line that names no TARGET. */
 export function targetsForBranch(
@@ -20,19 +18,13 @@ export function targetsForBranch(
   const source = lookup.value('branch-from')
   const written = lookup.find('branch-from')
   if (source === undefined || written === undefined) return targets
-  const known = targets.map((each) => lookup.target(each)?.target)
-  if (known.some((target) => target !== undefined && isOnSource(target, source))) return targets
+  if (lookup.targets(targets).some(({ known }) => isOnSource(known.target, source))) return targets
   return [{ ...written, options: new Map() }]
 }
 
 export function newBranchOf(
+  targets: readonly TargetSettings[],
   lookup: SettingLookup,
-  {
-    known,
-    targets,
-  }: { readonly known: readonly KnownTarget[]; readonly targets: readonly TargetSettings[] },
-  machine: Machine,
-  problems: Problems,
 ): NewBranchSettings | undefined {
   const source = lookup.value('branch-from')
   const written = lookup.find('branch-from')
@@ -43,12 +35,12 @@ export function newBranchOf(
   if (served.length > 0) {
     const [ttlMs, keep] = [lookup.value('branch-ttl'), lookup.value('keep-branch')]
     const names = served.map(({ name }) => name)
-    return { ...source, targets: names, ttlMs, keep, folder: machine.cwd }
+    return { ...source, targets: names, ttlMs, keep, folder: lookup.machine.cwd }
   }
   // A TARGET that was typed is stronger than what the environment or a file says for all.
-  if (written.rank === 1 && known.length > 0 && onSource.length === 0) {
-    problems.add(
-      written.where,
+  if (written.rank === 1 && targets.length > 0 && onSource.length === 0) {
+    lookup.refuse(
+      'branch-from',
       `no target is served from a new branch of ${quoted(written.text, 'that project')}`,
       `Leave the TARGET out, or name ${source.project}.`,
     )
@@ -56,19 +48,14 @@ export function newBranchOf(
   return undefined
 }
 
-export function followGitOf(
-  known: KnownTarget,
-  lookup: SettingLookup,
-  machine: Machine,
-  problems: Problems,
-): FollowGit | undefined {
-  const how = lookup.value('follow-git', known)
+export function followGitOf(lookup: TargetLookup): FollowGit | undefined {
+  const how = lookup.value('follow-git')
   if (how === 'off') return undefined
-  const { target } = known
+  const { target, name } = lookup.known
   if (target.kind !== 'autoscaling' || target.branch !== undefined) {
-    problems.add(
-      lookup.whereOf('follow-git', known),
-      `follow-git chooses the branch, which ${quoted(known.name, 'the target')} leaves no room for`,
+    lookup.refuse(
+      'follow-git',
+      `follow-git chooses the branch, which ${quoted(name, 'the target')} leaves no room for`,
       'Name a project alone: projects/P.',
     )
     return undefined
@@ -76,7 +63,7 @@ export function followGitOf(
   const project = `projects/${target.project}`
   const from = lookup.value('branch-from')
   const source = from?.project === project ? from.branch : undefined
-  return { project, source, create: how === 'create', folder: machine.cwd }
+  return { project, source, create: how === 'create', folder: lookup.machine.cwd }
 }
 
 function isOnSource(target: Target, { project, branch }: BranchSource): boolean {

@@ -23,6 +23,7 @@ import {
   type WrittenTarget,
 } from '../sources/sources.js'
 import { resolveSettings } from './resolve.js'
+import { SettingLookup } from './setting-lookup.js'
 import type { ProxySettings } from './settings.js'
 
 type OptionOf<S extends Setting> = S['kind'] extends Kind<unknown, infer Option> ? Option : never
@@ -62,17 +63,13 @@ export function settingsFromOptions(
   const variables = fromVariables(environment, [])
   const { targets, localPassword, ...rest } = options
   const source = readOptions(rest, folder, problems)
+  const lookup = new SettingLookup({ sources: [source, variables], machine, problems })
   const settings = resolveSettings(
-    {
-      sources: [source, variables],
-      targets: targets.map((target) => readTarget(target, folder, problems)),
-      localPassword:
-        localPassword === undefined
-          ? localPasswordOf(environment)
-          : { text: localPassword, where: 'localPassword', folder },
-      machine,
-    },
-    problems,
+    lookup,
+    lookup.targets(targets.map((target) => readTarget(target, folder, problems))),
+    localPassword === undefined
+      ? localPasswordOf(environment)
+      : { text: localPassword, where: 'localPassword', folder },
   )
   if (settings.targets.length === 0) problems.add('targets', 'no target is named')
   problems.throwIfAny()

@@ -3,46 +3,34 @@
  * all of them. Names are labels of metrics and words of user names, so that no two may be the same.
  */
 
-import type { Values } from '../schema/table.js'
 import type { Target } from '../schema/target-text.js'
 import { isId, parseTarget } from '../schema/targets.js'
-import type { Problems } from '../sources/problems.js'
-import type { KnownTarget } from './known-target.js'
-import type { SettingLookup } from './setting-lookup.js'
-import type { TargetSettings } from './settings.js'
+import type { TargetLookup } from './setting-lookup.js'
+import type { ProxySettings, TargetSettings } from './settings.js'
 
-interface Named {
-  readonly known: KnownTarget
-  readonly values: Values
-}
-
-export function namesOf(
-  targets: readonly Named[],
-  lookup: SettingLookup,
-  problems: Problems,
-): readonly string[] {
+export function namesOf(targets: readonly TargetLookup[]): readonly string[] {
   const texts = targets.map(({ known }) => known.name)
-  const names = targets.map(({ known, values }, index) => {
+  const names = targets.map(({ known, values, problems }, index) => {
     if (values.name !== undefined) return values.name
     const earlier = targets.slice(0, index).filter(({ known: other }) => other.name === known.name)
     if (earlier.length === 0) return known.name
-    if (earlier.some((other) => optionsOf(other.known) === optionsOf(known))) {
+    if (earlier.some((other) => optionsOf(other) === optionsOf({ known }))) {
       problems.add(
         known.written.where,
         `target "${known.name}" is named twice`,
         'Leave one out, or give them different settings: my-instance?read-only&port=5433.',
       )
     }
-    return `${known.name}?${optionsOf(known)}`
+    return `${known.name}?${optionsOf({ known })}`
   })
-  for (const [index, { known, values }] of targets.entries()) {
-    const { name } = values
+  for (const [index, lookup] of targets.entries()) {
+    const { name } = lookup.values
     if (name === undefined) continue
     const isTaken =
       names.indexOf(name) < index || texts.some((text, at) => at !== index && text === name)
     if (!isTaken) continue
-    problems.add(
-      lookup.whereOf('name', known),
+    lookup.refuse(
+      'name',
       `the name "${name}" is also the name of another target`,
       'Give each target a name of its own: my-instance?name=shop.',
     )
@@ -50,7 +38,7 @@ export function namesOf(
   return names
 }
 
-function optionsOf(known: KnownTarget): string {
+function optionsOf({ known }: Pick<TargetLookup, 'known'>): string {
   return [...known.options]
     .filter(([name]) => name !== 'port')
     .map(([name, { text }]) => `${name}=${text}`)
@@ -97,15 +85,10 @@ export function branchOf(every: TargetSettings, name: string): TargetSettings {
   }
 }
 
-export function reachOf(
-  { known }: Named,
-  index: number,
-  { route }: Values,
-  lookup: SettingLookup,
-): TargetSettings['reach'] {
-  if (route === 'off') return 'own port'
+export function reachOf(lookup: TargetLookup, index: number): TargetSettings['reach'] {
+  if (lookup.values.route === 'off') return 'own port'
   if (index === 0) return 'shared port'
-  return lookup.find('port', known)?.isOwn ? 'own port' : 'name'
+  return lookup.find('port')?.isOwn ? 'own port' : 'name'
 }
 
 /**
@@ -113,38 +96,33 @@ export function reachOf(
  * Otherwise a strict target could be reached through the port of a lax one.
  */
 export function checkRouting(
-  targets: readonly (Named & { readonly settings: TargetSettings })[],
-  { route }: Values,
-  lookup: SettingLookup,
-  problems: Problems,
+  { name, target, reach, localAuth }: TargetSettings,
+  { route, targets: [first] }: ProxySettings,
+  lookup: TargetLookup,
 ): void {
-  const [first] = targets
-  for (const { known, values, settings } of targets) {
-    if (route === 'off') {
-      if (settings.target.kind !== 'branches') continue
-      problems.add(
-        known.written.where,
-        `target "${known.name}" is every branch of a project, and route is off`,
-        'Set route=on, so that each client can choose one, or name one branch.',
-      )
-      continue
-    }
-    const auth = first?.settings.localAuth
-    if (values['local-auth'] !== auth) {
-      problems.add(
-        lookup.whereOf('local-auth', known),
-        `local-auth of target "${settings.name}" is ${values['local-auth']}, and ${auth} at the port that serves it too`,
-        'With route, all targets need the same local-auth. Start another lakebase-proxy for a target that differs.',
-      )
-    }
-    if (settings.reach !== 'name') continue
-    for (const name of ['address', 'unix-socket'] as const) {
-      if (!known.options.has(name)) continue
-      problems.add(
-        lookup.whereOf(name, known),
-        `${name} of target "${settings.name}" has no effect: it is reached at the port of the first target`,
-        `Give it a port too, or leave ${name} out.`,
-      )
-    }
+  const { known } = lookup
+  if (route === 'off') {
+    if (target.kind !== 'branches') return
+    lookup.problems.add(
+      known.written.where,
+      `target "${known.name}" is every branch of a project, and route is off`,
+      'Set route=on, so that each client can choose one, or name one branch.',
+    )
+    return
+  }
+  if (localAuth !== first?.localAuth) {
+    lookup.refuse(
+      'local-auth',
+      `local-auth of target "${name}" is ${localAuth}, and ${first?.localAuth} at the port that serves it too`,
+      'With route, all targets need the same local-auth. Start another lakebase-proxy for a target that differs.',
+    )
+  }
+  for (const ofPort of ['address', 'unix-socket'] as const) {
+    if (reach !== 'name' || !known.options.has(ofPort)) continue
+    lookup.refuse(
+      ofPort,
+      `${ofPort} of target "${name}" has no effect: it is reached at the port of the first target`,
+      `Give it a port too, or leave ${ofPort} out.`,
+    )
   }
 }

@@ -15,81 +15,104 @@ import type { Problems } from '../sources/problems.js'
 import type { Source, Written, WrittenTarget } from '../sources/sources.js'
 import { checkImplicit } from './implicit.js'
 import type { Found, KnownTarget } from './known-target.js'
+import type { Machine } from './settings.js'
+
+/** What settings are looked up in. */
+export interface Places {
+  /** The strongest first. */
+  readonly sources: readonly Source[]
+  readonly machine: Machine
+  readonly problems: Problems
+}
+
+/** The settings of one target: its own, and those of the process where it says nothing. */
+export type TargetLookup = SettingLookup & { readonly known: KnownTarget }
 
 export class SettingLookup {
-  readonly #sources: readonly Source[]
-  readonly #homeDir: string
-  readonly #problems: Problems
+  readonly machine: Machine
+  readonly problems: Problems
+  /** The target that they are of; undefined: the process. */
+  readonly known: KnownTarget | undefined
+  readonly #places: Places
+  #values: Values | undefined
 
-  /** `sources`: the strongest first. */
-  constructor(sources: readonly Source[], homeDir: string, problems: Problems) {
-    this.#sources = sources
-    this.#homeDir = homeDir
-    this.#problems = problems
+  constructor(places: Places, known?: KnownTarget) {
+    this.machine = places.machine
+    this.problems = places.problems
+    this.#places = places
+    this.known = known
   }
 
-  /** Undefined, and a problem noted, when the text names no target. */
-  target(written: WrittenTarget): KnownTarget | undefined {
-    const parsed = this.#problems.catch(written.where, () =>
-      parseTarget(written.text, ({ message, hint }) =>
-        this.#problems.add(written.where, message, hint),
-      ),
+  /** The settings of each target. A text that names none is left out, and noted as a problem. */
+  targets(written: readonly WrittenTarget[]): readonly TargetLookup[] {
+    return written.map((each) => this.#target(each)).filter((target) => target !== undefined)
+  }
+
+  #target(written: WrittenTarget): TargetLookup | undefined {
+    const { where: place, text, options: beside } = written
+    const parsed = this.problems.catch(place, () =>
+      parseTarget(text, ({ message, hint }) => this.problems.add(place, message, hint)),
     )
     if (parsed === undefined) {
-      for (const [name, option] of written.options) {
-        this.#checked(name, { ...option, rank: 0, isOwn: true }, undefined)
-      }
+      for (const [name, option] of beside) this.#checked(name, { ...option, rank: 0, isOwn: true })
       return undefined
     }
-    const options = new Map<SettingName, Written>()
-    const where = written.where === 'TARGET' ? `TARGET "${parsed.name}"` : written.where
-    for (const [name, text] of parsed.options) options.set(name, { ...written, text, where })
-    for (const [name, option] of written.options) options.set(name, option)
-    return { name: parsed.name, target: parsed.target, written, options }
+    const { name, target } = parsed
+    const where = place === 'TARGET' ? `TARGET "${name}"` : place
+    const inText = [...parsed.options].map(
+      ([option, value]) => [option, { ...written, text: value, where }] as const,
+    )
+    const options = new Map<SettingName, Written>([...inText, ...beside])
+    const known = { name, target, written, options }
+    return new SettingLookup(this.#places, known) as TargetLookup
   }
 
   /** The text written for a setting; undefined when it is not set anywhere. */
-  find(name: SettingName, target?: KnownTarget): Found | undefined {
-    const own = target?.options.get(name)
+  find(name: SettingName): Found | undefined {
+    const own = this.known?.options.get(name)
     if (own !== undefined) return { ...own, rank: 0, isOwn: true }
-    for (const [index, source] of this.#sources.entries()) {
+    for (const [index, source] of this.#places.sources.entries()) {
       const shared = source.settings.get(name)
       if (shared !== undefined) return { ...shared, rank: index + 1, isOwn: false }
     }
     return undefined
   }
 
-  /** Where a setting of the target is written, or the target itself where it is not set. */
-  whereOf(name: SettingName, target: KnownTarget): string {
-    return this.find(name, target)?.where ?? target.written.where
+  /** Where a setting is written, or the target itself where it is not set. */
+  whereOf(name: SettingName): string {
+    return this.find(name)?.where ?? this.known?.written.where ?? name
   }
 
-  /**
-   * All settings of one target, or of the process. A wrong value is noted as a problem, and the
-   * default is used.
-   */
-  values(target?: KnownTarget): Values {
-    const entries = SETTING_NAMES.map((name) => [name, this.value(name, target)])
-    return Object.fromEntries(entries) as Values
+  /** Notes what is wrong with a setting, at the place where it is written. */
+  refuse(name: SettingName, message: string, hint?: string): void {
+    this.problems.add(this.whereOf(name), message, hint)
+  }
+
+  /** All settings. A wrong value is noted as a problem, and the default is used. */
+  get values(): Values {
+    this.#values ??= Object.fromEntries(
+      SETTING_NAMES.map((name) => [name, this.value(name)]),
+    ) as Values
+    return this.#values
   }
 
   /** The value of one setting, as in `values`. */
-  value<Name extends SettingName>(name: Name, target?: KnownTarget): Values[Name] {
+  value<Name extends SettingName>(name: Name): Values[Name] {
     const { kind, default: byDefault }: Setting = SETTINGS[name]
-    const found = this.find(name, target)
-    const value = found && this.#checked(name, found, target)
+    const found = this.find(name)
+    const value = found && this.#checked(name, found)
     if (value !== undefined || byDefault === undefined) return value as Values[Name]
     return kind.parse(byDefault) as Values[Name]
   }
 
-  #checked(name: SettingName, found: Found, target: KnownTarget | undefined): unknown {
+  #checked(name: SettingName, found: Found): unknown {
     try {
       const value = this.#parse(name, found)
-      checkImplicit(name, value, found, target, this.#problems)
+      checkImplicit(name, value, found, this.known, this.problems)
       return value
     } catch (error) {
       if (!(error instanceof ValueError)) throw error
-      this.#problems.add(found.where, `${name} ${error.message}`, error.hint)
+      this.problems.add(found.where, `${name} ${error.message}`, error.hint)
       return undefined
     }
   }
@@ -97,7 +120,10 @@ export class SettingLookup {
   #parse(name: SettingName, { text, folder }: Written): unknown {
     const { kind } = SETTINGS[name]
     if (!kind.isPath) return kind.parse(text)
-    const path = resolve(folder, kind.parse(text.replace(/^~(?=\/|$)/, this.#homeDir)) as string)
+    const path = resolve(
+      folder,
+      kind.parse(text.replace(/^~(?=\/|$)/, this.machine.homeDir)) as string,
+    )
     // Errors that come later name the path.
     if (kind.placeholder === 'file' && mayHoldSecret(text) && !existsSync(path)) {
       throw new ValueError('names a file that does not exist')

@@ -8,7 +8,6 @@ import type { Secret } from '../../core/secret.js'
 import type { PlainSettings } from '../schema/setting-keys.js'
 import type { Target } from '../schema/target-text.js'
 import type { BranchSource, Network } from '../schema/values.js'
-import type { Login } from './login.js'
 
 /** What the settings depend on, besides the text that was written. */
 export interface Machine {
@@ -41,6 +40,17 @@ export interface TargetSettings extends PlainSettings<'target'> {
   /** Undefined when it always leads to the branch that it names. */
   readonly followGit: FollowGit | undefined
 }
+
+/** Which role sessions log in as. */
+export type Login =
+  /** The role of the identity that is signed in to the workspace. */
+  | { readonly as: 'identity' }
+  /** The role that each client names. */
+  | { readonly as: 'client' }
+  /** Each client is its own identity, or a group of it: `local-auth=databricks`. */
+  | { readonly as: 'person' }
+  /** `group`: a token of the group's role, which logs in as no other. */
+  | { readonly as: 'role' | 'group'; readonly name: string }
 
 export interface FollowGit {
   /** `projects/P` */
