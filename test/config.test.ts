@@ -135,7 +135,7 @@ test('every mistake in the query of one TARGET is told at once', async (t) => {
     /^4 settings are wrong/,
     /sslmode=prefer in the URL is weaker/,
     /channel_binding=require in the URL cannot be met/,
-    /unknown parameter "sslmod"\n {4}Did you mean "sslmode"\?/,
+    /unsupported parameter "sslmod"\n {4}Did you mean "sslmode"\?/,
     /hostaddr must be an IP address/,
   ]) {
     assert.match(url, expected)

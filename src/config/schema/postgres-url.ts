@@ -127,18 +127,27 @@ function written(key: string, value: string): string {
 
 type ReadParameter = (value: string, draft: Draft, key: string) => unknown
 
-const ignored: ReadParameter = () => {}
-
 function only(...values: readonly string[]): ReadParameter {
   return (value, _draft, key) => {
-    if (!values.includes(value)) {
-      throw malformed(
-        `${written(key, value)} cannot be met`,
-        `Leave it out, or write ${key}=${values[0]}.`,
-      )
-    }
+    if (values.includes(value)) return
+    throw malformed(
+      `${written(key, value)} cannot be met${REASONS.get(key) ?? ''}`,
+      `The server is verified all the same: leave it out, or write ${key}=${values[0]}.`,
+    )
   }
 }
+
+const REASONS = new Map([
+  ['channel_binding', ': the proxy stands between client and server'],
+  ['min_protocol_version', ': the proxy speaks 3.0 to the server'],
+])
+
+/** What is the affair of the client, or of how the proxy dials. */
+const IGNORED = [
+  'max_protocol_version application_name fallback_application_name client_encoding connect_timeout',
+  'keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout',
+  'load_balance_hosts',
+].flatMap((names) => names.split(' '))
 
 /** libpq's parameters that we can honour, or that are the client's own affair. */
 const PARAMETERS = new Map<string, ReadParameter>([
@@ -151,25 +160,15 @@ const PARAMETERS = new Map<string, ReadParameter>([
   ['sslmode', readSslmode],
   ['ssl', (value, draft, key) => readSslmode(value === 'true' ? 'require' : value, draft, key)],
   ['sslrootcert', readSslrootcert],
-  ['channel_binding', readChannelBinding],
+  ['channel_binding', only('prefer', 'disable')],
   ['gssencmode', only('disable', 'prefer')],
   ['sslnegotiation', only('postgres')],
   ['sslsni', only('1')],
   ['sslcompression', only('0')],
   ['ssl_min_protocol_version', only('TLSv1.2', 'TLSv1.1', 'TLSv1')],
-  ['min_protocol_version', readMinProtocol],
-  ['max_protocol_version', ignored],
+  ['min_protocol_version', only('3.0')],
   ['target_session_attrs', only('any', 'read-write', 'primary')],
-  ['application_name', ignored],
-  ['fallback_application_name', ignored],
-  ['client_encoding', ignored],
-  ['connect_timeout', ignored],
-  ['keepalives', ignored],
-  ['keepalives_idle', ignored],
-  ['keepalives_interval', ignored],
-  ['keepalives_count', ignored],
-  ['tcp_user_timeout', ignored],
-  ['load_balance_hosts', ignored],
+  ...IGNORED.map((name): [string, ReadParameter] => [name, () => {}]),
 ])
 
 function setPart(draft: Draft, part: 'user' | 'host' | 'database', value: string): void {
@@ -193,63 +192,12 @@ function readSslrootcert(value: string, draft: Draft): void {
   if (value !== 'system') draft.options.set('sslrootcert', value)
 }
 
-function readChannelBinding(value: string): void {
-  if (value === 'require') {
-    throw malformed(
-      'channel_binding=require in the URL cannot be met: the proxy stands between client and server',
-      'The certificate and the name of the server are verified all the same: leave it out.',
-    )
-  }
-  if (value !== 'prefer' && value !== 'disable') {
-    throw malformed(
-      `${written('channel_binding', value)} is not one of libpq's`,
-      'Leave it out, or write prefer or disable.',
-    )
-  }
-}
-
-function readMinProtocol(value: string): void {
-  if (value === '3.0') return
-  throw malformed(
-    `${written('min_protocol_version', value)} cannot be met: the proxy speaks 3.0 to the server`,
-    'Leave it out. A client negotiates its own version with the proxy.',
-  )
-}
-
-const OF_LIBPQ = [
-  'options service servicefile passfile require_auth requirepeer sslcert sslkey sslpassword',
-  'sslcertmode sslcrl sslcrldir sslkeylogfile ssl_max_protocol_version replication krbsrvname',
-  'gsslib gssdelegation scram_client_key scram_server_key',
-].flatMap((names) => names.split(' '))
-
-const OF_CLIENTS: Readonly<Record<string, string>> = {
-  schema: 'Prisma',
-  pgbouncer: 'Prisma',
-  connection_limit: 'Prisma',
-  pool_timeout: 'Prisma',
-  socket_timeout: 'Prisma',
-  statement_cache_size: 'Prisma',
-  sslaccept: 'Prisma',
-  sslidentity: 'Prisma',
-  uselibpqcompat: 'node-postgres',
-  currentSchema: 'the JDBC driver',
-  prepareThreshold: 'the JDBC driver',
-  prepared_statement_cache_size: 'asyncpg',
-}
-
 function unknownParameter(key: string): ProxyError {
-  const client = Object.hasOwn(OF_CLIENTS, key) ? OF_CLIENTS[key] : undefined
-  if (client !== undefined) {
-    return malformed(
-      `the URL has the parameter "${key}", which is for ${client} and not for the server`,
-      'Leave it out here. Keep it in the URL that the application uses to reach this proxy.',
-    )
-  }
   const name = mayHoldSecret(key) ? '' : ` "${key}"`
   return malformed(
-    `the URL has ${OF_LIBPQ.includes(key) ? 'a parameter that cannot be met' : 'an unknown parameter'}${name}`,
+    `the URL has an unsupported parameter${name}`,
     didYouMean(key, PARAMETERS.keys()) ??
-      "A URL's query holds libpq's parameters; our own settings come by flag, variable or file.",
+      "Leave it out. A URL's query holds libpq's parameters about the server: what is for an application's driver stays in the application's own URL, and our own settings come by flag, variable or file.",
   )
 }
 
