@@ -1,8 +1,13 @@
-/** `branch-from`: the branch that is made for the life of this proxy, and the targets served from it. */
+/**
+ * `branch-from`: the branch that is made for the life of this proxy, and the targets served from it. It is
+ * made with a limited life, which is extended while the proxy runs, and is deleted at the end, or kept for
+ * some days if that was asked for. A later branch with its name is neither extended nor deleted.
+ */
 
-import { BranchLease } from '../branches/branch-lease.js'
+import { BranchLife, extendAtMost, LONG_LIVES_MS } from '../branches/branch-life.js'
 import { numberedIds, ownBranchId, uniqueIds } from '../branches/branch-name.js'
 import { readGitHead } from '../branches/git-head.js'
+import { makeBranch } from '../branches/make-branch.js'
 import { type RunGit, repositoryOf } from '../branches/repository.js'
 import type {
   NewBranchSettings,
@@ -14,6 +19,9 @@ import type { Clock } from '../core/clock.js'
 import { withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
+import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
+import { isGone } from '../databricks/lakebase/look-up.js'
+import type { BranchRef } from '../databricks/lakebase/workspace.js'
 import type { SignedIn } from './workspaces.js'
 
 export interface NewBranchOptions {
@@ -34,20 +42,27 @@ export interface TakeOptions {
   readonly log: Log
 }
 
+const END_LIMIT_MS = 5_000
+const HOUR_MS = 3_600_000
+
 export class NewBranch {
-  readonly #lease: BranchLease
-  /** Names of the targets that are served from it. */
-  readonly #targets: readonly string[]
-  readonly #tell: NewBranchOptions['tell']
+  readonly #options: TakeOptions & { readonly how: NewBranchOptions }
+  readonly #branches: WorkspaceBranches
+  readonly #branch: BranchRef
+  readonly #life: BranchLife
+  #released: Promise<void> | undefined
 
   private constructor(
-    lease: BranchLease,
-    targets: readonly string[],
-    tell: NewBranchOptions['tell'],
+    options: TakeOptions & { readonly how: NewBranchOptions },
+    branches: WorkspaceBranches,
+    branch: BranchRef,
+    leftMs: number,
   ) {
-    this.#lease = lease
-    this.#targets = targets
-    this.#tell = tell
+    const { plan, clock, log } = options
+    this.#options = options
+    this.#branches = branches
+    this.#branch = branch
+    this.#life = new BranchLife({ branches, branch, leftMs, livesMs: [plan.ttlMs], clock, log })
   }
 
   /**
@@ -55,54 +70,88 @@ export class NewBranch {
    * `timeoutMs`.
    */
   static async take(options: TakeOptions, signal: AbortSignal): Promise<NewBranch> {
-    const { plan, signedIn, runGit, timeoutMs, clock, log } = options
-    const { isForOneProgram: purge, tell } = options.how ?? alone(log)
+    const { plan, signedIn, runGit, timeoutMs: ms, clock, how = alone(options.log) } = options
+    const { project, branch: source, ttlMs: lifeMs, folder } = plan
     const reason = (): ProxyError =>
-      new ProxyError('starting', `no branch of ${plan.project} was made in ${timeoutMs / 1000} s`, {
+      new ProxyError('starting', `no branch of ${project} was made in ${ms / 1000} s`, {
         hint: 'Wait longer with --start-timeout.',
       })
-    tell(`a new branch of ${plan.branch ?? plan.project} is being made`, false)
-    return withDeadline({ clock, ms: timeoutMs, reason, signals: [signal] }, async (limit) => {
-      const { project, branch: source, ttlMs: lifeMs, keep, folder } = plan
+    how.tell(`a new branch of ${source ?? project} is being made`, false)
+    return withDeadline({ clock, ms, reason, signals: [signal] }, async (limit) => {
       const [identity, repository, head] = await Promise.all([
         signedIn.identity.get(limit),
         repositoryOf(folder, runGit, limit),
         readGitHead(folder),
       ])
       const id = ownBranchId({ identity, repository, head })
-      const ids = purge ? uniqueIds(id) : [...numberedIds(id), ...uniqueIds(id)]
+      const ids = how.isForOneProgram ? uniqueIds(id) : [...numberedIds(id), ...uniqueIds(id)]
       const branches = await signedIn.workspace.branches()
-      const wanted = { project, source, ids, lifeMs, keep, purge }
-      const lease = await BranchLease.take({ ...wanted, branches, clock, log }, limit)
-      return new NewBranch(lease, plan.targets, tell)
+      const began = clock.monotonic()
+      const wanted = { project, source, ids, lifeMs, now: clock.now() }
+      const { name, uid } = await makeBranch(branches, wanted, limit)
+      const leftMs = lifeMs - (clock.monotonic() - began)
+      return new NewBranch({ ...options, how }, branches, { name, uid }, leftMs)
     })
   }
 
   /** The same settings, with the targets that are served from the new branch on it. */
   on(settings: ProxySettings): ProxySettings {
-    const { name } = this.#lease
+    const { targets: served } = this.#options.plan
     const targets = settings.targets.map((each) =>
-      this.#targets.includes(each.name) ? on(each, name) : each,
+      served.includes(each.name) ? on(each, this.#branch.name) : each,
     )
     return { ...settings, targets }
   }
 
   serves({ target }: TargetSettings): boolean {
     if (target.kind !== 'autoscaling') return false
-    return `projects/${target.project}/branches/${target.branch}` === this.#lease.name
+    return `projects/${target.project}/branches/${target.branch}` === this.#branch.name
   }
 
   /** A branch that was just made refuses logins for a while. Errors: those of `tryLogin`. */
   async answers(tryLogin: () => Promise<void>): Promise<void> {
-    const { name } = this.#lease
-    this.#tell(`branch ${name} is made; waiting for its first login`, false)
+    const { name } = this.#branch
+    const { tell } = this.#options.how
+    tell(`branch ${name} is made; waiting for its first login`, false)
     await tryLogin()
-    this.#tell(`branch ${name} takes connections`, true)
+    tell(`branch ${name} takes connections`, true)
   }
 
-  /** Deletes it, or keeps it as the settings say. Never rejects; safe to call twice. */
+  /** Deletes it, or keeps it as the settings say. Never rejects, takes 5 s at most; safe to call twice. */
   release(): Promise<void> {
-    return this.#lease.release()
+    this.#released ??= this.#release()
+    return this.#released
+  }
+
+  async #release(): Promise<void> {
+    const { plan, how, clock, log } = this.#options
+    const { name } = this.#branch
+    this.#life.end()
+    const reason = (): Error => new Error('the workspace did not answer in time')
+    try {
+      await withDeadline({ clock, ms: END_LIMIT_MS, reason }, (signal) =>
+        plan.keep
+          ? this.#keep(signal)
+          : this.#branches.remove(this.#branch, how.isForOneProgram, signal),
+      )
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      const failed = `branch could not be ${plan.keep ? 'kept for longer' : 'deleted'}`
+      if (isGone(error)) log.warn({ branch: name }, `${failed}: ${why}`)
+      else log.error({ branch: name }, `${failed}, it expires by itself: ${why}`)
+    }
+  }
+
+  async #keep(signal: AbortSignal): Promise<void> {
+    const { plan, log } = this.#options
+    const { name } = this.#branch
+    const hours = (ms: number): string =>
+      ms % (24 * HOUR_MS) === 0 ? `${ms / HOUR_MS / 24} days` : `${ms / HOUR_MS} hours`
+    const livesMs = [...LONG_LIVES_MS.filter((ms) => ms > plan.ttlMs), plan.ttlMs]
+    const ms = await extendAtMost(this.#branches, { branch: this.#branch, livesMs }, signal)
+    const words =
+      ms > plan.ttlMs ? `kept for ${hours(ms)}` : 'kept, as long as the workspace allows'
+    log.warn({ branch: name }, `branch ${name} is ${words}`)
   }
 }
 
