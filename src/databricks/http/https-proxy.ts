@@ -88,43 +88,31 @@ function tunnelOpener(
 }
 
 function socksRefused(): NoTunnel {
-  return new NoTunnel(
-    new ProxyError('config', 'HTTPS_PROXY names a SOCKS proxy, which is not supported', {
-      hint: 'Set HTTPS_PROXY to an HTTP proxy, or add the workspace host to NO_PROXY to connect directly.',
-    }),
-    { temporary: false },
-  )
+  return new NoTunnel('HTTPS_PROXY names a SOCKS proxy, which is not supported', {
+    kind: 'config',
+    hint: 'Set HTTPS_PROXY to an HTTP proxy, or add the workspace host to NO_PROXY to connect directly.',
+    temporary: false,
+  })
 }
 
-function tunnelRefused(proxy: URL, status: number): NoTunnel {
+function tunnelRefused({ host }: URL, status: number): NoTunnel {
   if (status === 407) {
-    return new NoTunnel(
-      new ProxyError('credential', `the proxy ${proxy.host} asks for a user name and password`, {
-        detail: 'It answered CONNECT with HTTP status 407.',
-        hint: 'Set HTTPS_PROXY=http://user:password@host:port; a % in a password is %25, an @ is %40.',
-      }),
-      { temporary: false },
-    )
+    return new NoTunnel(`the proxy ${host} asks for a user name and password`, {
+      detail: 'It answered CONNECT with HTTP status 407.',
+      hint: 'Set HTTPS_PROXY=http://user:password@host:port; a % in a password is %25, an @ is %40.',
+      temporary: false,
+    })
   }
-  return new NoTunnel(
-    new ProxyError(
-      'credential',
-      `the proxy ${proxy.host} refused the connection: HTTP status ${status}`,
-      {
-        hint: 'Ask its administrator to allow CONNECT to the workspace, or add the workspace host to NO_PROXY.',
-      },
-    ),
-    { temporary: status >= 500 || status === 408 || status === 429 },
-  )
+  return new NoTunnel(`the proxy ${host} refused the connection: HTTP status ${status}`, {
+    hint: 'Ask its administrator to allow CONNECT to the workspace, or add the workspace host to NO_PROXY.',
+    temporary: status >= 500 || status === 408 || status === 429,
+  })
 }
 
-function tunnelLost(proxy: URL, error: unknown): NoTunnel {
-  return new NoTunnel(
-    new ProxyError(
-      'credential',
-      `the proxy ${proxy.host} did not open a connection: ${reasonOf(error)}`,
-      { cause: error, hint: 'Check HTTPS_PROXY and the network on the way to that proxy.' },
-    ),
-    { temporary: true },
-  )
+function tunnelLost({ host }: URL, cause: unknown): NoTunnel {
+  return new NoTunnel(`the proxy ${host} did not open a connection: ${reasonOf(cause)}`, {
+    cause,
+    hint: 'Check HTTPS_PROXY and the network on the way to that proxy.',
+    temporary: true,
+  })
 }

@@ -3,7 +3,7 @@
  * `cause` of "fetch failed", sometimes an AggregateError of one error per address.
  */
 
-import { ProxyError } from '../../core/errors.js'
+import { ProxyError, type ProxyErrorOptions } from '../../core/errors.js'
 
 export interface NetworkFailure {
   readonly error: ProxyError
@@ -14,51 +14,56 @@ export interface NetworkFailure {
 }
 
 /** The HTTP proxy in front of the workspace opened no connection: nothing reached the workspace. */
-export class NoTunnel extends Error {
-  readonly failure: NetworkFailure
+export class NoTunnel extends ProxyError {
+  readonly temporary: boolean
 
-  constructor(error: ProxyError, { temporary }: { readonly temporary: boolean }) {
-    super(error.message)
-    this.failure = { error, temporary, surelyNotDone: true }
+  constructor(
+    message: string,
+    options: ProxyErrorOptions & { readonly kind?: 'config'; readonly temporary: boolean },
+  ) {
+    super(options.kind ?? 'credential', message, options)
+    this.temporary = options.temporary
   }
 }
 
 export function describeNetworkError(error: unknown, url: URL): NetworkFailure {
   const cause = rootCause(error)
-  if (cause instanceof NoTunnel) return cause.failure
+  if (cause instanceof NoTunnel) {
+    return { error: cause, temporary: cause.temporary, surelyNotDone: true }
+  }
   const code = codeOf(cause)
-  const failed = (message: string, hint: string): ProxyError =>
-    new ProxyError('credential', message, { cause: error, hint })
+  const failure = (
+    message: string,
+    hint: string,
+    { temporary, surelyNotDone }: Omit<NetworkFailure, 'error'>,
+  ): NetworkFailure => ({
+    error: new ProxyError('credential', message, { cause: error, hint }),
+    temporary,
+    surelyNotDone,
+  })
 
   if (code === 'ENOTFOUND') {
-    return {
-      error: failed(
-        `could not find the host ${url.hostname}`,
-        'Check the spelling of the workspace host (DATABRICKS_HOST), and DNS and VPN.',
-      ),
-      temporary: false,
-      surelyNotDone: true,
-    }
+    return failure(
+      `could not find the host ${url.hostname}`,
+      'Check the spelling of the workspace host (DATABRICKS_HOST), and DNS and VPN.',
+      FINAL,
+    )
   }
   if (isCertificateCode(code)) {
-    return {
-      error: failed(
-        `the certificate of ${url.host} could not be verified: ${messageOf(cause)}`,
-        'If a company proxy opens TLS here, put its CA certificate (PEM) into NODE_EXTRA_CA_CERTS.',
-      ),
-      temporary: false,
-      surelyNotDone: true,
-    }
+    return failure(
+      `the certificate of ${url.host} could not be verified: ${messageOf(cause)}`,
+      'If a company proxy opens TLS here, put its CA certificate (PEM) into NODE_EXTRA_CA_CERTS.',
+      FINAL,
+    )
   }
-  return {
-    error: failed(
-      `could not reach ${url.host}: ${messageOf(cause)}`,
-      `Check the network, VPN and HTTPS_PROXY on the way to ${url.host}.`,
-    ),
-    temporary: true,
-    surelyNotDone: code !== undefined && NEVER_CONNECTED.has(code),
-  }
+  return failure(
+    `could not reach ${url.host}: ${messageOf(cause)}`,
+    `Check the network, VPN and HTTPS_PROXY on the way to ${url.host}.`,
+    { temporary: true, surelyNotDone: code !== undefined && NEVER_CONNECTED.has(code) },
+  )
 }
+
+const FINAL = { temporary: false, surelyNotDone: true }
 
 const NEVER_CONNECTED = new Set([
   'ECONNREFUSED',
@@ -88,7 +93,7 @@ function rootCause(error: unknown): unknown {
   let at = error
   for (let depth = 0; depth < 5 && at instanceof Error; depth += 1) {
     if (at instanceof AggregateError && at.errors.length > 0) at = at.errors[0]
-    else if (at.cause !== undefined) at = at.cause
+    else if (at.cause !== undefined && !(at instanceof NoTunnel)) at = at.cause
     else break
   }
   return at

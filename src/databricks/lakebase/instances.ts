@@ -81,7 +81,7 @@ async function findByInstanceName(name: string, options: FindOptions): Promise<L
   const found =
     project !== undefined && !('missing' in project)
       ? project
-      : ((await findByUid(name, options)) ?? (await findByEndpointId(name, options)))
+      : await findByCopiedName(name, options)
   if (found === undefined) {
     if (failure !== undefined) throw failure
     throw await notFound(`database instance "${name}"`, name, options)
@@ -167,8 +167,11 @@ function labelOf(host: string): string | undefined {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** What people copy from the workspace's pages: uids of all kinds, and a project's display name. */
-async function findByUid(
+/**
+ * What people copy from the workspace's pages: uids of all kinds, a project's display name, and the
+ * last part of an endpoint's path where it is the only such.
+ */
+async function findByCopiedName(
   name: string,
   options: FindOptions,
 ): Promise<LakebaseDatabase | undefined> {
@@ -181,46 +184,39 @@ async function findByUid(
   const named = projects.filter(({ uid, spec, status }) =>
     [uid, spec?.display_name, status?.display_name].includes(name),
   )
-  if (named.length > 1) {
-    throw new ProxyError('target', `several projects are called "${name}"`, {
-      hint: `Name one of: ${named.map((project) => project.name).join(', ')}.`,
-    })
-  }
-  const branchName = name.startsWith('br-') ? await branchByUid(name, options) : undefined
-  const path = named[0]?.name ?? branchName
-  if (path === undefined) return undefined
+  const project = theOnly(named, `projects are called "${name}"`)
+  if (project !== undefined) return firstEndpoint(project.name, client)
+
+  const wanted = ({ endpoint, branch }: EndpointOnBranch): boolean =>
+    [branch.uid, endpoint.uid].includes(name) || endpoint.name.endsWith(`/endpoints/${name}`)
+  const found = (await askOther(walkEndpoints(client, { wanted }), options)) ?? []
+  const branch = found.find((each) => each.branch.uid === name)?.branch
+  if (branch !== undefined) return firstEndpoint(branch.name, client)
+  const endpoints = found.map(({ endpoint }) => endpoint)
+  const byUid = endpoints.find(({ uid }) => uid === name)
+  const only = byUid ?? theOnly(endpoints, `endpoints are called "${name}"`)
+  const match = found.find(({ endpoint }) => endpoint === only)
+  return match && toDatabase(match)
+}
+
+/** The endpoint that a project, or a branch, stands for. */
+async function firstEndpoint(
+  path: string,
+  client: WorkspaceClient,
+): Promise<LakebaseDatabase | undefined> {
   const [, project = '', , branch] = path.split('/')
   const target = branch === undefined ? { project } : { project, branch }
   const found = await findEndpoint(client, target)
   return 'missing' in found ? undefined : found
 }
 
-async function branchByUid(uid: string, options: FindOptions): Promise<string | undefined> {
-  const wanted = ({ branch }: EndpointOnBranch): boolean => branch.uid === uid
-  const walk = walkEndpoints(options.client, { wanted, firstOnly: true })
-  const [found] = (await askOther(walk, options)) ?? []
-  return found?.branch.name
-}
-
-/** `ep-…` as in host names, or the last part of an endpoint's path where it is the only such. */
-async function findByEndpointId(
-  name: string,
-  options: FindOptions,
-): Promise<LakebaseDatabase | undefined> {
-  const { client } = options
-  const matches = await askOther(
-    walkEndpoints(client, {
-      wanted: ({ endpoint }) =>
-        endpoint.uid === name || endpoint.name.endsWith(`/endpoints/${name}`),
-    }),
-    options,
-  )
-  if (matches === undefined || matches.length === 0) return undefined
-  const byUid = matches.find(({ endpoint }) => endpoint.uid === name)
-  if (byUid !== undefined) return toDatabase(byUid)
-  if (matches.length === 1) return toDatabase(matches[0]!)
-  throw new ProxyError('target', `several endpoints are called "${name}"`, {
-    hint: `Name one of: ${matches.map(({ endpoint }) => endpoint.name).join(', ')}.`,
+function theOnly<T extends { readonly name: string }>(
+  found: readonly T[],
+  are: string,
+): T | undefined {
+  if (found.length <= 1) return found[0]
+  throw new ProxyError('target', `several ${are}`, {
+    hint: `Name one of: ${found.map(({ name }) => name).join(', ')}.`,
   })
 }
 
