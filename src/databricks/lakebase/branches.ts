@@ -14,7 +14,7 @@ import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
 import { ApiError, isFull, isTaken, unlessRefused } from './api-error.js'
 import { Branch, listBranches, listProjects, POSTGRES, timeOf } from './autoscaling.js'
-import { apiPath, type WorkspaceClient } from './client.js'
+import { type ApiRequest, apiPath, type WorkspaceClient } from './client.js'
 import type { BranchRef, LakebaseBranch, NewBranch } from './workspace.js'
 
 const Operation = z.object({
@@ -172,13 +172,7 @@ export class LakebaseBranches {
   }
 
   async #change(
-    call: {
-      readonly method: 'POST' | 'PATCH' | 'DELETE'
-      readonly path: string
-      readonly query: Readonly<Record<string, string | undefined>>
-      readonly body?: unknown
-      readonly what: string
-    },
+    call: Pick<ApiRequest<Operation>, 'method' | 'path' | 'query' | 'body' | 'what'>,
     signal: AbortSignal,
   ) {
     try {

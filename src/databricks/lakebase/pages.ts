@@ -16,32 +16,25 @@ export interface ListRequest<T> {
 const PAGE_SIZE = 100
 const MAX_PAGES = 1000
 
-/** Every item; a page is asked for only when the caller gets there. */
-async function* listPages<T>(client: WorkspaceClient, request: ListRequest<T>): AsyncGenerator<T> {
-  // A field that is empty is left out of the reply.
-  const schema = z.record(z.string(), z.unknown())
-  const items = z.array(request.item)
+/** Every item of all pages. */
+export async function listAll<T>(client: WorkspaceClient, request: ListRequest<T>): Promise<T[]> {
+  const { path, field, what } = request
+  const Page = z.record(z.string(), z.unknown()).transform((reply, context) => {
+    // A field that is empty is left out of the reply.
+    const parsed = z.array(request.item).safeParse(reply[field] ?? [])
+    if (parsed.success) return { items: parsed.data, next: reply.next_page_token }
+    context.addIssue(z.prettifyError(parsed.error))
+    return z.NEVER
+  })
+  const items: T[] = []
   let pageToken: string | undefined
   for (let page = 0; page < MAX_PAGES; page += 1) {
-    const { value } = await client.request({
-      path: request.path,
-      query: { page_size: String(PAGE_SIZE), page_token: pageToken },
-      schema: schema.transform((reply, context) => {
-        const parsed = items.safeParse(reply[request.field] ?? [])
-        if (parsed.success) return { items: parsed.data, next: reply.next_page_token }
-        context.addIssue(z.prettifyError(parsed.error))
-        return z.NEVER
-      }),
-      what: request.what,
-    })
-    yield* value.items
-    if (typeof value.next !== 'string' || value.next === '' || value.next === pageToken) return
-    pageToken = value.next
+    const query = { page_size: String(PAGE_SIZE), page_token: pageToken }
+    const { value } = await client.request({ path, query, schema: Page, what })
+    items.push(...value.items)
+    const { next } = value
+    if (typeof next !== 'string' || next === '' || next === pageToken) break
+    pageToken = next
   }
-}
-
-export async function listAll<T>(client: WorkspaceClient, request: ListRequest<T>): Promise<T[]> {
-  const items: T[] = []
-  for await (const item of listPages(client, request)) items.push(item)
   return items
 }

@@ -36,9 +36,9 @@ export const databricksCli: SignInMethod = {
 }
 
 /** https://github.com/databricks/cli/pull/855: `auth token` knows --profile. */
-const KNOWS_PROFILE = [0, 207, 1]
+const KNOWS_PROFILE = '0.207.1'
 /** Without it, the CLI may hand out a token that is about to end. */
-const KNOWS_FORCE_REFRESH = [0, 296, 0]
+const KNOWS_FORCE_REFRESH = '0.296.0'
 
 const CliToken = z.object({ access_token: z.string().min(1), expiry: z.string().nullish() })
 
@@ -74,20 +74,17 @@ function target(config: ConfigWithHost): string[] {
 }
 
 /** Errors: NotConfigured, when there is no Databricks CLI or only the legacy one in Python. */
-function readVersion({ exitCode, stdout }: CommandResult, command: string): readonly number[] {
+function readVersion({ exitCode, stdout }: CommandResult, command: string): string {
   if (exitCode === undefined) throw new NotConfigured(`no program "${command}" on the PATH`)
-  const version = /Databricks CLI v(\d+)\.(\d+)\.(\d+)/.exec(stdout)
-  if (exitCode !== 0 || version === null) {
+  const version = /Databricks CLI v(\d+\.\d+\.\d+)/.exec(stdout)?.[1]
+  if (exitCode !== 0 || version === undefined) {
     throw new NotConfigured(
       `the program "${command}" is not the Databricks CLI, or the legacy one: install a current one`,
     )
   }
-  return version.slice(1).map(Number)
+  return version
 }
 
-function isAtLeast(version: readonly number[], wanted: readonly number[]): boolean {
-  for (const [at, part] of wanted.entries()) {
-    if (version[at] !== part) return version[at]! > part
-  }
-  return true
+function isAtLeast(version: string, wanted: string): boolean {
+  return version.localeCompare(wanted, 'en', { numeric: true }) >= 0
 }

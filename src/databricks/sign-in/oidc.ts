@@ -22,7 +22,7 @@ import { ProxyError } from '../../core/errors.js'
 import { isLoopback } from '../../core/loopback.js'
 import { plainText } from '../../core/plain-text.js'
 import type { Secret } from '../../core/secret.js'
-import type { Http, HttpReply } from '../http/http.js'
+import type { HttpReply } from '../http/http.js'
 import { pathPart } from '../http/workspace-host.js'
 import { hostMetadata } from './host-metadata.js'
 import {
@@ -81,7 +81,11 @@ export async function requestToken(
       grantType,
       parameters,
       {
-        [customFetch]: fetchWith(http, signal),
+        // A repeated token request does no harm, so lost ones are repeated.
+        [customFetch]: async (url, { headers, body }) => {
+          const how = { headers, body: body.toString(), signal, followRedirects: false }
+          return toResponse(await http.send({ method: 'POST', url: new URL(url), ...how }))
+        },
         [allowInsecureRequests]: isLoopback(endpoint.hostname),
         signal,
       },
@@ -131,30 +135,6 @@ async function unifiedIssuer(config: ConfigWithHost, call: TokenCall): Promise<U
   }
 }
 
-type CustomFetch = (
-  url: string,
-  options: {
-    body: URLSearchParams
-    headers: Record<string, string>
-    signal?: AbortSignal | undefined
-  },
-) => Promise<Response>
-
-/** A repeated token request does no harm, so lost ones are repeated. */
-function fetchWith(http: Http, signal: AbortSignal): CustomFetch {
-  return async (url, { headers, body }) =>
-    toResponse(
-      await http.send({
-        method: 'POST',
-        url: new URL(url),
-        headers,
-        body: body.toString(),
-        signal,
-        followRedirects: false,
-      }),
-    )
-}
-
 function toResponse(reply: HttpReply): Response {
   return new Response(reply.text === '' ? null : reply.text, {
     status: reply.status,
@@ -164,34 +144,23 @@ function toResponse(reply: HttpReply): Response {
 
 function asSignInError(
   error: unknown,
-  request: { readonly what: string; readonly hint: string },
-  endpoint: URL,
+  { what, hint }: { readonly what: string; readonly hint: string },
+  { host }: URL,
 ): unknown {
   if (error instanceof ResponseBodyError) {
-    const why = plainText(error.error_description ?? error.error)
-    const message = `${endpoint.host} refused ${request.what}: ${why}`
+    const message = `${host} refused ${what}: ${plainText(error.error_description ?? error.error)}`
     const isNo = meansNo(error.status) || error.error === 'invalid_client'
-    if (isNo) return new SignInRefused(message, request.hint)
-    return new ProxyError('identity', message, { hint: request.hint })
+    return isNo ? new SignInRefused(message, hint) : new ProxyError('identity', message, { hint })
   }
-  if (error instanceof WWWAuthenticateChallengeError) {
-    const message = `${endpoint.host} refused ${request.what}: HTTP status ${error.status}`
-    return new SignInRefused(message, request.hint)
+  const isChallenge = error instanceof WWWAuthenticateChallengeError
+  if (!isChallenge && !(error instanceof OperationProcessingError)) return error
+  const reply = error.cause instanceof Response ? error.cause : undefined
+  const status = isChallenge ? error.status : reply?.status
+  const why = status === undefined ? plainText(error.message) : `HTTP status ${status}`
+  if (isChallenge || meansNo(status)) {
+    return new SignInRefused(`${host} refused ${what}: ${why}`, hint)
   }
-  if (error instanceof OperationProcessingError) {
-    const code = error.cause instanceof Response ? error.cause.status : undefined
-    const status = code === undefined ? plainText(error.message) : `HTTP status ${code}`
-    if (meansNo(code)) {
-      const message = `${endpoint.host} refused ${request.what}: ${status}`
-      return new SignInRefused(message, request.hint)
-    }
-    return new ProxyError(
-      'credential',
-      `${endpoint.host} gave no token for ${request.what}: ${status}`,
-      { hint: request.hint },
-    )
-  }
-  return error
+  return new ProxyError('credential', `${host} gave no token for ${what}: ${why}`, { hint })
 }
 
 function meansNo(status: number | undefined): boolean {
