@@ -97,6 +97,39 @@ test('status shows every proxy of the user, wherever its ports are', async (t) =
   assert.doesNotMatch(one.stdout, /demo-instance/)
 })
 
+test('a proxy that cannot be asked hides none of the others from status', async (t) => {
+  const user = await newUser(t)
+  const [a, b] = [await user.start('demo-instance'), await user.start('second-instance')]
+  await user.start('projects/demo', '--no-admin')
+  const { pid } = a.proxy.child
+  a.proxy.child.kill('SIGSTOP')
+  const { code, stdout } = await user.run('status')
+  assert.equal(code, 1)
+  assert.match(stdout, /lakebase-proxy without an answer: demo-instance at/)
+  assert.ok(stdout.includes(`it goes on after: kill -CONT ${pid}.`), stdout)
+  assert.match(stdout, new RegExp(`\nsecond-instance: [\\s\\S]*127\\.0\\.0\\.1:${b.port}`))
+  assert.match(stdout, /lakebase-proxy without an admin port: projects\/demo at/)
+  const json = JSON.parse((await user.run('status', '--json')).stdout)
+  assert.deepEqual(
+    json.map(({ error, targets }: { error?: string; targets: { name: string }[] }) => [
+      targets[0]!.name,
+      error,
+    ]),
+    [
+      [
+        'demo-instance',
+        `lakebase-proxy (pid ${pid}) is silent at ${json[0].error?.split(' ').at(-1)}`,
+      ],
+      ['second-instance', undefined],
+      ['projects/demo', 'the running proxy has no admin port to be asked at'],
+    ],
+  )
+  const only = await user.run('status', 'demo-instance')
+  assert.equal(only.code, 1)
+  assert.match(only.stderr, /is silent at http/)
+  a.proxy.child.kill('SIGCONT')
+})
+
 test('the file is for this user alone, and gone when the proxy has ended', async (t) => {
   const user = await newUser(t)
   const { proxy, port } = await user.start('demo-instance')

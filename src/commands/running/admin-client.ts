@@ -18,9 +18,12 @@ const MAX_BYTES = 32 * 1024 * 1024
 export class AdminClient {
   /** URL, or the path of a Unix socket. */
   readonly address: string
+  readonly #pid: number | undefined
 
-  constructor(address: string) {
+  /** `pid` is of the process that should answer, where it is known to be there. */
+  constructor(address: string, pid?: number) {
     this.address = address
+    this.#pid = pid
   }
 
   /** Undefined when nothing answers. Errors: kind `target`, when it is not a lakebase-proxy. */
@@ -48,6 +51,12 @@ export class AdminClient {
   }
 
   silence(): ProxyError {
+    const pid = this.#pid
+    if (pid !== undefined) {
+      return new ProxyError('dial', `lakebase-proxy (pid ${pid}) is silent at ${this.address}`, {
+        hint: `If Ctrl-Z stopped it, it goes on after: kill -CONT ${pid}. To end it: kill -KILL ${pid}`,
+      })
+    }
     return new ProxyError('dial', `no lakebase-proxy answers at ${this.address}`, {
       hint: 'Start one with: lakebase-proxy TARGET. One that another user runs: name its place with --admin-port or --admin-socket.',
     })

@@ -90,7 +90,8 @@ function at(address: string): AskedProxy {
 }
 
 function ofFile(file: RunningFile): AskedProxy {
-  return { client: file.admin === undefined ? undefined : new AdminClient(file.admin), file }
+  const { admin, process } = file
+  return { client: admin === undefined ? undefined : new AdminClient(admin, process.pid), file }
 }
 
 /** The address from a flag or variable, for which no file need be read. */

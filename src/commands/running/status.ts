@@ -1,5 +1,6 @@
 /** `status`: what the running proxies say of themselves, for people or as JSON. */
 
+import { ProxyError } from '../../core/errors.js'
 import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 import type { Invocation } from '../invocation/command.js'
@@ -9,25 +10,50 @@ import { targetLines } from './target-lines.js'
 
 type Status = ProxyStatus & { readonly version: string }
 
-/** Errors: kind `dial`, when no proxy answers. */
+/**
+ * 1 when one of several does not answer; it hides none of the others. Errors: kinds `dial` and
+ * `config`, when the only one cannot be asked.
+ */
 export async function showStatus(invocation: Invocation): Promise<number> {
-  const { stdout } = invocation.surroundings
   const proxies = await askedProxies(invocation)
   const [named] = invocation.operands
-  if (invocation.options.has('json')) {
-    const answers = await Promise.all(proxies.map((proxy) => statusOf(clientOf(proxy))))
-    stdout.write(`${shownJson(answers.length === 1 ? answers[0] : answers)}\n`)
-    return 0
-  }
-  const texts = await Promise.all(
-    proxies.map(async (proxy) =>
-      proxy.client === undefined
-        ? `lakebase-proxy without an admin port: ${describe(proxy)}`
-        : statusText(only(named, await statusOf(proxy.client)), proxy),
-    ),
+  const isJson = invocation.options.has('json')
+  const answers = await Promise.all(proxies.map(answerOf))
+  const [first, ...others] = answers
+  const fails = ({ client }: AskedProxy): boolean => isJson || client !== undefined
+  if (first?.problem !== undefined && others.length === 0 && fails(first.proxy)) throw first.problem
+  const objects = answers.map(({ status, problem, proxy: { file } }) => {
+    if (status !== undefined) return status
+    const targets = file?.targets.map(({ name }) => ({ name })) ?? []
+    return { error: problem?.message, hint: problem?.hint, targets }
+  })
+  const texts = answers.map(({ status, problem, proxy }) =>
+    status === undefined ? unasked(proxy, problem) : statusText(only(named, status), proxy),
   )
-  stdout.write(`${texts.join('\n\n')}\n`)
-  return 0
+  const json = objects.length === 1 ? objects[0] : objects
+  invocation.surroundings.stdout.write(`${isJson ? shownJson(json) : texts.join('\n\n')}\n`)
+  return answers.some(({ proxy, problem }) => proxy.client && problem) ? 1 : 0
+}
+
+interface Answered {
+  readonly proxy: AskedProxy
+  readonly status?: Status
+  /** Why there is no status. */
+  readonly problem?: ProxyError
+}
+
+async function answerOf(proxy: AskedProxy): Promise<Answered> {
+  try {
+    return { proxy, status: await statusOf(clientOf(proxy)) }
+  } catch (error) {
+    if (error instanceof ProxyError) return { proxy, problem: error }
+    throw error
+  }
+}
+
+function unasked(proxy: AskedProxy, problem: ProxyError | undefined): string {
+  if (proxy.client === undefined) return `lakebase-proxy without an admin port: ${describe(proxy)}`
+  return `lakebase-proxy without an answer: ${describe(proxy)}\nhint: ${problem?.hint}`
 }
 
 async function statusOf(client: AdminClient): Promise<Status> {
