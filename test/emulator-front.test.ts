@@ -175,11 +175,12 @@ test('the front door waits for a PostgreSQL that never takes a cancel no longer 
   const [toPostgres, postgres] = await socketPair()
   const context = {
     behaviour: { cancelLookupMs: 0 },
+    onPhase() {},
     computes: { running: () => [{ connect: () => toPostgres }] },
   } as unknown as FrontContext
   const limit = new AbortController()
   client.write(cancelRequest({ processID: 1, secretKey: 2 }))
-  const connection = { phase: 'handshake' } as FrontConnection
+  const connection = {} as FrontConnection
   const reading = readSslRequest(front, connection, context, limit.signal)
   await once(postgres, 'readable')
   limit.abort()

@@ -11,12 +11,11 @@ import { dirname, join, parse } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-
-import { startEmulator } from '../src/emulator/emulator.js'
 import { demoUser } from '../src/emulator/inventory.js'
 import { startPostgres } from '../src/emulator/postgres.js'
 import { findPostgresBinaries } from '../src/emulator/postgres-binaries.js'
 import { frontClient } from './support/emulator.js'
+import { startEmulator } from './support/emulator-control.js'
 
 // A temporary folder of this file's own, so that what is left in it is left by us.
 const temporary = await mkdtemp(join(tmpdir(), 'lakebase-test-'))

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { beforeEach, test } from 'node:test'
 
-import type { Behaviour } from '../src/emulator/behaviour.js'
 import { demoUser } from '../src/emulator/inventory.js'
 import { emulatorForTests, frontClient } from './support/emulator.js'
+import type { Misbehaviour } from './support/emulator-control.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 
 const clock = new FakeClock()
@@ -58,7 +58,7 @@ test('a connection to an idle endpoint is held until it is awake, and the API sa
   assert.deepEqual([awake.current_state, awake.pending_state], ['ACTIVE', undefined])
 })
 
-const texts: [Behaviour['whileWaking'], string, RegExp][] = [
+const texts: [Misbehaviour['whileWaking'], string, RegExp][] = [
   ['starting up', '57P03', /^the database system is starting up$/],
   ['no connection', '08006', /^could not connect to the compute$/],
   ['no compute', 'XX000', /^Couldn't connect to compute node$/],

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { FrontPhase } from '../src/emulator/front-faults.js'
+import type { FrontPhase } from '../src/emulator/front-connection.js'
 import { cancelRequest, message, RawClient, startupPacket } from './chaos/raw-client.js'
 import { eventually, SettableClock, type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'

@@ -2,11 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-
-import type { ApiFault } from '../src/emulator/workspace-api.js'
 import { RawClient, type ServerSaid } from './chaos/raw-client.js'
 import { eventually, SettableClock, type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
+import type { ApiFault } from './support/emulator-faults.js'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS

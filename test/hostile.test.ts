@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-
-import type { CertificateKind } from '../src/emulator/front.js'
-import type { FrontFault, FrontPhase } from '../src/emulator/front-faults.js'
+import type { FrontPhase } from '../src/emulator/front-connection.js'
 import { RawClient, type ServerSaid, SSL_REQUEST, startupPacket } from './chaos/raw-client.js'
 import { type World, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
+import type { CertificateKind } from './support/emulator-control.js'
+import type { FrontFault } from './support/emulator-faults.js'
 import { connectedClient, proxyBefore } from './support/proxy.js'
 
 const emulator = await emulatorForTests()

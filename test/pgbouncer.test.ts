@@ -25,8 +25,8 @@ import pg from 'pg'
 import { parseAllDocuments } from 'yaml'
 
 import { type RunningProxy, startProxy } from '../src/daemon/start-proxy.js'
-import { type Emulator, startEmulator } from '../src/emulator/emulator.js'
 import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
+import { type Emulator, startEmulator } from './support/emulator-control.js'
 import { freePort } from './support/http.js'
 
 const MANIFEST = 'docker/kubernetes/gateway-pgbouncer.yaml'

@@ -8,11 +8,10 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 
 import type pg from 'pg'
-
-import type { ApiFault } from '../src/emulator/workspace-api.js'
 import { RawClient as ByHand } from './chaos/raw-client.js'
 import { eventually, SettableClock, within, worldBefore } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
+import type { ApiFault } from './support/emulator-faults.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { cancel, connectedClient, proxyBefore, temporaryFolder } from './support/proxy.js'
 import { connect } from './support/sockets.js'

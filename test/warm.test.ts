@@ -198,7 +198,7 @@ test('spares go when the server does not answer in time', async (t) => {
   t.after(() => control.clearFaults())
   const other = connectedClient(t, proxy.port, { application_name: 'another' })
   const late = assert.rejects(other, /did not complete the login in time/)
-  while (!control.connections().some(({ phase }) => phase === 'login')) await settle()
+  while (!control.connections().some(({ phase }) => phase === 'startup')) await settle()
   await clock.advance(10_000)
   await late
   assert.equal(spares(proxy).held, 0)

@@ -24,8 +24,6 @@ export interface ApiCall {
 }
 
 export interface ApiRoute {
-  /** The name for counting and for faults. */
-  readonly api: ApiName
   readonly method: string
   readonly path: RegExp
   /** True when no bearer token is needed. */
@@ -38,44 +36,12 @@ export interface ApiRoute {
  * `where` is a method and a path, as in `GET /api/2.0/postgres/(projects/*)`: `*` is one part of the
  * path, `**` one or more, and what stands in brackets is handed to `handle`.
  */
-export function route(api: ApiName, where: string, handle: ApiRoute['handle']): ApiRoute {
+export function route(where: string, handle: ApiRoute['handle']): ApiRoute {
   const [method = '', path = ''] = where.split(' ')
   const marks: Readonly<Record<string, string>> = { '**': '.+', '*': '[^/]+', '.': '\\.' }
   const pattern = path.replace(/\*{1,2}|\./g, (mark) => marks[mark]!)
-  return { api, method, path: new RegExp(`^${pattern}$`), handle }
+  return { method, path: new RegExp(`^${pattern}$`), handle }
 }
-
-export type ApiName =
-  | 'databricks-config'
-  | 'oidc-discovery'
-  | 'oidc-token'
-  | 'github-id-token'
-  | 'me'
-  | 'instances'
-  | 'instance'
-  | 'instance-by-uid'
-  | 'instance-update'
-  | 'credentials'
-  | 'projects'
-  | 'project'
-  | 'branches'
-  | 'branch'
-  | 'endpoints'
-  | 'endpoint'
-  | 'roles'
-  | 'databases'
-  | 'synced-tables'
-  | 'synced-table'
-  | 'operation'
-  | 'database'
-  | 'role'
-  | 'endpoint-update'
-  | 'branch-create'
-  | 'branch-update'
-  | 'branch-delete'
-  | 'branch-undelete'
-  | 'endpoint-delete'
-  | 'unknown'
 
 /** The parts of the emulator that routes use. */
 export interface ApiContext {

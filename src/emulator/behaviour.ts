@@ -1,4 +1,4 @@
-/** How the emulated workspace behaves: set by `control.behaviour`, read at each call and connection. */
+/** How the emulated workspace behaves: may be changed at any time, is read at each call and connection. */
 
 export interface Behaviour {
   /** Life of database credentials where the request names none. */
@@ -14,21 +14,12 @@ export interface Behaviour {
   maxPageSize: number
   /** How long an idle endpoint takes to wake. */
   wakeMs: number
-  /**
-   * What a waking endpoint does with connections: it holds the login, or refuses it with one of these
-   * texts.
-   */
-  whileWaking: 'hold' | 'starting up' | 'no connection' | 'no compute' | 'unavailable'
   /** An endpoint without queries and logins for this long is suspended. */
   suspendAfterMs: number
   /** The longest life that a branch may be created with. */
   maxBranchLifeMs: number
   /** How many branches one project may have; further ones are refused. */
   maxUnarchivedBranches: number
-  /** A branch younger than this refuses logins. */
-  youngMs: number
-  /** Whether a young branch refuses before it asks for the password (28000), or after it (28P01). */
-  youngRefusal: 'external authorization' | 'password'
   /**
    * How long the front door looks for the session of a CancelRequest. A client that ends its side
    * meanwhile cancels nothing. At 0 the request is forwarded at once.
@@ -46,12 +37,9 @@ export function behaviourWith(changes: Partial<Behaviour>): Behaviour {
     transitionMs: 1_000,
     maxPageSize: 100,
     wakeMs: 200,
-    whileWaking: 'hold',
     suspendAfterMs: 24 * 3600_000,
     maxBranchLifeMs: 30 * 24 * 3600_000,
     maxUnarchivedBranches: 10,
-    youngMs: 0,
-    youngRefusal: 'external authorization',
     cancelLookupMs: 20,
     ...changes,
   }

@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.js'
 import type { Behaviour } from './behaviour.js'
 import type { BranchClusters } from './branch-clusters.js'
 import type { Destination } from './destinations.js'
-import { Refused, wakingRefusals } from './front-messages.js'
+import { Refused, refusals } from './front-messages.js'
 import type { Branch, Endpoint } from './inventory.js'
 import type { Postgres } from './postgres-server.js'
 
@@ -83,11 +83,9 @@ export class Computes {
   async #awake(branch: Branch, endpoint: Endpoint): Promise<void> {
     const { behaviour } = this.#options
     const compute = this.#compute(endpoint)
-    if (endpoint.state === 'INIT') throw new Refused(wakingRefusals.unavailable)
+    if (endpoint.state === 'INIT') throw new Refused(refusals.unavailable)
     if (endpoint.state === 'IDLE') {
       compute.waking ??= this.#wake(endpoint, compute)
-      const { whileWaking } = behaviour
-      if (whileWaking !== 'hold') throw new Refused(wakingRefusals[whileWaking])
       await compute.waking
     }
     compute.lastActiveAt = this.#options.clock.now()

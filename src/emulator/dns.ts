@@ -22,8 +22,6 @@ export interface DnsServer {
   readonly address: string
   /** Sets the answer for a name. */
   set(name: string, record: DnsRecord): void
-  /** How often the name (or any) was asked for, A and AAAA counted each. */
-  queryCount(name?: string): number
   close(): Promise<void>
 }
 
@@ -36,7 +34,6 @@ export async function startDns(
   port: number,
 ): Promise<DnsServer> {
   const records = new Map<string, DnsRecord>(names.map((name) => [name, { addresses }]))
-  const queries = new Map<string, number>()
   const socket = createSocket('udp4')
   socket.on('message', receive)
   socket.bind(port, '127.0.0.1')
@@ -53,9 +50,8 @@ export async function startDns(
     }
     const question = query.questions?.[0]
     if (question === undefined) return
-    const name = question.name.toLowerCase()
-    queries.set(name, (queries.get(name) ?? 0) + 1)
-    const record = records.get(name) ?? { addresses: [], failure: 'NXDOMAIN' as const }
+    const unknown = { addresses: [], failure: 'NXDOMAIN' as const }
+    const record = records.get(question.name.toLowerCase()) ?? unknown
     if (record.failure === 'silence') return
     const reply: Packet = {
       type: 'response',
@@ -71,10 +67,6 @@ export async function startDns(
   return {
     address: `127.0.0.1:${socket.address().port}`,
     set: (name, record) => records.set(name.toLowerCase(), record),
-    queryCount: (name) =>
-      name === undefined
-        ? [...queries.values()].reduce((sum, count) => sum + count, 0)
-        : (queries.get(name.toLowerCase()) ?? 0),
     async close() {
       socket.close()
       await once(socket, 'close')

@@ -9,22 +9,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { type Clock, systemClock } from '../core/clock.js'
-import { behaviourWith } from './behaviour.js'
+import { type Behaviour, behaviourWith } from './behaviour.js'
 import { BranchClusters } from './branch-clusters.js'
 import { Branches } from './branches.js'
-import { createCertificateAuthority } from './certificates.js'
+import { type CertificateAuthority, createCertificateAuthority } from './certificates.js'
 import { Computes } from './computes.js'
-import { EmulatorControl } from './control.js'
 import { branchDestinations, destinations } from './destinations.js'
-import { startDns } from './dns.js'
-import { Faults } from './faults.js'
-import { startFront } from './front.js'
-import type { FrontFaults } from './front-faults.js'
+import { type DnsServer, startDns } from './dns.js'
+import { type Front, startFront } from './front.js'
+import type { OnPhase } from './front-connection.js'
 import { demoInventory, demoUser, groups, type Inventory } from './inventory.js'
 import { Operations } from './operations.js'
 import { type NativeRole, startPostgres } from './postgres.js'
+import type { Postgres } from './postgres-server.js'
 import { TokenIssuer } from './tokens.js'
-import { type ApiFaults, startWorkspaceApi } from './workspace-api.js'
+import { type OnCall, startWorkspaceApi } from './workspace-api.js'
 
 export interface EmulatorOptions {
   /** Life of database credentials where the request names none. Default: an hour. */
@@ -45,6 +44,21 @@ export interface EmulatorOptions {
   /** How long a stopped instance takes to start. Default: 1 s. */
   transitionMs?: number
   clock?: Clock
+  onPhase?: OnPhase
+  onCall?: OnCall
+}
+
+/** What it is made of, for the demo and for tests, which steer it. */
+export interface EmulatorParts {
+  readonly inventory: Inventory
+  readonly tokens: TokenIssuer
+  readonly behaviour: Behaviour
+  readonly branches: Branches
+  readonly authority: CertificateAuthority
+  readonly dns: DnsServer
+  readonly postgres: Postgres
+  readonly computes: Computes
+  readonly front: Front
 }
 
 export interface Emulator {
@@ -59,7 +73,7 @@ export interface Emulator {
   readonly env: Readonly<Record<string, string>>
   /** What there is to connect to, as TARGETs. */
   readonly targets: readonly string[]
-  readonly control: EmulatorControl
+  readonly parts: EmulatorParts
   close(): Promise<void>
 }
 
@@ -79,8 +93,6 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     ...(transitionMs !== undefined && { transitionMs }),
   })
   const tokens = new TokenIssuer(clock, inventory.workspaceId)
-  const apiFaults: ApiFaults = new Faults()
-  const frontFaults: FrontFaults = new Faults()
   const hosts = new Map(destinations(inventory).map((each) => [each.host, each]))
   // Closed in the reverse order of this list, whether start-up came to its end or not.
   const closers: (() => Promise<void>)[] = []
@@ -106,12 +118,13 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     closers.push(() => clusters.close())
     const computes = new Computes({ clock, behaviour, clusters })
     const front = await startFront({
-      ...{ authority, computes, tokens, clock, behaviour, faults: frontFaults },
-      untrustedAuthority: () => createCertificateAuthority('Another authority'),
+      ...{ computes, tokens, clock, behaviour },
+      issue: authority.issue,
       destinations: hosts,
       nativeRoles: new Set(nativeRoles.map((role) => role.name)),
       port: options.frontPort ?? 0,
       handshakeTimeoutMs: options.handshakeTimeoutMs ?? 15_000,
+      onPhase: options.onPhase ?? (() => {}),
     })
     closers.push(() => front.close())
     const dns = await startDns([...hosts.keys()], ['127.0.0.1'], options.dnsPort ?? 0)
@@ -132,12 +145,12 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       },
     })
     const api = await startWorkspaceApi({
-      ...{ inventory, tokens, clock, behaviour, branches, faults: apiFaults },
+      ...{ inventory, tokens, clock, behaviour, branches },
       operations: new Operations(),
+      onCall: options.onCall ?? ((_, answer) => answer()),
       port: options.port ?? 0,
     })
     closers.push(() => api.close())
-    const parts = { inventory, clock, tokens, behaviour, branches, apiFaults, frontFaults }
     return {
       workspaceUrl: api.url,
       frontPort: front.port,
@@ -155,7 +168,9 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
         ...inventory.instances.map((each) => each.name),
         ...inventory.projects.map((each) => each.name),
       ],
-      control: new EmulatorControl({ ...parts, dns, postgres, computes, front, api }),
+      parts: {
+        ...{ inventory, tokens, behaviour, branches, authority, dns, postgres, computes, front },
+      },
       close,
     }
   } catch (error) {

@@ -1,20 +1,15 @@
 /** What the parts of the front door share: one connection as far as it has come, and its surroundings. */
 
+import type { Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 
 import type { Clock } from '../core/clock.js'
 import type { Behaviour } from './behaviour.js'
 import type { Computes } from './computes.js'
 import type { Destination } from './destinations.js'
-import type { FrontFaults } from './front-faults.js'
 import type { TokenIssuer } from './tokens.js'
 
 export interface FrontConnection {
-  /** 1, 2, 3, … in the order of arrival. */
-  readonly id: number
-  /** The port it came from. */
-  readonly remotePort: number | undefined
-  phase: 'handshake' | 'login' | 'relay' | 'cancel'
   host: string | undefined
   /** As in the StartupMessage. */
   parameters: ReadonlyMap<string, string>
@@ -22,19 +17,44 @@ export interface FrontConnection {
   tokenNumber: number | undefined
 }
 
+/**
+ * `accept`: nothing read yet. `ssl-request`: read, not answered. `tls`: answered S, no handshake
+ * yet. `startup`: StartupMessage read. `password`: password read. `compute`: the token is good, and
+ * the compute is asked next. `greeting`: AuthenticationOk sent, and nothing of what follows. `login`:
+ * PostgreSQL has named its process. `cancel`: the CancelRequest was handed on.
+ */
+export type FrontPhase =
+  | 'accept'
+  | 'ssl-request'
+  | 'tls'
+  | 'startup'
+  | 'password'
+  | 'compute'
+  | 'greeting'
+  | 'login'
+  | 'cancel'
+
+/**
+ * Told of each phase that a connection reaches, with the socket to speak on. An error ends the
+ * connection; the client is told of a `Refused`.
+ */
+export type OnPhase = (
+  phase: FrontPhase,
+  connection: FrontConnection,
+  socket: Socket,
+) => void | Promise<void>
+
 /** What one connection needs of the front door. */
 export interface FrontContext {
   readonly destinations: ReadonlyMap<string, Destination>
   readonly nativeRoles: ReadonlySet<string>
   readonly computes: Pick<Computes, 'enter' | 'running' | 'session'>
   readonly tokens: Pick<TokenIssuer, 'judge'>
-  readonly faults: FrontFaults
   readonly clock: Clock
   readonly handshakeTimeoutMs: number
   readonly behaviour: Behaviour
   readonly tls: TlsContexts
-  onLogin(connection: FrontConnection): void
-  onCancel(): void
+  readonly onPhase: OnPhase
 }
 
 /** For a new TLS handshake: the certificate for a name, and the one for none. */

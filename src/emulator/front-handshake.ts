@@ -10,7 +10,6 @@ import { TLSSocket } from 'node:tls'
 import { withDeadline } from '../core/deadline.js'
 import { takeBytes, untilEnd } from './byte-stream.js'
 import type { FrontConnection, FrontContext } from './front-connection.js'
-import { actOutFault } from './front-faults.js'
 import { Refused, refusals } from './front-messages.js'
 
 const SSL_REQUEST = 80877103
@@ -19,8 +18,6 @@ const PROTOCOL_3_0 = 196608
 // As Lakebase's front door counts: its packets have 8 to 9,999 bytes. PostgreSQL, and so the proxy, takes
 // up to 10,004 from clients.
 const STARTUP_LIMIT_BYTES = 10_000
-// Plaintext that an attacker in between adds after the answer: CVE-2021-23222.
-const INJECTED = 'stuffed bytes'
 
 export interface Startup {
   readonly parameters: ReadonlyMap<string, string>
@@ -50,11 +47,9 @@ export async function readSslRequest(
   }
   if (code !== SSL_REQUEST || length !== 8) throw new Refused(refusals.notSsl(code))
   if (socket.readableLength > 0) throw new Refused(refusals.unencryptedData)
-  const fault = await actOutFault('ssl-request', socket, context)
-  const answer = fault !== undefined && 'answer' in fault ? fault.answer : 'S'
-  if (answer === 'E') throw new Refused(refusals.insecure)
-  socket.write(answer === 'extra-bytes' ? `S${INJECTED}` : answer)
-  await actOutFault('tls', socket, context)
+  await context.onPhase('ssl-request', connection, socket)
+  socket.write('S')
+  await context.onPhase('tls', connection, socket)
   return 'ssl'
 }
 
@@ -120,7 +115,6 @@ export async function readStartup(
   const parameters = new Map<string, string>()
   for (let at = 0; at < parts.length - 2; at += 2) parameters.set(parts[at]!, parts[at + 1]!)
   connection.parameters = parameters
-  connection.phase = 'login'
   return { parameters, packet: Buffer.concat([head, body]) }
 }
 
@@ -136,7 +130,6 @@ async function forwardCancel(
   body: Buffer,
   { connection, context, signal }: CancelScene,
 ): Promise<void> {
-  connection.phase = 'cancel'
   if (await endsWithin(context.behaviour.cancelLookupMs, client, context)) return
   const request = Buffer.concat([Buffer.from([0, 0, 0, body.length + 4]), body])
   // Each PostgreSQL ignores keys that are not its own.
@@ -147,7 +140,7 @@ async function forwardCancel(
     server.end(request)
     await once(server, 'close', { signal }).finally(() => server.destroy())
   }
-  context.onCancel()
+  await context.onPhase('cancel', connection, client)
 }
 
 async function endsWithin(ms: number, client: Socket, { clock }: FrontContext): Promise<boolean> {

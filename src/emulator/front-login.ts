@@ -7,11 +7,9 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { withDeadline } from '../core/deadline.js'
-import type { Behaviour } from './behaviour.js'
 import { takeBytes, untilClosed } from './byte-stream.js'
 import type { Destination } from './destinations.js'
 import type { FrontConnection, FrontContext } from './front-connection.js'
-import { actOutFault } from './front-faults.js'
 import type { Startup } from './front-handshake.js'
 import {
   authenticationRequest,
@@ -36,7 +34,7 @@ export async function logIn(
   context: FrontContext,
 ): Promise<void> {
   const destination = authorizeExternally(connection.host, context)
-  const fault = await actOutFault('startup', client, context)
+  await context.onPhase('startup', connection, client)
   const role = Buffer.from(startup.parameters.get('user') ?? '', 'latin1').toString('utf8')
   if (role === '') throw new Refused(refusals.noUser)
   if (destination.kind === 'autoscaling' && destination.pooled) {
@@ -44,12 +42,12 @@ export async function logIn(
   }
   const native = context.nativeRoles.has(role)
   if (!native) {
-    const ask = fault !== undefined && 'ask' in fault ? fault.ask : undefined
-    client.write(authenticationRequest(ask === 'sasl' ? 10 : ask === 'md5' ? 5 : 3))
+    client.write(authenticationRequest(3))
     const password = await readPassword(client, context)
-    await actOutFault('password', client, context)
+    await context.onPhase('password', connection, client)
     connection.tokenNumber = checkToken(password, role, destination, context)
   }
+  await context.onPhase('compute', connection, client)
   const postgres = await context.computes.enter(destination)
   if (client.destroyed) return
   const server = postgres.connect()
@@ -57,17 +55,16 @@ export async function logIn(
   client.once('close', () => server.destroy())
   try {
     server.write(startup.packet)
-    if (native) await actOutFault('greeting', client, context)
+    if (native) await context.onPhase('greeting', connection, client)
     const opened = native ? undefined : await openAsIdentity(server, postgres, role, destination)
     if (opened !== undefined) {
       client.write(opened)
-      if (opened[0] !== ERROR_RESPONSE) await actOutFault('greeting', client, context)
+      if (opened[0] !== ERROR_RESPONSE) await context.onPhase('greeting', connection, client)
     }
     // From here on PostgreSQL speaks for itself, also to ask a native role for its password.
     client.pipe(server)
     const processId = await passGreeting(server, client)
-    connection.phase = 'relay'
-    if (native || processId !== undefined) context.onLogin(connection)
+    if (native || processId !== undefined) await context.onPhase('login', connection, client)
     if (processId === undefined) return await relay(client, server)
     const session = context.computes.session(destination, processId)
     client.on('data', session.active)
@@ -89,19 +86,7 @@ function authorizeExternally(host: string | undefined, context: FrontContext): D
     return destination
   }
   if (destination.endpoint.disabled) throw denied('Endpoint is disabled.')
-  if (refusesAsYoung('external authorization', destination, context)) {
-    throw denied('Branch is not known yet.')
-  }
   return destination
-}
-
-function refusesAsYoung(
-  how: Behaviour['youngRefusal'],
-  destination: Destination,
-  { behaviour, clock }: FrontContext,
-): boolean {
-  if (destination.kind === 'provisioned' || behaviour.youngRefusal !== how) return false
-  return clock.now() - destination.branch.createdAt < behaviour.youngMs
 }
 
 function denied(reason: string): Refused {
@@ -143,7 +128,6 @@ function checkToken(
   context: FrontContext,
 ): number {
   const say = passwordRefusals[destination.kind]
-  if (refusesAsYoung('password', destination, context)) throw new Refused(refusals.password(role))
   const verdict = context.tokens.judge(password, role)
   if (verdict.is === 'not a JWT') throw new Refused(say.notAToken(role))
   if (verdict.is === 'refused') throw new Refused(say.refused(role))

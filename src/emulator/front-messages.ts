@@ -20,9 +20,9 @@ export function errorResponse(refusal: Refusal): Buffer {
   return packet('E', Buffer.from(`${fields}\0`))
 }
 
-/** 3 is a password in the clear, 5 MD5 (with a salt), 10 SASL (with a list of mechanisms). */
-export function authenticationRequest(code: 3 | 5 | 10): Buffer {
-  const data = { 3: '', 5: 'salt', 10: 'SCRAM-SHA-256\0\0' }[code]
+/** 3 is a password in the clear, 10 SASL (with a list of mechanisms). */
+export function authenticationRequest(code: 3 | 10): Buffer {
+  const data = { 3: '', 10: 'SCRAM-SHA-256\0\0' }[code]
   return packet('R', Buffer.concat([Buffer.from([0, 0, 0, code]), Buffer.from(data)]))
 }
 
@@ -53,7 +53,6 @@ export const refusals = {
       'Ensure that connection is using SSL. If you are using psql, set sslmode=require.',
     ),
   unencryptedData: fatal('08P01', 'Received unencrypted data after SSL request.'),
-  insecure: fatal('08006', 'Insecure connection. Please use SSL to connect.'),
   handshakeTimeout: fatal('08006', 'Client handshake timeout.'),
   noSni: fatal(
     '08006',
@@ -78,14 +77,7 @@ export const refusals = {
   /** PgBouncer's answer to a client that cannot pass SCRAM. */
   sasl: fatal('08P01', 'SASL authentication failed'),
   noPassword: fatal('08P01', 'expected password response'),
-  cannotConnectNow: fatal('57P03', 'the database system is starting up'),
-}
-
-/** What may be said while a compute wakes: the family that the real one is known for. */
-export const wakingRefusals = {
-  'starting up': refusals.cannotConnectNow,
-  'no connection': fatal('08006', 'could not connect to the compute'),
-  'no compute': error("Couldn't connect to compute node"),
+  /** While a compute is being made. */
   unavailable: error(
     'Control plane request failed: endpoint is temporarily unavailable. Check your quotas and/or contact our support.',
   ),

@@ -6,24 +6,22 @@ import type { TLSSocket } from 'node:tls'
 import { withDeadline } from '../core/deadline.js'
 import { untilClosed } from './byte-stream.js'
 import type { FrontConnection, FrontContext } from './front-connection.js'
-import { actOutFault } from './front-faults.js'
 import { readSslRequest, readStartup, startTls } from './front-handshake.js'
 import { logIn } from './front-login.js'
 import { errorResponse, Refused, refusals } from './front-messages.js'
 
 /** Ends when the connection has. Never rejects: the client has already been told why. */
-export async function serveConnection(
-  socket: Socket,
-  connection: FrontConnection,
-  context: FrontContext,
-): Promise<void> {
+export async function serveConnection(socket: Socket, context: FrontContext): Promise<void> {
   const { clock, handshakeTimeoutMs: ms } = context
+  const connection: FrontConnection = {
+    ...{ host: undefined, parameters: new Map(), tokenNumber: undefined },
+  }
   const reason = (): Refused => new Refused(refusals.handshakeTimeout)
   let client: Socket = socket
   try {
     // At the real front door the clock runs from connect to the end of the StartupMessage.
     const startup = await withDeadline({ clock, ms, reason }, async (signal) => {
-      await actOutFault('accept', socket, context)
+      await context.onPhase('accept', connection, socket)
       if ((await readSslRequest(socket, connection, context, signal)) === 'cancelled') return
       const tls = await startTls(socket, context, signal)
       client = tls

@@ -4,12 +4,15 @@
  */
 
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
 import { ApiError, notFound } from './api-error.js'
-import { type ApiContext, type ApiName, type ApiRoute, route } from './api-route.js'
-import type { Faults } from './faults.js'
+import { type ApiContext, type ApiRoute, route } from './api-route.js'
 import type { Identity } from './inventory.js'
 import { branchRoutes } from './workspace-branches.js'
 import { databaseRoutes } from './workspace-database.js'
@@ -17,50 +20,34 @@ import { oidcRoutes } from './workspace-oidc.js'
 import { postgresRoutes } from './workspace-postgres.js'
 import { syncedTableRoutes } from './workspace-synced-tables.js'
 
-/** A way in which the API can be told to misbehave. */
-export type ApiFault =
-  /** Answers this instead; `body` defaults to an error in the real shape. */
-  | {
-      readonly status: number
-      readonly errorCode?: string
-      readonly message?: string
-      readonly headers?: Readonly<Record<string, string>>
-      readonly body?: string
-    }
-  | { readonly how: 'reset' | 'hang' | 'garbage' }
-  /** Mints a credential that has expired already. */
-  | { readonly how: 'expired' }
-  /** Gives the right answer, but late. */
-  | { readonly delayMs: number }
-
-export type ApiFaults = Faults<ApiName, ApiFault>
-
-/** A call that came in, answered or not. */
-export interface RecordedCall {
-  readonly api: ApiName
+/** A call that came in, and is not answered yet. */
+export interface ReceivedCall {
   readonly method: string
   /** Path and query. */
   readonly url: string
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly headers: IncomingHttpHeaders
   readonly body: string
-  readonly at: number
 }
+
+/** Told of each call. It gives the right answer, or has to write the response itself. */
+export type OnCall = (
+  call: ReceivedCall,
+  answer: () => void,
+  response: ServerResponse,
+) => void | Promise<void>
 
 export interface WorkspaceApi {
   /** `http://127.0.0.1:port` */
   readonly url: string
-  /** In order of arrival; the last 10,000. */
-  readonly calls: readonly RecordedCall[]
   close(): Promise<void>
 }
 
 export interface WorkspaceApiOptions extends ApiContext {
-  readonly faults: ApiFaults
+  readonly onCall: OnCall
   readonly port: number
 }
 
 const MAX_BODY_BYTES = 1_000_000
-const MAX_RECORDED_CALLS = 10_000
 
 export async function startWorkspaceApi(options: WorkspaceApiOptions): Promise<WorkspaceApi> {
   const routes = [
@@ -71,15 +58,13 @@ export async function startWorkspaceApi(options: WorkspaceApiOptions): Promise<W
     ...postgresRoutes(options),
     ...syncedTableRoutes(options),
   ]
-  const calls: RecordedCall[] = []
   const server = createServer((request, response) => {
-    answer(request, response, routes, calls, options).catch(() => response.destroy())
+    answer(request, response, routes, options).catch(() => response.destroy())
   })
   server.listen(options.port, '127.0.0.1')
   await once(server, 'listening')
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    calls,
     async close() {
       if (!server.listening) return
       const closed = once(server, 'close')
@@ -90,7 +75,7 @@ export async function startWorkspaceApi(options: WorkspaceApiOptions): Promise<W
   }
 }
 
-const meRoute = route('me', 'GET /api/2.0/preview/scim/v2/Me', ({ identity }) => ({
+const meRoute = route('GET /api/2.0/preview/scim/v2/Me', ({ identity }) => ({
   schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'],
   id: '1000000000000001',
   userName: identity.userName,
@@ -106,41 +91,20 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   routes: readonly ApiRoute[],
-  calls: RecordedCall[],
   options: WorkspaceApiOptions,
 ): Promise<void> {
-  const body = await readBody(request)
-  const url = new URL(request.url ?? '/', 'http://workspace')
-  const found = routes.find(
-    (each) => each.method === request.method && each.path.test(url.pathname),
-  )
-  const api = found?.api ?? 'unknown'
-  calls.push({
-    ...{ api, body, method: request.method ?? '', url: request.url ?? '' },
-    ...{ headers: request.headers, at: options.clock.now() },
-  })
-  if (calls.length > MAX_RECORDED_CALLS) calls.shift()
-
-  const fault = options.faults.take(api)
-  if (fault !== undefined && 'how' in fault && fault.how !== 'expired') {
-    if (fault.how === 'reset') request.socket.resetAndDestroy()
-    if (fault.how === 'garbage') response.writeHead(200).end('<html>Sign in</html>')
-    return
+  const { method = '', url = '/', headers } = request
+  const call = { method, url, headers, body: await readBody(request) }
+  const respond = (): void => {
+    const { status, body } = handle(call, routes, options)
+    const { clock, behaviour } = options
+    response.writeHead(status, {
+      'content-type': 'application/json',
+      date: new Date(clock.now() + behaviour.clockSkewMs).toUTCString(),
+    })
+    response.end(JSON.stringify(body))
   }
-  if (fault !== undefined && 'delayMs' in fault)
-    await delay(fault.delayMs, undefined, { ref: false })
-  if (fault !== undefined && 'status' in fault) {
-    const { status, errorCode = `${status}`, message = 'told to fail' } = fault
-    const text = fault.body ?? JSON.stringify({ error_code: errorCode, message })
-    send(response, status, text, options, fault.headers)
-    return
-  }
-  const { behaviour } = options
-  const { tokenTtlMs } = behaviour
-  if (fault !== undefined && 'how' in fault) behaviour.tokenTtlMs = -5_000
-  const reply = handle(request, url, body, found, options)
-  behaviour.tokenTtlMs = tokenTtlMs
-  send(response, reply.status, JSON.stringify(reply.body), options)
+  await options.onCall(call, respond, response)
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
@@ -155,32 +119,30 @@ async function readBody(request: IncomingMessage): Promise<string> {
 }
 
 function handle(
-  request: IncomingMessage,
-  url: URL,
-  body: string,
-  found: ApiRoute | undefined,
+  { method, url: asked, headers, body: text }: ReceivedCall,
+  routes: readonly ApiRoute[],
   context: ApiContext,
 ): { status: number; body: object } {
   try {
-    const identity = found?.isPublic
-      ? ANONYMOUS
-      : authenticate(request.headers.authorization, context)
-    if (found === undefined) throw notFound(`No API found for '${request.method} ${url.pathname}'`)
-    const isJson = !found.isPublic && body !== ''
+    const url = new URL(asked, 'http://workspace')
+    const found = routes.find((each) => each.method === method && each.path.test(url.pathname))
+    const identity = found?.isPublic ? ANONYMOUS : authenticate(headers.authorization, context)
+    if (found === undefined) throw notFound(`No API found for '${method} ${url.pathname}'`)
+    const isJson = !found.isPublic && text !== ''
     const reply = found.handle({
       path: (found.path.exec(url.pathname) ?? []).slice(1).map(decodeURIComponent),
       query: url.searchParams,
-      headers: request.headers,
-      body: isJson ? parseObject(body) : {},
-      text: body,
+      headers,
+      body: isJson ? parseObject(text) : {},
+      text,
       identity,
-      origin: `http://${request.headers.host ?? 'localhost'}`,
+      origin: `http://${headers.host ?? 'localhost'}`,
     })
     return { status: 200, body: reply }
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    const { status, body: refusal } = error
-    return { status, body: refusal }
+    const { status, body } = error
+    return { status, body }
   }
 }
 
@@ -216,19 +178,4 @@ function parseObject(body: string): Record<string, unknown> {
     return value as Record<string, unknown>
   }
   throw new ApiError(400, 'MALFORMED_REQUEST', 'Request body must be an object')
-}
-
-function send(
-  response: ServerResponse,
-  status: number,
-  body: string,
-  { clock, behaviour }: ApiContext,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    date: new Date(clock.now() + behaviour.clockSkewMs).toUTCString(),
-    ...headers,
-  })
-  response.end(body)
 }

@@ -33,15 +33,15 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
   }
   const describe = (branch: Branch): object => describeBranch(branch, branches, context)
   return [
-    route('branches', `GET ${LIST}`, ({ path, query }) => {
+    route(`GET ${LIST}`, ({ path, query }) => {
       const project = findProject(context, path[0]!)
       const isWithDeleted = query.get('show_deleted') === 'true'
       const shown = isWithDeleted ? branches.all(project) : branches.present(project)
       const { items, next } = page(shown, query, behaviour)
       return { branches: items.map(describe), ...next }
     }),
-    route('branch', `GET ${ONE}`, ({ path }) => describe(findBranch(context, path[0]!))),
-    route('branch-create', `POST ${LIST}`, ({ path, query, body, identity }) => {
+    route(`GET ${ONE}`, ({ path }) => describe(findBranch(context, path[0]!))),
+    route(`POST ${LIST}`, ({ path, query, body, identity }) => {
       const project = managed(path[0]!, identity)
       const id = query.get('branch_id') ?? ''
       const spec = objectOf(body.spec)
@@ -65,7 +65,7 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
       }
       return operations.begin(branch.name, described)
     }),
-    route('branch-update', `PATCH ${ONE}`, ({ path, query, body, identity }) => {
+    route(`PATCH ${ONE}`, ({ path, query, body, identity }) => {
       const project = managed(path[1]!, identity)
       const branch = findBranch(context, path[0]!)
       const spec = objectOf(body.spec)
@@ -80,30 +80,26 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
       }
       return beginChange(context, branch.name, () => describe(branch))
     }),
-    route(
-      'branch-delete',
-      `DELETE ${ONE}`,
-      ({ path: [name = '', parent = ''], query, identity }) => {
-        const project = managed(parent, identity)
-        const purge = query.get('purge') === 'true'
-        const known = purge ? branches.all(project) : branches.present(project)
-        const branch = known.find((each) => each.name === name)
-        if (branch !== undefined) {
-          branches.delete(project, branch, purge)
-          return beginChange(context, name, () => ({}))
-        }
-        if (query.get('allow_missing') !== 'true') throw notFound('branch id not found')
-        return operations.begin(name, () => ({ is: 'done', response: {} }))
-      },
-    ),
-    route('branch-undelete', `POST ${ONE}/undelete`, ({ path: [name, parent = ''], identity }) => {
+    route(`DELETE ${ONE}`, ({ path: [name = '', parent = ''], query, identity }) => {
+      const project = managed(parent, identity)
+      const purge = query.get('purge') === 'true'
+      const known = purge ? branches.all(project) : branches.present(project)
+      const branch = known.find((each) => each.name === name)
+      if (branch !== undefined) {
+        branches.delete(project, branch, purge)
+        return beginChange(context, name, () => ({}))
+      }
+      if (query.get('allow_missing') !== 'true') throw notFound('branch id not found')
+      return operations.begin(name, () => ({ is: 'done', response: {} }))
+    }),
+    route(`POST ${ONE}/undelete`, ({ path: [name, parent = ''], identity }) => {
       const project = managed(parent, identity)
       const branch = branches.all(project).find((each) => each.name === name)
       if (branch === undefined) throw notFound('branch id not found')
       branches.undelete(project, branch)
       return beginChange(context, branch.name, () => describe(branch))
     }),
-    route('endpoint-delete', `DELETE ${ONE}/endpoints/primary`, ({ path, identity }) => {
+    route(`DELETE ${ONE}/endpoints/primary`, ({ path, identity }) => {
       managed(path[1]!, identity)
       findBranch(context, path[0]!)
       const info = {
@@ -114,9 +110,7 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
       const message = 'the endpoint is managed by its branch'
       throw new ApiError(400, 'INVALID_PARAMETER_VALUE', message, [info])
     }),
-    route('operation', 'GET /api/2.0/postgres/(**/operations/*)', ({ path }) =>
-      operations.describe(path[0]!),
-    ),
+    route('GET /api/2.0/postgres/(**/operations/*)', ({ path }) => operations.describe(path[0]!)),
   ]
 }
 

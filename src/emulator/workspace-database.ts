@@ -16,20 +16,20 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
   }
   const withRole = (): Identity[] => inventory.identities.filter((each) => each.hasRole)
   return [
-    route('instances', `GET ${INSTANCES}`, ({ query }) => {
+    route(`GET ${INSTANCES}`, ({ query }) => {
       const { items, next } = page(inventory.instances, query, behaviour)
       const instances = items.map((each) => ({ name: each.name, ...describe(each, context) }))
       return { ...(items.length > 0 && { database_instances: instances }), ...next }
     }),
-    route('instance-by-uid', `GET ${INSTANCES}:findByUid`, ({ query }) => {
+    route(`GET ${INSTANCES}:findByUid`, ({ query }) => {
       const uid = query.get('uid') ?? ''
       const found = inventory.instances.find((each) => each.uid === uid)
       if (found === undefined) throw notFound(`Database instance with uid '${uid}' not found.`)
       return { name: found.name, ...describe(found, context) }
     }),
     // The real reply to a question by name may leave the name out.
-    route('instance', `GET ${INSTANCES}/(*)`, ({ path }) => describe(find(path[0]!), context)),
-    route('instance-update', `PATCH ${INSTANCES}/(*)`, ({ path, query, body }) => {
+    route(`GET ${INSTANCES}/(*)`, ({ path }) => describe(find(path[0]!), context)),
+    route(`PATCH ${INSTANCES}/(*)`, ({ path, query, body }) => {
       const found = find(path[0]!)
       const mask = (query.get('update_mask') ?? '').split(',')
       if (!mask.includes('stopped') && !mask.includes('*')) {
@@ -43,18 +43,18 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
       changeState(found, to, behaviour.transitionMs, clock)
       return describe(found, context)
     }),
-    route('roles', `GET ${INSTANCES}/(*)/roles`, ({ path, query }) => {
+    route(`GET ${INSTANCES}/(*)/roles`, ({ path, query }) => {
       find(path[0]!)
       const { items, next } = page(withRole(), query, behaviour)
       return { database_instance_roles: items.map(describeRole), ...next }
     }),
-    route('role', `GET ${INSTANCES}/(*)/roles/(*)`, ({ path }) => {
+    route(`GET ${INSTANCES}/(*)/roles/(*)`, ({ path }) => {
       find(path[0]!)
       const found = withRole().find((each) => each.userName === path[1])
       if (found === undefined) throw notFound(`Role '${path[1]}' not found.`)
       return describeRole(found)
     }),
-    route('credentials', 'POST /api/2.0/database/credentials', ({ body, identity }) => {
+    route('POST /api/2.0/database/credentials', ({ body, identity }) => {
       if (!UUID.test(text(body.request_id) ?? '')) throw badRequest('request_id must be a UUID')
       const names = Array.isArray(body.instance_names) ? (body.instance_names as unknown[]) : []
       if (names.length === 0) throw badRequest('instance_names must not be empty')

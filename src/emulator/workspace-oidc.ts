@@ -3,16 +3,13 @@
  * (client secret, or an ID token of a federated issuer). https://datatracker.ietf.org/doc/html/rfc8414
  */
 
-import { ApiError, OAuthError } from './api-error.js'
+import { OAuthError } from './api-error.js'
 import { type ApiContext, type ApiRoute, route } from './api-route.js'
 import type { Identity } from './inventory.js'
 
-/** The bearer that a GitHub Actions job would hold to ask for its ID token. */
-const GITHUB_REQUEST_TOKEN = 'github-actions-request-token'
-
 export function oidcRoutes(context: ApiContext): ApiRoute[] {
   const routes = [
-    route('oidc-discovery', 'GET /oidc/.well-known/oauth-authorization-server', ({ origin }) => ({
+    route('GET /oidc/.well-known/oauth-authorization-server', ({ origin }) => ({
       issuer: `${origin}/oidc`,
       authorization_endpoint: `${origin}/oidc/v1/authorize`,
       token_endpoint: `${origin}/oidc/v1/token`,
@@ -24,36 +21,24 @@ export function oidcRoutes(context: ApiContext): ApiRoute[] {
       ],
       code_challenge_methods_supported: ['S256'],
     })),
-    route('databricks-config', 'GET /.well-known/databricks-config', ({ origin }) => ({
+    route('GET /.well-known/databricks-config', ({ origin }) => ({
       oidc_endpoint: `${origin}/oidc`,
       account_id: '11111111-2222-3333-4444-555555555555',
       workspace_id: context.inventory.workspaceId,
       cloud: 'aws',
       host_type: 'workspace',
     })),
-    route('oidc-token', 'POST /oidc/v1/token', ({ text, headers }) =>
+    route('POST /oidc/v1/token', ({ text, headers }) =>
       grant(new URLSearchParams(text), headers.authorization, context),
     ),
-    route('github-id-token', 'GET /emulator/github-id-token', ({ query, headers }) => {
-      if (headers.authorization?.toString().toLowerCase() !== `bearer ${GITHUB_REQUEST_TOKEN}`) {
-        throw new ApiError(401, 'UNAUTHENTICATED', 'wrong request token')
-      }
-      return { value: idToken(query.get('audience') ?? 'none') }
-    }),
   ]
   return routes.map((each) => ({ ...each, isPublic: true }))
 }
 
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const JWT = 'urn:ietf:params:oauth:token-type:jwt'
-const ID_TOKEN_SUBJECT = 'repo:example/app:ref:refs/heads/main'
-
-/** As a federated issuer would make it: what env-oidc, file-oidc and github-oidc hand in. */
-function idToken(audience: string): string {
-  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const claims = { iss: 'https://token.example.com', sub: ID_TOKEN_SUBJECT, aud: audience }
-  return `${part({ alg: 'none', typ: 'JWT' })}.${part(claims)}.c2lnbmF0dXJl`
-}
+/** The subject of ID tokens that the federation policy knows. */
+export const ID_TOKEN_SUBJECT = 'repo:example/app:ref:refs/heads/main'
 
 function grant(
   form: URLSearchParams,

@@ -29,21 +29,17 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
     return found
   }
   return [
-    route('projects', 'GET /api/2.0/postgres/projects', ({ query }) => {
+    route('GET /api/2.0/postgres/projects', ({ query }) => {
       const { items, next } = page(inventory.projects, query, behaviour)
       return { projects: items.map((each) => describeProject(each, context)), ...next }
     }),
-    route('project', `GET ${PROJECT}`, ({ path }) =>
-      describeProject(findProject(context, path[0]!), context),
-    ),
-    route('endpoints', `GET ${BRANCH}/endpoints`, ({ path, query }) => {
+    route(`GET ${PROJECT}`, ({ path }) => describeProject(findProject(context, path[0]!), context)),
+    route(`GET ${BRANCH}/endpoints`, ({ path, query }) => {
       const { items, next } = page(branchOf(path).endpoints, query, behaviour)
       return { endpoints: items.map((each) => describeEndpoint(each, context)), ...next }
     }),
-    route('endpoint', `GET ${ENDPOINT}`, ({ path }) =>
-      describeEndpoint(findEndpoint(path[0]!), context),
-    ),
-    route('endpoint-update', `PATCH ${ENDPOINT}`, ({ path, query, body }) => {
+    route(`GET ${ENDPOINT}`, ({ path }) => describeEndpoint(findEndpoint(path[0]!), context)),
+    route(`PATCH ${ENDPOINT}`, ({ path, query, body }) => {
       const endpoint = findEndpoint(path[0]!)
       if (query.get('update_mask') !== 'spec.disabled') {
         throw badRequest('update_mask must be spec.disabled')
@@ -51,25 +47,25 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
       endpoint.disabled = objectOf(body.spec).disabled === true
       return beginChange(context, endpoint.name, () => describeEndpoint(endpoint, context))
     }),
-    route('databases', `GET ${BRANCH}/databases`, ({ path }) => ({
+    route(`GET ${BRANCH}/databases`, ({ path }) => ({
       databases: [describeDatabase(branchOf(path))],
     })),
-    route('database', `GET ${BRANCH}/databases/(*)`, ({ path }) => {
+    route(`GET ${BRANCH}/databases/(*)`, ({ path }) => {
       const database = describeDatabase(branchOf(path))
       if (!database.name.endsWith(`/${path[1]}`)) throw notFound('database id not found')
       return database
     }),
-    route('roles', `GET ${BRANCH}/roles`, ({ path, query }) => {
+    route(`GET ${BRANCH}/roles`, ({ path, query }) => {
       const { items, next } = page(describeRoles(branchOf(path), context), query, behaviour)
       return { roles: items, ...next }
     }),
-    route('role', `GET ${BRANCH}/roles/(*)`, ({ path }) => {
+    route(`GET ${BRANCH}/roles/(*)`, ({ path }) => {
       const described = describeRoles(branchOf(path), context)
       const found = described.find((each) => each.name.endsWith(`/roles/${path[1]}`))
       if (found === undefined) throw notFound('role id not found')
       return found
     }),
-    route('credentials', 'POST /api/2.0/postgres/credentials', ({ body, identity }) => {
+    route('POST /api/2.0/postgres/credentials', ({ body, identity }) => {
       const name = text(body.endpoint)
       if (name === undefined || name === '') throw badRequest('endpoint is required')
       findEndpoint(name)

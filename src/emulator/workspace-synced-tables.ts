@@ -32,7 +32,7 @@ function databaseRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
     throw new ApiError(501, 'NOT_IMPLEMENTED', 'This API is not implemented.')
   }
   return [
-    route('synced-tables', 'POST /api/2.0/database/synced_tables', ({ body }) => {
+    route('POST /api/2.0/database/synced_tables', ({ body }) => {
       const name = text(body.name) ?? ''
       const instance = instanceOf(name, body)
       if (!inventory.instances.some((each) => each.name === instance)) {
@@ -43,15 +43,13 @@ function databaseRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
       const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
       return describeProvisioned(table, context, body)
     }),
-    route('synced-table', `GET ${one}`, ({ path }) =>
-      describeProvisioned(tables.get(path[0]!, api), context),
-    ),
-    route('synced-table', `DELETE ${one}`, ({ path }) => {
+    route(`GET ${one}`, ({ path }) => describeProvisioned(tables.get(path[0]!, api), context)),
+    route(`DELETE ${one}`, ({ path }) => {
       tables.delete(path[0]!, api)
       return {}
     }),
-    route('synced-table', `PATCH ${one}`, notImplemented),
-    route('synced-tables', 'GET /api/2.0/database/instances/(*)/synced_tables', notImplemented),
+    route(`PATCH ${one}`, notImplemented),
+    route('GET /api/2.0/database/instances/(*)/synced_tables', notImplemented),
   ]
 }
 
@@ -106,7 +104,7 @@ function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
   const api = 'postgres'
   const one = '/api/2.0/postgres/synced_tables/(*)'
   return [
-    route('synced-tables', 'POST /api/2.0/postgres/synced_tables', ({ query, body }) => {
+    route('POST /api/2.0/postgres/synced_tables', ({ query, body }) => {
       const name = query.get('synced_table_id') ?? ''
       const spec = objectOf(body.spec)
       const known = inventory.projects.flatMap((project) => context.branches.present(project))
@@ -122,10 +120,8 @@ function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
       const described = (): object => describeAutoscaling(table, context)
       return beginChange(context, `synced_tables/${name}`, described)
     }),
-    route('synced-table', `GET ${one}`, ({ path }) =>
-      describeAutoscaling(tables.get(path[0]!, api), context),
-    ),
-    route('synced-table', `DELETE ${one}`, ({ path }) => {
+    route(`GET ${one}`, ({ path }) => describeAutoscaling(tables.get(path[0]!, api), context)),
+    route(`DELETE ${one}`, ({ path }) => {
       tables.delete(path[0]!, api)
       return operations.begin(`synced_tables/${path[0]}`, () => ({ is: 'done', response: {} }))
     }),

@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 
-import { startEmulator } from '../../src/emulator/emulator.js'
+import { startEmulator } from '../support/emulator-control.js'
 import type { Bench } from './bench.js'
 import { freePort } from './processes.js'
 import { openSessions } from './sessions.js'

@@ -5,9 +5,8 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-
-import { startEmulator } from '../../src/emulator/emulator.js'
 import { demoUser } from '../../src/emulator/inventory.js'
+import { startEmulator } from '../support/emulator-control.js'
 import type { Bench } from './bench.js'
 import { createChain } from './certificates.js'
 import { fill, type PgbenchResult, pgbench } from './measure-pgbench.js'

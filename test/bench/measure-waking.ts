@@ -7,8 +7,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
-
-import { type Emulator, startEmulator } from '../../src/emulator/emulator.js'
 import {
   type Branch,
   branch,
@@ -16,6 +14,7 @@ import {
   demoUser,
   project,
 } from '../../src/emulator/inventory.js'
+import { type Emulator, startEmulator } from '../support/emulator-control.js'
 import type { Bench } from './bench.js'
 import { startRelay } from './measure-cold.js'
 import { freePort, Process, run } from './processes.js'

@@ -3,9 +3,8 @@
  * through a relay, and a bad time for the workspace, DNS, the front door and the clock.
  */
 
-import type { EmulatorControl } from '../../src/emulator/control.js'
-import type { FrontFault } from '../../src/emulator/front-faults.js'
-import type { ApiFault } from '../../src/emulator/workspace-api.js'
+import type { EmulatorControl } from '../support/emulator-control.js'
+import type { ApiFault, FrontFault } from '../support/emulator-faults.js'
 import type { ProxyProcess } from './proxy-process.js'
 import type { Random } from './random.js'
 import type { Direction, RelayFault } from './relay.js'

@@ -5,7 +5,7 @@
 
 import { setMaxListeners } from 'node:events'
 
-import { type Emulator, startEmulator } from '../../src/emulator/emulator.js'
+import { type Emulator, startEmulator } from '../support/emulator-control.js'
 import { type ClientKind, clients, WrongByte } from './chaos-clients.js'
 import { connectionFaults, faultsAround, rest } from './chaos-faults.js'
 import { type ChildState, ProxyProcess } from './proxy-process.js'

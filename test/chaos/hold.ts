@@ -3,7 +3,7 @@
  * and the proxy's memory at the end within 10% of the middle.
  */
 
-import { startEmulator } from '../../src/emulator/emulator.js'
+import { startEmulator } from '../support/emulator-control.js'
 import { rest } from './chaos-faults.js'
 import { ProxyProcess } from './proxy-process.js'
 import { Random } from './random.js'

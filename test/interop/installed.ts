@@ -9,7 +9,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
 
-import type { Emulator } from '../../src/emulator/emulator.js'
+import type { Emulator } from '../support/emulator-control.js'
 
 const FOLDER =
   process.env.LAKEBASE_INTEROP ??

@@ -10,10 +10,9 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-
-import type { Emulator } from '../../src/emulator/emulator.js'
 import { MAIN } from '../support/cli.js'
 import { emulatorForTests } from '../support/emulator.js'
+import type { Emulator } from '../support/emulator-control.js'
 import { installed, runTool, scratchFolder } from './installed.js'
 
 const emulator = await emulatorForTests()

@@ -2,7 +2,7 @@
 
 import { dirname } from 'node:path'
 
-import { startEmulator } from '../../src/emulator/emulator.js'
+import { startEmulator } from './emulator-control.js'
 
 const emulator = await startEmulator()
 const { caFile, control } = emulator

@@ -6,7 +6,8 @@ import { promisify } from 'node:util'
 
 import pg from 'pg'
 
-import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/emulator.js'
+import type { EmulatorOptions } from '../../src/emulator/emulator.js'
+import { type Emulator, startEmulator } from './emulator-control.js'
 
 /** Closed when all tests of the file are done. Call it at the top of the file. */
 export async function emulatorForTests(options: EmulatorOptions = {}): Promise<Emulator> {

@@ -11,7 +11,7 @@ import {
   type StartProxyOptions,
   startProxy,
 } from '../../src/daemon/start-proxy.js'
-import type { Emulator } from '../../src/emulator/emulator.js'
+import type { Emulator } from './emulator-control.js'
 
 export interface ProxyForTests {
   readonly proxy: RunningProxy

@@ -41,14 +41,20 @@ const ONCE_LIMIT_MS = 60_000
 export async function runDemo(options: DemoOptions): Promise<number> {
   const { once, signal, stdout } = options
   stdout.write('Starting PostgreSQL, a Lakebase workspace in front of it, and the proxy…\n')
-  const emulator = await startEmulator({ tokenTtlMs: once ? ONCE_TOKEN_TTL_MS : TOKEN_TTL_MS })
+  let latestToken: number | undefined
+  const emulator = await startEmulator({
+    tokenTtlMs: once ? ONCE_TOKEN_TTL_MS : TOKEN_TTL_MS,
+    onPhase(phase, { tokenNumber }) {
+      if (phase === 'login') latestToken = tokenNumber
+    },
+  })
   let proxy: RunningProxy | undefined
   let announcement: Announcement | undefined
   try {
     const branch = once ? undefined : await makeBranch(emulator)
     proxy = await startDemoProxy(emulator, branch)
     const { port } = proxy.addresses[0]!
-    if (branch === undefined) return await queryAcrossExpiries(emulator, port, options)
+    if (branch === undefined) return await queryAcrossExpiries(() => latestToken, port, options)
     await changeBranch(port, branch)
     announcement = await announce(proxy, emulator.workspaceUrl, options.place)
     stdout.write(guide(port, branch, proxy.adminUrl))
@@ -102,9 +108,14 @@ async function announce(
 
 /** Its name. It begins with what the project holds, a table with one row. */
 async function makeBranch(emulator: Emulator): Promise<string> {
-  await emulator.control.query(`create table greeting as select 'hello from production' as text`)
-  const { name } = await emulator.control.createBranch(PROJECT, 'feature')
-  return name
+  const { postgres, inventory, branches } = emulator.parts
+  await postgres.query(`create table greeting as select 'hello from production' as text`)
+  const project = inventory.projects.find(({ name }) => name === PROJECT)!
+  const { branch, made } = branches.create(project, {
+    ...{ id: 'feature', source: undefined, isProtected: false, expiry: { noExpiry: true } },
+  })
+  await made
+  return branch.name
 }
 
 /** From here on the branch has another row than the project. */
@@ -116,13 +127,12 @@ async function changeBranch(port: number, branch: string): Promise<void> {
 }
 
 async function queryAcrossExpiries(
-  emulator: Emulator,
+  latestToken: () => number | undefined,
   port: number,
   { stdout, signal }: DemoOptions,
 ): Promise<number> {
   const say = (text: string) => stdout.write(`${text}\n`)
   say(`Tokens live ${ONCE_TOKEN_TTL_MS / 1000} s. Each query is on a new connection:\n`)
-  const { control } = emulator
   const startedAt = Date.now()
   const used = new Set<number | undefined>()
   for (let query = 1; used.size < ONCE_TOKENS; query++) {
@@ -133,7 +143,7 @@ async function queryAcrossExpiries(
       const socket = connect(port, '127.0.0.1')
       const login = { socket, user: 'anyone', database: DATABASE }
       const [row] = await simpleQuery({ ...login, sql: 'select current_user' })
-      const { tokenNumber } = control.logins.at(-1)!
+      const tokenNumber = latestToken()
       used.add(tokenNumber)
       const at = `${(elapsedMs / 1000).toFixed(1)} s`.padStart(7)
       say(`${at}  query ${query}: logged in as ${row?.[0]} with token ${tokenNumber}`)
