@@ -10,7 +10,7 @@ import { parse, parseAllDocuments } from 'yaml'
 
 import { loadConfig } from '../src/config/resolve/config.js'
 import { SETTING_NAMES, variableOf } from '../src/config/schema/table.js'
-import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
+import { issueCertificate, makeAuthority } from '../src/core/certificates.js'
 
 const FOLDER = 'docker/kubernetes'
 const FILES = readdirSync(FOLDER).filter((name) => name.endsWith('.yaml'))
@@ -294,7 +294,7 @@ test('the proxy takes the settings of every manifest', async (context) => {
   context.after(() => rmSync(folder, { recursive: true }))
   const life = { now: Date.now(), days: 1 }
   const names = { hosts: ['localhost'], addresses: [] }
-  const certificate = await issueCertificate(await makeAuthority(life), names, life)
+  const certificate = await issueCertificate(await makeAuthority('Test', life), names, life)
   for (const file of FILES) {
     for (const container of proxiesOf(file)) {
       // What a volume would hold, in a folder of our own.

@@ -515,10 +515,10 @@ async function ownCertificate(
   t: TestContext,
   name: string,
 ): Promise<{ cert: string; key: string }> {
-  const { issueCertificate, makeAuthority } = await import('../src/listener/local-certificate.js')
+  const { issueCertificate, makeAuthority } = await import('../src/core/certificates.js')
   const life = { now: Date.now(), days: 10 }
   const made = await issueCertificate(
-    await makeAuthority(life),
+    await makeAuthority('Test', life),
     { hosts: [name], addresses: [] },
     life,
   )

@@ -23,9 +23,8 @@ import { promisify } from 'node:util'
 
 import pg from 'pg'
 import { parseAllDocuments } from 'yaml'
-
+import { issueCertificate, makeAuthority } from '../src/core/certificates.js'
 import { type RunningProxy, startProxy } from '../src/daemon/start-proxy.js'
-import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
 import { type Emulator, startEmulator } from './support/emulator-control.js'
 import { freePort } from './support/http.js'
 
@@ -52,7 +51,7 @@ suite('PgBouncer', {
     port = await freePort()
     folder = mkdtempSync(join(tmpdir(), 'pgbouncer-'))
     const life = { now: Date.now(), days: 1 }
-    const authority = await makeAuthority(life)
+    const authority = await makeAuthority('Test', life)
     const names = { hosts: ['localhost'], addresses: ['127.0.0.1'] }
     const certificate = await issueCertificate(authority, names, life)
     ca = authority.cert

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 
 import dotenv from 'dotenv'
 
-import { issueCertificate, makeAuthority } from '../src/listener/local-certificate.js'
+import { issueCertificate, makeAuthority } from '../src/core/certificates.js'
 import { cliHere } from './support/cli.js'
 import { run, temporaryFolder } from './support/proxy.js'
 
@@ -124,7 +124,7 @@ test("with the user's own certificate only a gateway, which is sent secrets, mus
   const cwd = await temporaryFolder(t)
   const life = { now: Date.now(), days: 1 }
   const names = { hosts: ['gateway.example.com'], addresses: [] }
-  const { cert, key } = await issueCertificate(await makeAuthority(life), names, life)
+  const { cert, key } = await issueCertificate(await makeAuthority('Test', life), names, life)
   writeFileSync(join(cwd, 'gateway.pem'), cert)
   writeFileSync(join(cwd, 'gateway-key.pem'), key, { mode: 0o600 })
   const own = await cliHere(['url', 'a', ...OWN_CERTIFICATE], { cwd })

@@ -12,7 +12,7 @@ import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 
-import { createCertificateAuthority, type ServerCertificate } from '../src/emulator/certificates.js'
+import { type CertifiedPair, issueCertificate, makeAuthority } from '../src/core/certificates.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import { recordedLog } from './support/recorded-log.js'
 import {
@@ -276,9 +276,14 @@ test('a token that no header can hold is refused at once, and not repeated', asy
   assert.equal(await trimmed.identity(patience), 'ada@example.com')
 })
 
+const LIFE = { now: Date.now(), days: 1 }
+
 test('a certificate that cannot be verified is refused before a token is sent', async (t) => {
-  const authority = await createCertificateAuthority('unknown')
-  const { port, seen } = await tlsServer(t, await authority.issue(['localhost']))
+  const authority = await makeAuthority('unknown', LIFE)
+  const { port, seen } = await tlsServer(
+    t,
+    await issueCertificate(authority, { hosts: ['localhost'], addresses: [] }, LIFE),
+  )
   const workspace = await connectTo(t, `https://localhost:${port}`)
   await assert.rejects(workspace.identity(patience), {
     kind: 'credential',
@@ -290,12 +295,15 @@ test('a certificate that cannot be verified is refused before a token is sent', 
 
 test('NODE_EXTRA_CA_CERTS and HTTPS_PROXY lead to a verified workspace behind both', async (t) => {
   const name = 'dbc-1.example.invalid'
-  const authority = await createCertificateAuthority('company')
-  const { port } = await tlsServer(t, await authority.issue([name]))
+  const authority = await makeAuthority('company', LIFE)
+  const { port } = await tlsServer(
+    t,
+    await issueCertificate(authority, { hosts: [name], addresses: [] }, LIFE),
+  )
   const proxy = await tunnelProxy(t, port)
   const folder = await mkdtemp(path.join(tmpdir(), 'lakebase-proxy-test-'))
   t.after(() => rm(folder, { recursive: true }))
-  await writeFile(path.join(folder, 'ca.pem'), authority.certificate)
+  await writeFile(path.join(folder, 'ca.pem'), authority.cert)
   const module = new URL('../src/databricks/lakebase/connect-workspace.js', import.meta.url)
   // In a process of its own, for Node reads NODE_EXTRA_CA_CERTS when it starts.
   const script = `
@@ -577,7 +585,7 @@ async function rawProxy(
 
 async function tlsServer(
   t: TestContext,
-  certificate: ServerCertificate,
+  certificate: CertifiedPair,
 ): Promise<{ port: number; seen: IncomingMessage[] }> {
   const seen: IncomingMessage[] = []
   const server = https.createServer({ ...certificate }, (request, response) => {

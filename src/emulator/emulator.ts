@@ -8,11 +8,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { type CertifiedPair, issueCertificate, makeAuthority } from '../core/certificates.js'
 import { type Clock, systemClock } from '../core/clock.js'
 import { type Behaviour, behaviourWith } from './behaviour.js'
 import { BranchClusters } from './branch-clusters.js'
 import { Branches } from './branches.js'
-import { type CertificateAuthority, createCertificateAuthority } from './certificates.js'
 import { Computes } from './computes.js'
 import { branchDestinations, destinations } from './destinations.js'
 import { type DnsServer, startDns } from './dns.js'
@@ -54,7 +54,7 @@ export interface EmulatorParts {
   readonly tokens: TokenIssuer
   readonly behaviour: Behaviour
   readonly branches: Branches
-  readonly authority: CertificateAuthority
+  readonly authority: CertifiedPair
   readonly dns: DnsServer
   readonly postgres: Postgres
   readonly computes: Computes
@@ -100,9 +100,9 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   try {
     const directory = await mkdtemp(join(tmpdir(), 'lakebase-emulator-'))
     closers.push(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }))
-    const authority = await createCertificateAuthority('Lakebase emulator')
+    const authority = await makeAuthority('Lakebase emulator', { now: Date.now(), days: 30 })
     const caFile = join(directory, 'ca.pem')
-    await writeFile(caFile, authority.certificate, { mode: 0o644 })
+    await writeFile(caFile, authority.cert, { mode: 0o644 })
     const { postgres, home } = await startPostgres({
       directory,
       roles: [
@@ -119,7 +119,8 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     const computes = new Computes({ clock, behaviour, clusters })
     const front = await startFront({
       ...{ computes, tokens, clock, behaviour },
-      issue: authority.issue,
+      issue: (hosts) =>
+        issueCertificate(authority, { hosts, addresses: [] }, { now: Date.now(), days: 7 }),
       destinations: hosts,
       nativeRoles: new Set(nativeRoles.map((role) => role.name)),
       port: options.frontPort ?? 0,
@@ -156,7 +157,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       frontPort: front.port,
       dnsServer: dns.address,
       caFile,
-      caPem: authority.certificate,
+      caPem: authority.cert,
       env: {
         DATABRICKS_HOST: api.url,
         DATABRICKS_TOKEN: demoUser.pat ?? '',

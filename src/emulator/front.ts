@@ -9,7 +9,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 
-import type { ServerCertificate } from './certificates.js'
+import type { CertifiedPair } from '../core/certificates.js'
 import type { FrontContext, TlsContexts } from './front-connection.js'
 import { serveConnection } from './front-session.js'
 
@@ -19,7 +19,7 @@ export interface FrontOptions extends Omit<FrontContext, 'tls'> {
 }
 
 /** The certificate for these host names. */
-type IssueCertificate = (names: readonly string[]) => Promise<ServerCertificate>
+type IssueCertificate = (hosts: readonly string[]) => Promise<CertifiedPair>
 
 export interface Front {
   readonly port: number

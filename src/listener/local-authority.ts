@@ -8,9 +8,8 @@ import { randomBytes, X509Certificate } from 'node:crypto'
 import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-
+import type { CertifiedNames, CertifiedPair } from '../core/certificates.js'
 import { ProxyError } from '../core/errors.js'
-import type { CertifiedNames, CertifiedPair } from './local-certificate.js'
 
 export interface LocalCertificateOptions {
   stateDir: string
@@ -48,7 +47,7 @@ export async function localCertificate(options: LocalCertificateOptions): Promis
     const held = await readPair(path)
     if (held !== undefined && isGood(held, authority, names, now)) return held
 
-    const { issueCertificate } = await import('./local-certificate.js')
+    const { issueCertificate } = await import('../core/certificates.js')
     const issued = await issueCertificate(authority, names, { now, days: CERTIFICATE_DAYS })
     await writePrivate(path, issued)
     return issued
@@ -65,8 +64,8 @@ async function ensureAuthority(stateDir: string, now: number): Promise<Certified
   const path = join(stateDir, 'local-ca-key.pem')
   let authority = await readPair(path)
   if (authority === undefined || endsWithin(authority, CERTIFICATE_DAYS, now)) {
-    const { makeAuthority } = await import('./local-certificate.js')
-    const made = await makeAuthority({ now, days: AUTHORITY_DAYS })
+    const { makeAuthority } = await import('../core/certificates.js')
+    const made = await makeAuthority('lakebase-proxy local CA', { now, days: AUTHORITY_DAYS })
     const isFirst = authority === undefined && (await writePrivateOnce(path, made))
     // Another proxy was a moment faster: then it is its authority that counts.
     const other = authority === undefined && !isFirst ? await readPair(path) : undefined

@@ -8,7 +8,7 @@
 import { constants } from 'node:crypto'
 import { networkInterfaces, platform } from 'node:os'
 import tls, { type SecureContext } from 'node:tls'
-
+import type { CertifiedPair } from '../core/certificates.js'
 import type { Clock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
@@ -16,7 +16,6 @@ import { readSecretFile } from '../core/secret-file.js'
 import { readPem } from '../core/text-file.js'
 import { WatchedContent } from '../core/watched-content.js'
 import { caFileIn, localCertificate } from './local-authority.js'
-import type { CertifiedPair } from './local-certificate.js'
 
 export type LocalTlsSetting = 'off' | 'auto' | { readonly cert: string; readonly key: string }
 

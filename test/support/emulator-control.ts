@@ -6,9 +6,9 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
+import { issueCertificate, makeAuthority } from '../../src/core/certificates.js'
 import { type Clock, systemClock } from '../../src/core/clock.js'
 import type { Behaviour } from '../../src/emulator/behaviour.js'
-import { createCertificateAuthority } from '../../src/emulator/certificates.js'
 import { destinations, endpoints } from '../../src/emulator/destinations.js'
 import type { DnsRecord } from '../../src/emulator/dns.js'
 import {
@@ -263,12 +263,13 @@ export class EmulatorControl {
 
   async showCertificate(kind: CertificateKind): Promise<void> {
     const { authority, front } = this.#parts
-    const signer =
-      kind === 'untrusted' ? await createCertificateAuthority('Another authority') : authority
-    const validMs = kind === 'expired' ? -3600_000 : undefined
-    await front.certify((names) =>
-      signer.issue(kind === 'wrong-name' ? ['wrong-name.example.com'] : names, validMs),
-    )
+    const life = { now: Date.now(), days: 1 }
+    const signer = kind === 'untrusted' ? await makeAuthority('Another authority', life) : authority
+    const shown = kind === 'expired' ? { ...life, days: -1 / 24 } : life
+    await front.certify((names) => {
+      const hosts = kind === 'wrong-name' ? ['wrong-name.example.com'] : names
+      return issueCertificate(signer, { hosts, addresses: [] }, shown)
+    })
   }
 
   // The rest

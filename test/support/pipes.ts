@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import tls, { TLSSocket } from 'node:tls'
 
-import { createCertificateAuthority } from '../../src/emulator/certificates.js'
+import { issueCertificate, makeAuthority } from '../../src/core/certificates.js'
 import { Pipe } from '../../src/session/pipe.js'
 import type { ReadBuffers } from '../../src/session/read-buffers.js'
 import { SettableClock } from '../chaos/world.js'
@@ -41,14 +41,16 @@ export async function pipedOver(
   return { client, server, pipe, toClient, toServer, resetServer }
 }
 
-const authority = await createCertificateAuthority('Test')
-const secureContext = tls.createSecureContext(await authority.issue(['server.test']))
+const life = { now: Date.now(), days: 1 }
+const authority = await makeAuthority('Test', life)
+const names = { hosts: ['server.test'], addresses: [] }
+const secureContext = tls.createSecureContext(await issueCertificate(authority, names, life))
 
 async function secured(near: Socket, far: Socket): Promise<[Socket, Socket]> {
   const server = new TLSSocket(far, { isServer: true, secureContext })
   const client = tls.connect({
     socket: near,
-    ca: authority.certificate,
+    ca: authority.cert,
     servername: 'server.test',
   })
   for (const socket of [server, client]) socket.on('error', () => {})

@@ -10,7 +10,7 @@ import {
   type CertifiedPair,
   issueCertificate,
   makeAuthority,
-} from '../../src/listener/local-certificate.js'
+} from '../../src/core/certificates.js'
 import { readExactly } from '../../src/wire/byte-reader.js'
 import { patience } from './scripted-workspace.js'
 
@@ -30,7 +30,7 @@ export interface TlsArrival {
 }
 
 export function authority(): Promise<CertifiedPair> {
-  return makeAuthority({ now: Date.now(), days: 1 })
+  return makeAuthority('Test', { now: Date.now(), days: 1 })
 }
 
 export interface TlsServerOptions {

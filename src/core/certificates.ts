@@ -1,4 +1,4 @@
-/** Makes the certificates of `local-tls=auto`; loaded only when one is to be made. */
+/** Makes a certificate authority and the certificates that it signs; loaded only when one is to be made. */
 
 import 'reflect-metadata' // what @peculiar/x509 stands on; it must be there first
 
@@ -27,10 +27,10 @@ const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 const DAY_MS = 24 * 60 * 60_000
 
 /** One that may sign servers, and no further authority. */
-export async function makeAuthority(life: Life): Promise<CertifiedPair> {
+export async function makeAuthority(name: string, life: Life): Promise<CertifiedPair> {
   const keys = await newKeys()
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=lakebase-proxy local CA',
+    name: `CN=${name}`,
     ...validity(life),
     keys,
     signingAlgorithm: ALGORITHM,
@@ -51,7 +51,8 @@ export async function issueCertificate(
   const signer = new x509.X509Certificate(authority.cert)
   const keys = await newKeys()
   const certificate = await x509.X509CertificateGenerator.create({
-    subject: 'CN=localhost',
+    // X.509 allows at most 64 characters.
+    subject: `CN=${hosts[0]?.slice(0, 64)}`,
     issuer: signer.subject,
     ...validity(life),
     publicKey: keys.publicKey,
