@@ -2,10 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
-
-import { otherUser } from '../src/emulator/inventory.js'
 import { cliHere } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
+import { otherUser } from './support/identities.js'
 import { routes, ScriptedWorkspace } from './support/scripted-workspace.js'
 
 const emulator = await emulatorForTests({ transitionMs: 50 })

@@ -2,10 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-
-import { userWithoutRole } from '../src/emulator/inventory.js'
 import { startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
+import { userWithoutRole } from './support/identities.js'
 import { proxyBefore, psql } from './support/proxy.js'
 
 const emulator = await emulatorForTests()

@@ -5,10 +5,11 @@ import net from 'node:net'
 import { beforeEach, test } from 'node:test'
 
 import type { StepResult } from '../src/commands/doctor/report.js'
-import { servicePrincipal, userWithoutRole } from '../src/emulator/inventory.js'
+import { servicePrincipal } from '../src/emulator/inventory.js'
 import { cli, cliHere, startCli } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
 import { freePort } from './support/http.js'
+import { userWithoutRole } from './support/identities.js'
 import { proxyBefore } from './support/proxy.js'
 
 const emulator = await emulatorForTests()

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 
-import { demoUser, otherUser, servicePrincipal } from '../src/emulator/inventory.js'
+import { demoUser, servicePrincipal } from '../src/emulator/inventory.js'
 import { emulatorForTests, frontClient } from './support/emulator.js'
+import { otherUser } from './support/identities.js'
 
 const emulator = await emulatorForTests({ tokenTtlMs: 60_000, transitionMs: 150 })
 const { control } = emulator

@@ -4,9 +4,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 
-import { demoUser, type Identity, otherUser } from '../src/emulator/inventory.js'
+import { demoUser, type Identity } from '../src/emulator/inventory.js'
 import { emulatorForTests, frontClient } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
+import { otherUser } from './support/identities.js'
 
 const clock = new FakeClock()
 const emulator = await emulatorForTests({ clock })

@@ -8,13 +8,9 @@ import tls from 'node:tls'
 
 import pg from 'pg'
 
-import {
-  demoUser,
-  otherUser,
-  servicePrincipal,
-  userWithoutRole,
-} from '../src/emulator/inventory.js'
+import { demoUser, servicePrincipal } from '../src/emulator/inventory.js'
 import { emulatorForTests, frontClient, frontPsql, needsPsql } from './support/emulator.js'
+import { otherUser, userWithoutRole } from './support/identities.js'
 import { cancelRequest, connect, readAll } from './support/sockets.js'
 
 const emulator = await emulatorForTests()

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { test } from 'node:test'
 
-import { demoUser, otherUser } from '../src/emulator/inventory.js'
+import { demoUser } from '../src/emulator/inventory.js'
 import { FakeClock } from './support/fake-clock.js'
 import {
   ada,
@@ -21,6 +21,7 @@ import {
   refused,
   whoIs,
 } from './support/gateway.js'
+import { otherUser } from './support/identities.js'
 import { cancel } from './support/proxy.js'
 import { RawClient } from './support/raw-client.js'
 import { readAll } from './support/sockets.js'

@@ -5,12 +5,7 @@ import { test } from 'node:test'
 
 import postgres from 'postgres'
 
-import {
-  demoUser,
-  otherUser,
-  servicePrincipal,
-  userWithoutRole,
-} from '../src/emulator/inventory.js'
+import { demoUser, servicePrincipal } from '../src/emulator/inventory.js'
 import { needsPsql } from './support/emulator.js'
 import { FakeClock } from './support/fake-clock.js'
 import {
@@ -27,6 +22,7 @@ import {
   refused,
   whoIs,
 } from './support/gateway.js'
+import { otherUser, userWithoutRole } from './support/identities.js'
 import { Scrape } from './support/prometheus.js'
 import { psql } from './support/proxy.js'
 import { RawClient } from './support/raw-client.js'

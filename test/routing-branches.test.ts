@@ -13,12 +13,12 @@ import {
   demoInventory,
   demoUser,
   type Identity,
-  otherUser,
   project,
 } from '../src/emulator/inventory.js'
 import { eventually } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
+import { otherUser } from './support/identities.js'
 import { connectedClient, proxyBefore, type TestProxy } from './support/proxy.js'
 
 const MANY = Array.from({ length: 102 }, (_, at) => `b${at}`)

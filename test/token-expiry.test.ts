@@ -2,9 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-
-import { userWithoutRole } from '../src/emulator/inventory.js'
 import { emulatorForTests } from './support/emulator.js'
+import { userWithoutRole } from './support/identities.js'
 import { ask, pgClient, proxyForTests } from './support/started-proxy.js'
 
 const TTL_MS = 3_000

@@ -7,10 +7,10 @@ import { type AddressInfo, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 
 import { startProxy } from '../src/daemon/start-proxy.js'
-import { userWithoutRole } from '../src/emulator/inventory.js'
 import { cliHere } from './support/cli.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import type { FrontFault } from './support/emulator-faults.js'
+import { userWithoutRole } from './support/identities.js'
 import { connectedClient, run } from './support/proxy.js'
 
 const emulator = await emulatorForTests()

@@ -107,27 +107,6 @@ export const demoUser: Identity = {
   projectRight: 'CAN_MANAGE',
 }
 
-export const otherUser: Identity = {
-  userName: 'grace@example.com',
-  displayName: 'Grace Hopper',
-  kind: 'user',
-  pat: 'dapi000000000000000000000000000grace',
-  groups: [],
-  hasRole: true,
-  projectRight: 'CAN_USE',
-}
-
-/** Signs in to the workspace, but has no role in the databases. */
-export const userWithoutRole: Identity = {
-  userName: 'nora@example.com',
-  displayName: 'Nora Norole',
-  kind: 'user',
-  pat: 'dapi0000000000000000000000000000nora',
-  groups: [],
-  hasRole: false,
-  projectRight: 'CAN_USE',
-}
-
 export const servicePrincipal: Identity = {
   userName: '5f1c3c1e-0b7a-4c58-9a51-2d4f6c8e0a13',
   displayName: 'demo-service-principal',
@@ -146,7 +125,7 @@ export function demoInventory(now: number): Inventory {
   const createdAt = now - 30 * 24 * 3600_000
   return {
     workspaceId: '1234567890123456',
-    identities: [demoUser, otherUser, userWithoutRole, servicePrincipal],
+    identities: [demoUser, servicePrincipal],
     instances: [
       instance('demo-instance', 'AVAILABLE', createdAt, { readOnly: true }),
       instance('stopped-instance', 'STOPPED', createdAt),

@@ -8,9 +8,8 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-
-import { otherUser } from '../../src/emulator/inventory.js'
 import { control, emulator, gateway, grace } from '../support/gateway.js'
+import { otherUser } from '../support/identities.js'
 import { proxyBefore } from '../support/proxy.js'
 import { installed, installedOdbc, runTool, scratchFolder, type Tool } from './installed.js'
 

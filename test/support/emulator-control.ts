@@ -22,6 +22,7 @@ import { type Refusal, Refused, refusals } from '../../src/emulator/front-messag
 import {
   type Branch,
   changeState,
+  demoInventory,
   type Endpoint,
   type Identity,
   type Instance,
@@ -38,15 +39,20 @@ import {
   spoilCall,
   spoilConnection,
 } from './emulator-faults.js'
+import { otherUser, userWithoutRole } from './identities.js'
 
 export interface Emulator extends BareEmulator {
   readonly control: EmulatorControl
 }
 
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
-  const control = new EmulatorControl(options.clock ?? systemClock)
+  const clock = options.clock ?? systemClock
+  const control = new EmulatorControl(clock)
+  const inventory = options.inventory ?? demoInventory(clock.now())
+  const identities = [...new Set([...inventory.identities, otherUser, userWithoutRole])]
   const emulator = await startBareEmulator({
     ...options,
+    inventory: { ...inventory, identities },
     onPhase: (...reached) => control.connectionReached(...reached),
     onCall: (...received) => control.callReceived(...received),
   })

@@ -9,13 +9,9 @@ import { connect as connectTls } from 'node:tls'
 
 import pg from 'pg'
 
-import {
-  demoUser,
-  type Identity,
-  otherUser,
-  servicePrincipal,
-} from '../../src/emulator/inventory.js'
+import { demoUser, type Identity, servicePrincipal } from '../../src/emulator/inventory.js'
 import { emulatorForTests } from './emulator.js'
+import { otherUser } from './identities.js'
 import { proxyBefore, type TestProxy, type TestProxyOptions } from './proxy.js'
 import { RawClient } from './raw-client.js'
 
