@@ -120,17 +120,3 @@ test('a suspend ends the sessions of its endpoint with 57P01 and no others, and 
   await clock.advance(control.behaviour.wakeMs)
   await woken
 })
-
-test('queries keep an endpoint awake; a connection that is only open does not', async () => {
-  control.behaviour.suspendAfterMs = 300_000
-  const session = client()
-  await session.connect()
-  const error = once(session, 'error')
-  await clock.advance(299_000)
-  await session.query('select 1')
-  await clock.advance(299_000)
-  assert.equal(endpoint.state, 'ACTIVE')
-  await clock.advance(1_000)
-  assert.equal(endpoint.state, 'IDLE')
-  assert.equal(((await error) as [{ code: string }])[0].code, '57P01')
-})

@@ -27,7 +27,6 @@ const { control } = emulator
 const HOUR = 3_600_000
 const CWD = process.cwd()
 const DEMO = 'projects/demo'
-control.behaviour.suspendAfterMs = 1_000 * HOUR // sessions that only stay open
 const COMMIT = `${'0123456789abcdef'.repeat(2)}01234567\n`
 
 beforeEach(async () => {

@@ -24,12 +24,12 @@ test('status tells each target, where to connect, as whom, and the latest error'
   assert.deepEqual([code, stderr], [0, ''])
   assert.match(
     stdout,
-    /^lakebase-proxy \S+, ready, up for \d+ s\nstatus page http:\/\/127\.0\.0\.1:/,
+    /^lakebase-proxy \S+, ready, up for \d+s\nstatus page http:\/\/127\.0\.0\.1:/,
   )
   assert.match(stdout, /\ndemo-instance: ready\n/)
   assert.match(stdout, new RegExp(`\n {2}at {8}127\\.0\\.0\\.1:${port}, \\[::1\\]:${port}\n`))
   assert.match(stdout, /\n {2}as {8}ada@example\.com\n/)
-  assert.match(stdout, /\n {2}token {5}good for 59 min, refreshed \d+ s ago\n/)
+  assert.match(stdout, /\n {2}token {5}good for (1h|59m \d+s), refreshed \d+s ago\n/)
   assert.match(stdout, /\n {2}sessions {2}1 of 5 open, 1 so far, 1 failed\n/)
   assert.match(stdout, /\nlatest error, \d+ s ago: database "nowhere" does not exist\nhint: /)
 })

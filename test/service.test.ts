@@ -18,6 +18,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 
 import fc from 'fast-check'
@@ -48,28 +49,45 @@ const settings: InstallOptions['settings'] = {
   drainTimeoutMs: 30_000,
 }
 
-function setUp(context: TestContext, machine: Partial<ServiceMachine> = {}) {
+interface Given {
+  readonly platform?: string
+  readonly environment?: ServiceMachine['env']
+  readonly command?: readonly string[]
+  readonly run?: ServiceMachine['run']
+}
+
+function setUp(context: TestContext, given: Given = {}) {
   const home = mkdtempSync(join(tmpdir(), 'service-'))
   context.after(() => rmSync(home, { recursive: true }))
   const ran: string[] = []
   const printed: string[] = []
   const notices: string[] = []
+  const platform = (given.platform ?? 'linux') as NodeJS.Platform
   const whole: ServiceMachine = {
-    platform: 'linux',
-    homeDirectory: home,
+    machine: { cwd: home, homeDir: home, hostname: 'here', platform, isTerminal: false },
     uid: 501,
-    environment: {},
-    workingDirectory: home,
-    command: [process.execPath, '/opt/lakebase-proxy/main.js'],
-    run: async (program, args) => {
-      ran.push([program, ...args].join(' '))
-      return { exitCode: 0, stdout: '', stderr: '' }
-    },
-    print: (text) => printed.push(text),
-    notice: (text) => notices.push(text),
-    ...machine,
+    env: given.environment ?? {},
+    command: given.command ?? [process.execPath, '/opt/lakebase-proxy/main.js'],
+    run:
+      given.run ??
+      (async (program, args) => {
+        ran.push([program, ...args].join(' '))
+        return { exitCode: 0, stdout: '', stderr: '' }
+      }),
+    stdout: writerTo(printed),
+    stderr: writerTo(notices),
   }
   return { home, machine: whole, ran, printed, notices }
+}
+
+function writerTo(texts: string[]): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write(text: string, _, done) {
+      texts.push(text)
+      done()
+    },
+  })
 }
 
 function specWith(command: readonly string[], args: readonly string[], home: string): ServiceSpec {

@@ -14,8 +14,6 @@ export interface Behaviour {
   maxPageSize: number
   /** How long an idle endpoint takes to wake. */
   wakeMs: number
-  /** An endpoint without queries and logins for this long is suspended. */
-  suspendAfterMs: number
   /** The longest life that a branch may be created with. */
   maxBranchLifeMs: number
   /** How many branches one project may have; further ones are refused. */
@@ -37,7 +35,6 @@ export function behaviourWith(changes: Partial<Behaviour>): Behaviour {
     transitionMs: 1_000,
     maxPageSize: 100,
     wakeMs: 200,
-    suspendAfterMs: 24 * 3600_000,
     maxBranchLifeMs: 30 * 24 * 3600_000,
     maxUnarchivedBranches: 10,
     cancelLookupMs: 20,

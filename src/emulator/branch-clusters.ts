@@ -41,10 +41,6 @@ export class BranchClusters {
     return [this.shared, ...this.#running]
   }
 
-  isShared(uid: string): boolean {
-    return !this.#clusters.has(uid)
-  }
-
   /** The server of a branch, started if need be. */
   async postgres(uid: string): Promise<Postgres> {
     const cluster = this.#clusters.get(uid)

@@ -13,7 +13,7 @@ import type { OperationState } from './operations.js'
 export interface BranchesOptions {
   readonly clock: Clock
   readonly behaviour: Behaviour
-  readonly clusters: Pick<BranchClusters, 'create' | 'remove' | 'stop' | 'isShared'>
+  readonly clusters: Pick<BranchClusters, 'create' | 'remove' | 'stop'>
   /** Makes the hosts of a branch known, or unknown. */
   readonly publish: (branch: Branch) => void
   readonly withdraw: (branch: Branch) => void

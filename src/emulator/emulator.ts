@@ -57,6 +57,7 @@ export interface EmulatorParts {
   readonly authority: CertifiedPair
   readonly dns: DnsServer
   readonly postgres: Postgres
+  readonly clusters: BranchClusters
   readonly computes: Computes
   readonly front: Front
 }
@@ -170,7 +171,18 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
         ...inventory.projects.map((each) => each.name),
       ],
       parts: {
-        ...{ inventory, tokens, behaviour, branches, authority, dns, postgres, computes, front },
+        ...{
+          inventory,
+          tokens,
+          behaviour,
+          branches,
+          authority,
+          dns,
+          postgres,
+          clusters,
+          computes,
+          front,
+        },
       },
       close,
     }

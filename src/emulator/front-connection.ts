@@ -15,6 +15,8 @@ export interface FrontConnection {
   parameters: ReadonlyMap<string, string>
   /** Number of the database credential it logged in with. */
   tokenNumber: number | undefined
+  /** Of the backend that serves it. */
+  processId: number | undefined
 }
 
 /**
@@ -48,7 +50,7 @@ export type OnPhase = (
 export interface FrontContext {
   readonly destinations: ReadonlyMap<string, Destination>
   readonly nativeRoles: ReadonlySet<string>
-  readonly computes: Pick<Computes, 'enter' | 'running' | 'session'>
+  readonly computes: Pick<Computes, 'enter' | 'running'>
   readonly tokens: Pick<TokenIssuer, 'judge'>
   readonly clock: Clock
   readonly handshakeTimeoutMs: number

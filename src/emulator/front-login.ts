@@ -63,13 +63,11 @@ export async function logIn(
     }
     // From here on PostgreSQL speaks for itself, also to ask a native role for its password.
     client.pipe(server)
-    const processId = await passGreeting(server, client)
-    if (native || processId !== undefined) await context.onPhase('login', connection, client)
-    if (processId === undefined) return await relay(client, server)
-    const session = context.computes.session(destination, processId)
-    client.on('data', session.active)
+    connection.processId = await passGreeting(server, client)
+    if (native || connection.processId !== undefined) {
+      await context.onPhase('login', connection, client)
+    }
     await relay(client, server)
-    session.close()
   } finally {
     server.destroy()
   }

@@ -14,7 +14,8 @@ import { errorResponse, Refused, refusals } from './front-messages.js'
 export async function serveConnection(socket: Socket, context: FrontContext): Promise<void> {
   const { clock, handshakeTimeoutMs: ms } = context
   const connection: FrontConnection = {
-    ...{ host: undefined, parameters: new Map(), tokenNumber: undefined },
+    ...{ host: undefined, parameters: new Map() },
+    ...{ tokenNumber: undefined, processId: undefined },
   }
   const reason = (): Refused => new Refused(refusals.handshakeTimeout)
   let client: Socket = socket

@@ -224,9 +224,16 @@ export class EmulatorControl {
   }
 
   /** Ends its sessions with 57P01; the next connection wakes it. */
-  suspendEndpoint(path: string): Promise<void> {
-    const branch = this.branch(path.split('/').slice(0, 4).join('/'))
-    return this.#parts.computes.suspend(branch, this.endpoint(path))
+  async suspendEndpoint(path: string): Promise<void> {
+    const endpoint = this.endpoint(path)
+    endpoint.state = 'IDLE'
+    const processIds = this.connections()
+      .filter(({ host }) => host === endpoint.host)
+      .flatMap(({ processId }) => processId ?? [])
+    if (processIds.length === 0) return
+    const { uid } = this.branch(path.split('/').slice(0, 4).join('/'))
+    const postgres = await this.#parts.clusters.postgres(uid)
+    await postgres.query(`select pg_terminate_backend(pid) from unnest(array[${processIds}]) pid`)
   }
 
   // Tokens

@@ -1,8 +1,7 @@
 /** Entries of the registry: the proxy as a service of the user. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
-import { asArguments, type Command, type Surroundings } from '../invocation/command.js'
-import type { ServiceMachine } from '../service/service.js'
+import { asArguments, type Command } from '../invocation/command.js'
 
 export const SERVICE_COMMANDS: readonly Command[] = [
   {
@@ -21,11 +20,11 @@ export const SERVICE_COMMANDS: readonly Command[] = [
           'service install my-instance --print',
         ],
         async run({ operands, flags, options, surroundings, loadConfig }) {
-          const { installService } = await import('../service/service.js')
+          const { installService, runProgram } = await import('../service/service.js')
           const { settings } = await loadConfig()
           const args = [...operands, ...asArguments(flags)]
           const printOnly = options.has('print')
-          return installService({ args, settings, printOnly }, await serviceMachine(surroundings))
+          return installService({ args, settings, printOnly }, { ...surroundings, run: runProgram })
         },
       },
       {
@@ -33,8 +32,8 @@ export const SERVICE_COMMANDS: readonly Command[] = [
         summary: 'stop and remove it, with all that it left',
         examples: ['service uninstall'],
         async run({ surroundings }) {
-          const { uninstallService } = await import('../service/service.js')
-          return uninstallService(await serviceMachine(surroundings))
+          const { runProgram, uninstallService } = await import('../service/service.js')
+          return uninstallService({ ...surroundings, run: runProgram })
         },
       },
       {
@@ -42,26 +41,10 @@ export const SERVICE_COMMANDS: readonly Command[] = [
         summary: 'say whether it runs, and where its log is',
         examples: ['service status'],
         async run({ surroundings }) {
-          const { serviceStatus } = await import('../service/service.js')
-          return serviceStatus(await serviceMachine(surroundings))
+          const { runProgram, serviceStatus } = await import('../service/service.js')
+          return serviceStatus({ ...surroundings, run: runProgram })
         },
       },
     ],
   },
 ]
-
-async function serviceMachine(surroundings: Surroundings): Promise<ServiceMachine> {
-  const { runProgram } = await import('../service/service.js')
-  const { env, machine, uid, command, stdout, stderr } = surroundings
-  return {
-    platform: machine.platform,
-    homeDirectory: machine.homeDir,
-    uid,
-    run: runProgram,
-    print: (text) => void stdout.write(text),
-    notice: (text) => void stderr.write(`${text}\n`),
-    environment: env,
-    workingDirectory: machine.cwd,
-    command,
-  }
-}

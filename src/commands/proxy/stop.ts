@@ -5,18 +5,11 @@
 
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
+import type { Daemon } from '../../daemon/daemon.js'
 import type { StopSignal, Surroundings } from '../invocation/command.js'
 
-export interface StoppableProxy {
-  /** Resolves when it has ended, for any reason, to what `drain` resolves to. */
-  readonly done: Promise<boolean>
-  /** True when no session was cut short. */
-  drain(): Promise<boolean>
-  close(): Promise<void>
-}
-
 export interface StopOptions {
-  readonly proxy: StoppableProxy
+  readonly proxy: Pick<Daemon, 'done' | 'drain' | 'close'>
   readonly onSignal: Surroundings['onSignal']
   /** Undefined without a settings file. */
   readonly reload: (() => Promise<void>) | undefined

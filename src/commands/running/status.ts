@@ -1,6 +1,7 @@
 /** `status`: what the running proxies say of themselves, for people or as JSON. */
 
 import { ProxyError } from '../../core/errors.js'
+import { roughly } from '../../branches/rough-time.js'
 import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 import type { Invocation } from '../invocation/command.js'
@@ -73,14 +74,14 @@ function statusText(status: Status, { client, file }: AskedProxy): string {
   const { version, now, startedAt, targets } = status
   const process = file === undefined ? '' : `, pid ${file.process.pid}`
   const lines = [
-    `lakebase-proxy ${version}, ${stateWord(status)}, up for ${inWords(now - startedAt)}${process}`,
+    `lakebase-proxy ${version}, ${stateWord(status)}, up for ${roughly(now - startedAt)}${process}`,
     `status page ${client?.address}`,
     ...targets.flatMap((target) => ['', ...section(target, now)]),
   ]
   const [latest] = status.errors
   if (latest !== undefined) {
     const times = latest.count > 1 ? `, ${latest.count} times` : ''
-    lines.push('', `latest error, ${inWords(now - latest.at)} ago${times}: ${latest.message}`)
+    lines.push('', `latest error, ${roughly(now - latest.at)} ago${times}: ${latest.message}`)
     if (latest.hint !== undefined) lines.push(`hint: ${latest.hint}`)
   }
   return lines.map(oneLine).join('\n')
@@ -113,16 +114,7 @@ function tokenWords({ credential }: TargetStatus, now: number): string {
   const { method, issuedAt, expiresAt } = credential
   if (method === 'password') return 'none: the password of the URL'
   if (expiresAt === undefined) return 'none yet'
-  if (expiresAt <= now) return `expired ${inWords(now - expiresAt)} ago`
-  const refreshed = issuedAt === undefined ? '' : `, refreshed ${inWords(now - issuedAt)} ago`
-  return `good for ${inWords(expiresAt - now)}${refreshed}`
-}
-
-function inWords(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1000))
-  if (seconds < 120) return `${seconds} s`
-  const minutes = Math.floor(seconds / 60)
-  if (minutes < 120) return `${minutes} min`
-  const hours = Math.floor(minutes / 60)
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d`
+  if (expiresAt <= now) return `expired ${roughly(now - expiresAt)} ago`
+  const refreshed = issuedAt === undefined ? '' : `, refreshed ${roughly(now - issuedAt)} ago`
+  return `good for ${roughly(expiresAt - now)}${refreshed}`
 }

@@ -11,19 +11,14 @@ import { dirname, join } from 'node:path'
 import pRetry from 'p-retry'
 
 import { ProxyError } from '../../core/errors.js'
-import { type InstallingShell, type InstallOptions, serviceSpec } from './spec.js'
+import type { Surroundings } from '../invocation/command.js'
+import { type InstallingShell, type InstallOptions, notice, serviceSpec } from './spec.js'
 import { launchdAgent, SERVICE_NAME, systemdUnit } from './unit.js'
 
 /** The machine and the programs that run on it, as one argument, so that tests can replace it. */
-export interface ServiceMachine extends InstallingShell {
-  readonly platform: string
-  readonly homeDirectory: string
-  /** The user's number, which names the launchd domain. */
-  readonly uid: number
+export interface ServiceMachine extends InstallingShell, Pick<Surroundings, 'uid' | 'stdout'> {
   /** Runs a program to its end. A missing program is a result, not an error. */
   readonly run: (program: string, args: readonly string[]) => Promise<ProgramResult>
-  /** Writes to stdout. */
-  readonly print: (text: string) => void
 }
 
 export interface ProgramResult {
@@ -46,7 +41,7 @@ export async function installService(
   const text =
     place.kind === 'systemd' ? systemdUnit(spec) : launchdAgent({ ...spec, logFile: place.logFile })
   if (options.printOnly) {
-    machine.print(text)
+    machine.stdout.write(text)
     return 0
   }
   await mkdir(dirname(place.file), { recursive: true })
@@ -55,15 +50,15 @@ export async function installService(
   await writeFile(place.file, text, { mode: 0o600 })
   const failed = await start(place, machine)
   if (failed !== undefined) {
-    machine.notice(`wrote ${place.file}, but could not start it: ${failed}`)
+    notice(machine, `wrote ${place.file}, but could not start it: ${failed}`)
     return 1
   }
-  machine.notice(`installed ${place.file}, started now and at each login`)
-  machine.notice(`logs: ${place.logs}`)
+  notice(machine, `installed ${place.file}, started now and at each login`)
+  notice(machine, `logs: ${place.logs}`)
   if (place.kind === 'systemd') {
-    machine.notice('it stops when you log out; to keep it running: loginctl enable-linger')
+    notice(machine, 'it stops when you log out; to keep it running: loginctl enable-linger')
   } else if (spec.waitArgs !== undefined) {
-    machine.notice(`"${SERVICE_NAME} ${spec.waitArgs.join(' ')}" returns when it is ready`)
+    notice(machine, `"${SERVICE_NAME} ${spec.waitArgs.join(' ')}" returns when it is ready`)
   }
   return 0
 }
@@ -84,14 +79,14 @@ export async function uninstallService(machine: ServiceMachine): Promise<0 | 1> 
     await machine.run('systemctl', ['--user', 'reset-failed', place.unit])
   }
   if (found === 0 && answer.exitCode !== 0) {
-    machine.notice(`${SERVICE_NAME} is not installed as a service`)
+    notice(machine, `${SERVICE_NAME} is not installed as a service`)
     return 0
   }
   if (!stopped) {
-    machine.notice(`removed ${place.file}, but could not stop the service: ${reasonOf(answer)}`)
+    notice(machine, `removed ${place.file}, but could not stop the service: ${reasonOf(answer)}`)
     return 1
   }
-  machine.notice(`stopped the service and removed ${place.file}`)
+  notice(machine, `stopped the service and removed ${place.file}`)
   return 0
 }
 
@@ -107,7 +102,7 @@ export async function serviceStatus(machine: ServiceMachine): Promise<0 | 1> {
     const pid = field('pid')
     const exit = field('last exit code')
     const detail = running ? `pid ${pid ?? 'unknown'}` : `last exit code ${exit ?? 'unknown'}`
-    machine.print(describe(place, running ? 'running' : 'not running', detail))
+    machine.stdout.write(describe(place, running ? 'running' : 'not running', detail))
     return running ? 0 : 1
   }
   const shown = await machine.run('systemctl', [
@@ -117,7 +112,7 @@ export async function serviceStatus(machine: ServiceMachine): Promise<0 | 1> {
     '--property=LoadState,ActiveState,SubState,MainPID,ExecMainStatus,NRestarts',
   ])
   if (shown.exitCode !== 0) {
-    machine.notice(`could not ask systemd: ${reasonOf(shown)}`)
+    notice(machine, `could not ask systemd: ${reasonOf(shown)}`)
     return 1
   }
   const field = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(shown.stdout)?.[1] ?? ''
@@ -125,7 +120,9 @@ export async function serviceStatus(machine: ServiceMachine): Promise<0 | 1> {
   const running = field('ActiveState') === 'active'
   const detail = running ? `pid ${field('MainPID')}` : `last exit code ${field('ExecMainStatus')}`
   const restarts = `restarted ${field('NRestarts')} times`
-  machine.print(describe(place, `${field('ActiveState')} (${field('SubState')})`, detail, restarts))
+  machine.stdout.write(
+    describe(place, `${field('ActiveState')} (${field('SubState')})`, detail, restarts),
+  )
   return running ? 0 : 1
 }
 
@@ -164,11 +161,12 @@ type Place =
       readonly logFile: string
     })
 
-function placeOf({ platform, homeDirectory, environment, uid }: ServiceMachine): Place {
+function placeOf({ machine, env, uid }: ServiceMachine): Place {
+  const { platform, homeDir } = machine
   if (platform === 'linux') {
     // A relative XDG_CONFIG_HOME is to be ignored, says its specification.
-    const xdg = environment.XDG_CONFIG_HOME
-    const config = xdg?.startsWith('/') ? xdg : join(homeDirectory, '.config')
+    const xdg = env.XDG_CONFIG_HOME
+    const config = xdg?.startsWith('/') ? xdg : join(homeDir, '.config')
     const directory = join(config, 'systemd', 'user')
     const unit = `${SERVICE_NAME}.service`
     const file = join(directory, unit)
@@ -183,8 +181,8 @@ function placeOf({ platform, homeDirectory, environment, uid }: ServiceMachine):
     }
   }
   if (platform === 'darwin') {
-    const file = join(homeDirectory, 'Library', 'LaunchAgents', `${SERVICE_NAME}.plist`)
-    const logFile = join(homeDirectory, 'Library', 'Logs', `${SERVICE_NAME}.log`)
+    const file = join(homeDir, 'Library', 'LaunchAgents', `${SERVICE_NAME}.plist`)
+    const logFile = join(homeDir, 'Library', 'Logs', `${SERVICE_NAME}.log`)
     return {
       kind: 'launchd',
       domain: `gui/${uid}`,
@@ -249,6 +247,6 @@ function describe(place: Place, ...facts: string[]): string {
 }
 
 function notInstalled(place: Place, machine: ServiceMachine): 1 {
-  machine.print(`${SERVICE_NAME}: not installed as a service (no ${place.file})\n`)
+  machine.stdout.write(`${SERVICE_NAME}: not installed as a service (no ${place.file})\n`)
   return 1
 }

@@ -7,6 +7,7 @@
 import type { ProxySettings } from '../../config/resolve/settings.js'
 import { holdsPassword } from '../../config/schema/targets.js'
 import { ProxyError } from '../../core/errors.js'
+import type { Surroundings } from '../invocation/command.js'
 import type { ServiceSpec } from './unit.js'
 
 export interface InstallOptions {
@@ -17,20 +18,17 @@ export interface InstallOptions {
 }
 
 /** Where `service install` was run. */
-export interface InstallingShell {
-  readonly environment: Readonly<Record<string, string | undefined>>
-  readonly workingDirectory: string
-  /** The node binary and our main.js, both absolute. */
-  readonly command: readonly string[]
-  /** Writes notices for the user to stderr. */
-  readonly notice: (text: string) => void
+export type InstallingShell = Pick<Surroundings, 'env' | 'machine' | 'command' | 'stderr'>
+
+export function notice({ stderr }: Pick<InstallingShell, 'stderr'>, text: string): void {
+  stderr.write(`${text}\n`)
 }
 
 export function serviceSpec(
   { args, settings }: InstallOptions,
-  machine: InstallingShell,
+  shell: InstallingShell,
 ): ServiceSpec {
-  if (machine.command.some((word) => /[\\/]_npx[\\/]/.test(word))) {
+  if (shell.command.some((word) => /[\\/]_npx[\\/]/.test(word))) {
     throw new ProxyError(
       'config',
       'npx keeps lakebase-proxy in a cache that may be emptied any day',
@@ -44,10 +42,11 @@ export function serviceSpec(
       hint: 'Put LAKEBASE_PG_URL into a file that only you can read and give --env-file FILE.',
     })
   }
-  const { carried, left } = sortEnvironment(machine.environment)
-  leaveOutSignIn(carried, settings, machine.notice)
+  const { carried, left } = sortEnvironment(shell.env)
+  leaveOutSignIn(carried, settings, shell)
   if (left.length > 0) {
-    machine.notice(
+    notice(
+      shell,
       `not carried into the service, which is a plain file: ${left.join(', ')}. ` +
         'Use a profile, or put them into a file that only you can read and give --env-file FILE.',
     )
@@ -57,11 +56,11 @@ export function serviceSpec(
   const isMovable = admin !== undefined && 'port' in admin && admin.portIsDefault
   const fixed = isMovable ? ['--admin-port', String(admin.port)] : []
   return {
-    command: machine.command,
+    command: shell.command,
     args: [...args, ...fixed],
     waitArgs: waitArgs(admin),
     environment: carried,
-    workingDirectory: machine.workingDirectory,
+    workingDirectory: shell.machine.cwd,
     stopTimeoutMs: settings.drainDelayMs + settings.drainTimeoutMs + 10_000,
   }
 }
@@ -70,14 +69,14 @@ export function serviceSpec(
 function leaveOutSignIn(
   carried: Record<string, string>,
   { targets }: InstallOptions['settings'],
-  notice: InstallingShell['notice'],
+  shell: InstallingShell,
 ): void {
   const asking = targets.filter(({ target }) => target.kind !== 'static')
   if (asking.length === 0 || asking.some(({ profile }) => profile === undefined)) return
   const names = SIGN_IN.filter((name) => carried[name] !== undefined)
   if (names.length === 0) return
   for (const name of names) delete carried[name]
-  notice(`not carried into the service, where the profile says it: ${names.join(', ')}`)
+  notice(shell, `not carried into the service, where the profile says it: ${names.join(', ')}`)
 }
 
 const SIGN_IN = [
