@@ -9,7 +9,7 @@ import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
 import { runProgram } from './commands/cli/program.js'
 import type { StopSignal, Surroundings } from './commands/invocation/command.js'
-import { describeFailure, exitCodeOf } from './core/errors.js'
+import { describeFailure } from './core/errors.js'
 
 /** How long a terminal that is stopped, or a pipe that is full, may keep a process that has ended. */
 const MESSAGES_WAIT_MS = 1_000
@@ -77,19 +77,10 @@ process.on('exit', () => {
   for (const fd of terminals) if (!isatty(fd)) closeSync(fd)
 })
 
-async function run(): Promise<number> {
-  try {
-    return await runProgram(process.argv.slice(2), surroundings)
-  } catch (error) {
-    process.stderr.write(describeFailure(error))
-    return exitCodeOf(error)
-  }
-}
-
 async function main(): Promise<void> {
   // What a command waits for may hold nothing open, such as a timer between two questions.
   const alive = setInterval(() => {}, 2 ** 30)
-  const exitCode = await run()
+  const exitCode = await runProgram(process.argv.slice(2), surroundings)
   clearInterval(alive)
   // All of stdout is written, and stderr for a while. Nothing else that is open keeps the process.
   const toldEnough = setTimeout(MESSAGES_WAIT_MS)

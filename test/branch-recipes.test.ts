@@ -11,7 +11,7 @@ import { type TestContext, test } from 'node:test'
 
 import { parse as parseYaml } from 'yaml'
 
-import { branch, demoInventory, project, servicePrincipal } from '../src/emulator/inventory.js'
+import { demoInventory, project, servicePrincipal } from '../src/emulator/inventory.js'
 import { MAIN } from './support/cli.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { codeBlocks, PAGES } from './support/markdown.js'
@@ -20,7 +20,7 @@ import { shellIn } from './support/shell.js'
 
 const now = Date.now()
 const inventory = demoInventory(now)
-inventory.projects.push(project('shop', now - 3_600_000, [branch('production', now, ['primary'])]))
+inventory.projects.push(project('shop', now - 3_600_000, [{ id: 'production', createdAt: now }]))
 const emulator = await emulatorForTests({ inventory, transitionMs: 50 })
 const { control } = emulator
 

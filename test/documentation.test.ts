@@ -13,7 +13,7 @@ import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
 
 import { startProxy } from '../src/daemon/start-proxy.js'
-import { branch, demoInventory, instance, project } from '../src/emulator/inventory.js'
+import { demoInventory, instance, project } from '../src/emulator/inventory.js'
 import { startCli } from './support/cli.js'
 import { emulatorForTests, needsPsql } from './support/emulator.js'
 import { type CodeBlock, codeBlocks, PAGES } from './support/markdown.js'
@@ -31,7 +31,7 @@ const emulator = await emulatorForTests({
   inventory: {
     ...demo,
     instances: [...demo.instances, instance('my-instance', 'AVAILABLE', now)],
-    projects: [...demo.projects, project('shop', now, [branch('production', now, ['primary'])])],
+    projects: [...demo.projects, project('shop', now, [{ id: 'production', createdAt: now }])],
   },
 })
 

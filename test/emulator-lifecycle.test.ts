@@ -85,7 +85,7 @@ test('a start that fails leaves nothing behind', async () => {
 test('over loopback TCP, as on Windows, PostgreSQL wants a password', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'lakebase-emulator-'))
   const { postgres } = await startPostgres({
-    ...{ directory, transport: 'tcp', maxConnections: 20, databases: ['databricks_postgres'] },
+    ...{ directory, transport: 'tcp', maxConnections: 20 },
     ...{ roles: [demoUser.userName], nativeRoles: [] },
   })
   t.after(async () => {

@@ -8,13 +8,7 @@ import { test } from 'node:test'
 
 import pg from 'pg'
 
-import {
-  branch,
-  demoInventory,
-  demoUser,
-  type Identity,
-  project,
-} from '../src/emulator/inventory.js'
+import { demoInventory, demoUser, type Identity, project } from '../src/emulator/inventory.js'
 import { eventually } from './chaos/world.js'
 import { emulatorForTests } from './support/emulator.js'
 import { FakeClock, settle } from './support/fake-clock.js'
@@ -28,7 +22,7 @@ inventory.projects.push(
   project(
     'shop',
     now - 3_600_000,
-    ['main', 'dev', ...MANY].map((id) => branch(id, now - 3_600_000, ['primary'])),
+    ['main', 'dev', ...MANY].map((id) => ({ id })),
   ),
 )
 const emulator = await emulatorForTests({ inventory })

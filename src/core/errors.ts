@@ -117,11 +117,6 @@ export function describeFailure(error: unknown): string {
   return `lakebase-proxy: internal error, which is a bug\n${redact(printable(stack))}\n`
 }
 
-/** The exit code of a command that ends with this error: 2 for wrong usage or settings, else 1. */
-export function exitCodeOf(error: unknown): 1 | 2 {
-  return errorKind(error) === 'config' ? 2 : 1
-}
-
 /** The metric label of any error. */
 export function errorKind(error: unknown): ErrorKind | 'internal' {
   return error instanceof ProxyError ? error.kind : 'internal'

@@ -111,7 +111,6 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
         ...groups,
       ],
       nativeRoles,
-      databases: ['databricks_postgres'],
       maxConnections: options.maxConnections ?? 300,
     })
     closers.push(() => postgres.close())

@@ -132,13 +132,13 @@ export function demoInventory(now: number): Inventory {
       instance('second-instance', 'AVAILABLE', createdAt),
     ],
     projects: [
-      project('demo', createdAt, [branch('production', createdAt, ['primary'])]),
+      project('demo', createdAt, [{ id: 'production' }]),
       // Where a bare `projects/many` must choose: the default branch, its read-write endpoint.
       project('many', createdAt, [
-        branch('production', createdAt, ['primary', 'replica']),
-        branch('dev', createdAt, ['primary']),
-        branch('idle', createdAt, ['primary'], 'IDLE'),
-        branch('disabled', createdAt, ['primary'], 'DISABLED'),
+        { id: 'production', endpoints: ['primary', 'replica'] },
+        { id: 'dev' },
+        { id: 'idle', state: 'IDLE' },
+        { id: 'disabled', state: 'DISABLED' },
       ]),
     ],
   }
@@ -161,24 +161,16 @@ export function instance(
   }
 }
 
-/** Names inside are relative until a project takes it in. */
 export interface BranchPlan {
   readonly id: string
-  readonly createdAt: number
-  readonly endpoints: readonly string[]
-  readonly state: EndpointState | 'DISABLED'
+  /** Default: that of its project. */
+  readonly createdAt?: number
+  /** The ids of its endpoints; `replica` in one makes it read-only. Default: `primary` alone. */
+  readonly endpoints?: readonly string[]
+  readonly state?: EndpointState | 'DISABLED'
 }
 
-/** The first branch of a project is its default. An endpoint whose id has `replica` in it is read-only. */
-export function branch(
-  id: string,
-  createdAt: number,
-  endpoints: readonly string[],
-  state: EndpointState | 'DISABLED' = 'ACTIVE',
-): BranchPlan {
-  return { id, createdAt, endpoints, state }
-}
-
+/** The first branch is its default. */
 export function project(id: string, createdAt: number, branches: readonly BranchPlan[]): Project {
   const name = `projects/${id}`
   return {
@@ -187,16 +179,16 @@ export function project(id: string, createdAt: number, branches: readonly Branch
     displayName: id,
     createdAt,
     branches: branches.map((plan, at) => {
+      const { endpoints = ['primary'], state = 'ACTIVE' } = plan
       const path = `${name}/branches/${plan.id}`
+      const madeAt = plan.createdAt ?? createdAt
       return {
         name: path,
         uid: branchUid(),
         ...{ isDefault: at === 0, isProtected: false, state: 'READY' },
-        ...{ createdAt: plan.createdAt, updatedAt: plan.createdAt },
+        ...{ createdAt: madeAt, updatedAt: madeAt },
         ...{ source: undefined, expireAt: undefined, deletedAt: undefined },
-        endpoints: plan.endpoints.map((each) =>
-          newEndpoint(`${path}/endpoints/${each}`, plan.createdAt, plan.state),
-        ),
+        endpoints: endpoints.map((each) => newEndpoint(`${path}/endpoints/${each}`, madeAt, state)),
       }
     }),
   }

@@ -28,7 +28,6 @@ export interface PostgresOptions {
   /** Roles of identities. */
   roles: readonly string[]
   nativeRoles: readonly NativeRole[]
-  databases: readonly string[]
   maxConnections: number
   /** Default: a Unix socket, except on Windows. */
   transport?: 'unix' | 'tcp'
@@ -130,10 +129,8 @@ async function createRoles(
     ),
   ]
   await query(statements.join(';'), 'postgres')
-  for (const database of options.databases) {
-    // Cannot run in a transaction with others. The owner may create tables in its schema "public".
-    await query(`create database ${identifier(database)} owner databricks_superuser`, 'postgres')
-  }
+  // Cannot run in a transaction with others. The owner may create tables in its schema "public".
+  await query('create database databricks_postgres owner databricks_superuser', 'postgres')
 }
 
 const RIGHTS = 'createdb createrole replication bypassrls in role databricks_superuser'

@@ -7,13 +7,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
-import {
-  type Branch,
-  branch,
-  demoInventory,
-  demoUser,
-  project,
-} from '../../src/emulator/inventory.js'
+import { type Branch, demoInventory, demoUser, project } from '../../src/emulator/inventory.js'
 import { type Emulator, startEmulator } from '../support/emulator-control.js'
 import type { Bench } from './bench.js'
 import { startRelay } from './measure-cold.js'
@@ -37,7 +31,7 @@ export async function measureWaking(bench: Bench): Promise<void> {
   const unopened = ROUND_TRIPS_MS.flatMap((ms) =>
     Array.from({ length: bench.rounds }, (_, round) => unopenedId(ms, round)),
   )
-  const branches = ['main', ...unopened].map((id) => branch(id, now, ['primary']))
+  const branches = ['main', ...unopened].map((id) => ({ id }))
   const inventory = { ...demoInventory(now), projects: [project('bench', now, branches)] }
   const emulator = await startEmulator({ inventory, transitionMs: MAKE_MS })
   try {

@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 
-import { branch, demoInventory, project } from '../../src/emulator/inventory.js'
+import { demoInventory, project } from '../../src/emulator/inventory.js'
 import { emulatorForTests } from '../support/emulator.js'
 import { codeBlocks, PAGES } from '../support/markdown.js'
 import { shellIn } from '../support/shell.js'
@@ -16,7 +16,7 @@ import { installed, runTool, scratchFolder } from './installed.js'
 
 const now = Date.now()
 const inventory = demoInventory(now)
-inventory.projects.push(project('shop', now - 3_600_000, [branch('production', now, ['primary'])]))
+inventory.projects.push(project('shop', now - 3_600_000, [{ id: 'production', createdAt: now }]))
 const emulator = await emulatorForTests({ inventory })
 const { control } = emulator
 

@@ -12,7 +12,6 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { runProgram } from '../../src/commands/cli/program.js'
 import type { StopSignal } from '../../src/commands/invocation/command.js'
-import { describeFailure, exitCodeOf } from '../../src/core/errors.js'
 import type { Ran } from './proxy.js'
 
 export const MAIN: string = fileURLToPath(new URL('../../bundle/main.js', import.meta.url))
@@ -72,10 +71,7 @@ export async function cliHere(
     onSignal: () => () => {},
     onCrash: () => {},
   }
-  const code = await runProgram(args, surroundings).catch((error: unknown) => {
-    stderr.write(describeFailure(error))
-    return exitCodeOf(error)
-  })
+  const code = await runProgram(args, surroundings)
   return { code, stdout: textOf(stdout), stderr: textOf(stderr) }
 }
 

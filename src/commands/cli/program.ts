@@ -4,15 +4,28 @@ import { type Command as Commander, CommanderError } from 'commander'
 
 import { type Config, loadConfig } from '../../config/resolve/config.js'
 import { isSettingName, SETTINGS } from '../../config/schema/table.js'
-import { ProxyError } from '../../core/errors.js'
+import { describeFailure, errorKind, ProxyError } from '../../core/errors.js'
 import { didYouMean, isNear } from '../../core/nearest.js'
 import { forPeople } from '../../core/terminal.js'
 import type { Command, ConfigRequest, Invocation, Surroundings } from '../invocation/command.js'
 import { buildTree, flagsOf } from './command-tree.js'
 import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
 
-/** Resolves to the exit code. Errors: those of the commands, and kind `config` for wrong usage. */
+/** Resolves to the exit code: 2 for wrong usage or settings, 1 for another failure, which it tells. */
 export async function runProgram(
+  argv: readonly string[],
+  surroundings: Omit<Surroundings, 'prompt'>,
+): Promise<number> {
+  try {
+    return await run(argv, surroundings)
+  } catch (error) {
+    surroundings.stderr.write(describeFailure(error))
+    return errorKind(error) === 'config' ? 2 : 1
+  }
+}
+
+/** Errors: those of the commands, and kind `config` for wrong usage. */
+async function run(
   argv: readonly string[],
   { stdout, stderr, ...others }: Omit<Surroundings, 'prompt'>,
 ): Promise<number> {

@@ -7,29 +7,9 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import type { LocalAddress } from '../../observe/connection-lines.js'
-import { type ProcessSpace, processSpace, startOfProcess } from './process-identity.js'
+import { processSpace, startOfProcess } from './process-identity.js'
 import { type FolderPlace, onlyOwnerCanWrite, runningFolder } from './running-folder.js'
-
-export interface AnnouncedProxy {
-  /** URL of the admin interface, or the path of its Unix socket; undefined without one. */
-  readonly admin?: string | undefined
-  readonly targets: readonly AnnouncedTarget[]
-}
-
-export interface AnnouncedTarget {
-  readonly name: string
-  /** The TARGET as it was written; undefined from a lakebase-proxy that did not tell. */
-  readonly text?: string | undefined
-  /** URL of its workspace; undefined for a static URL. */
-  readonly workspace?: string | undefined
-  readonly address: LocalAddress
-}
-
-/** The file's content. */
-export interface RunningFile extends AnnouncedProxy {
-  readonly process: ProcessSpace & { readonly pid: number; readonly start: string }
-}
+import type { AnnouncedProxy, RunningFile } from './running-proxies.js'
 
 export class Announcement {
   readonly #file: string

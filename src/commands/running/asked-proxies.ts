@@ -11,7 +11,7 @@ import { SETTINGS, variableOf } from '../../config/schema/table.js'
 import { ProxyError } from '../../core/errors.js'
 import { type Invocation, readOption } from '../invocation/command.js'
 import { AdminClient, adminAddress } from './admin-client.js'
-import type { RunningFile } from './announcement.js'
+import type { RunningFile } from './running-proxies.js'
 import { runningProxies } from './running-proxies.js'
 import { servedAs } from './served-as.js'
 

@@ -9,13 +9,47 @@ import { join } from 'node:path'
 
 import { z } from 'zod'
 
-import type { RunningFile } from './announcement.js'
 import { processSpace, startOfProcess } from './process-identity.js'
 import { type FolderPlace, onlyOwnerCanWrite, runningFolder } from './running-folder.js'
 
 // Far above what a person runs at once, and what a hundred targets need.
 const MAX_FILES = 200
 const MAX_BYTES = 256 * 1024
+
+/** What a proxy writes (announcement.ts). */
+const RunningFileSchema = z.object({
+  /** URL of the admin interface, or the path of its Unix socket; undefined without one. */
+  admin: z.string().optional(),
+  targets: z.array(
+    z.object({
+      name: z.string(),
+      /** The TARGET as it was written; undefined from a lakebase-proxy that did not tell. */
+      text: z.string().optional(),
+      /** URL of its workspace; undefined for a static URL. */
+      workspace: z.string().optional(),
+      address: z.object({
+        host: z.string(),
+        port: z.number(),
+        database: z.string(),
+        user: z.string().optional(),
+        userMatters: z.boolean(),
+        sslmode: z.enum(['disable', 'require', 'verify-full']),
+        sslrootcert: z.string().optional(),
+      }),
+    }),
+  ),
+  process: z.object({
+    host: z.string(),
+    boot: z.string(),
+    namespace: z.string(),
+    pid: z.number().int().positive(),
+    start: z.string(),
+  }),
+})
+
+export type RunningFile = z.infer<typeof RunningFileSchema>
+export type AnnouncedProxy = Omit<RunningFile, 'process'>
+export type AnnouncedTarget = RunningFile['targets'][number]
 
 /** The one that wrote its file longest ago comes first; a reload writes it again. Never rejects. */
 export async function runningProxies(place: FolderPlace): Promise<readonly RunningFile[]> {
@@ -57,33 +91,6 @@ export function ownerOf(
   }
   return undefined
 }
-
-const RunningFileSchema: z.ZodType<RunningFile> = z.object({
-  admin: z.string().optional(),
-  targets: z.array(
-    z.object({
-      name: z.string(),
-      text: z.string().optional(),
-      workspace: z.string().optional(),
-      address: z.object({
-        host: z.string(),
-        port: z.number(),
-        database: z.string(),
-        user: z.string().optional(),
-        userMatters: z.boolean(),
-        sslmode: z.enum(['disable', 'require', 'verify-full']),
-        sslrootcert: z.string().optional(),
-      }),
-    }),
-  ),
-  process: z.object({
-    host: z.string(),
-    boot: z.string(),
-    namespace: z.string(),
-    pid: z.number().int().positive(),
-    start: z.string(),
-  }),
-})
 
 function parse(text: string): RunningFile | undefined {
   try {

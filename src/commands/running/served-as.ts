@@ -6,7 +6,7 @@
 import { isBranchIn } from '../../config/resolve/routing.js'
 import type { Target } from '../../config/schema/target-text.js'
 import { parseTarget } from '../../config/schema/targets.js'
-import type { AnnouncedTarget } from './announcement.js'
+import type { AnnouncedTarget } from './running-proxies.js'
 
 export function servedAs<T extends AnnouncedTarget>(
   running: readonly T[],
