@@ -170,18 +170,8 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
         ...inventory.projects.map((each) => each.name),
       ],
       parts: {
-        ...{
-          inventory,
-          tokens,
-          behaviour,
-          branches,
-          authority,
-          dns,
-          postgres,
-          clusters,
-          computes,
-          front,
-        },
+        ...{ inventory, tokens, behaviour, branches, authority },
+        ...{ dns, postgres, clusters, computes, front },
       },
       close,
     }

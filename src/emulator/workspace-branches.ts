@@ -46,11 +46,6 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
       const id = query.get('branch_id') ?? ''
       const spec = objectOf(body.spec)
       const expiry = readExpiry(spec, context)
-      const existing = branches.present(project).find((each) => each.name.endsWith(`/${id}`))
-      if (existing !== undefined && query.get('replace_existing') === 'true') {
-        branches.setExpiry(project, existing, expiry)
-        return beginChange(context, existing.name, () => describe(existing))
-      }
       for (const name of ['source_branch_time', 'source_branch_lsn', 'source_snapshot']) {
         if (spec[name] !== undefined) {
           throw new ApiError(501, 'NOT_IMPLEMENTED', `the emulator does not take spec.${name}`)
