@@ -31,7 +31,7 @@ test('status tells each target, where to connect, as whom, and the latest error'
   assert.match(stdout, /\n {2}as {8}ada@example\.com\n/)
   assert.match(stdout, /\n {2}token {5}good for (1h|59m \d+s), refreshed \d+s ago\n/)
   assert.match(stdout, /\n {2}sessions {2}1 of 5 open, 1 so far, 1 failed\n/)
-  assert.match(stdout, /\nlatest error, \d+ s ago: database "nowhere" does not exist\nhint: /)
+  assert.match(stdout, /\nlatest error, \d+s ago: database "nowhere" does not exist\nhint: /)
 })
 
 test('status --json is what GET /status answers', async (t) => {
