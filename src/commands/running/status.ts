@@ -1,7 +1,7 @@
 /** `status`: what the running proxies say of themselves, for people or as JSON. */
 
-import { ProxyError } from '../../core/errors.js'
 import { roughly } from '../../branches/rough-time.js'
+import { ProxyError } from '../../core/errors.js'
 import { oneLine, shownJson } from '../../core/plain-text.js'
 import type { ProxyStatus, TargetStatus } from '../../observe/status.js'
 import type { Invocation } from '../invocation/command.js'
