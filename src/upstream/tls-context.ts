@@ -19,6 +19,7 @@ import { type Clock, systemClock } from '../core/clock.js'
 import { ProxyError } from '../core/errors.js'
 import { type Log, silentLog } from '../core/log.js'
 import { WatchedContent } from '../core/watched-content.js'
+import { withoutCertificate } from './tls-session.js'
 
 export interface UpstreamTlsDeps {
   readonly clock: Clock
@@ -145,7 +146,7 @@ export class UpstreamTls {
       // Authorities that were replaced since have not verified it.
       const verified = vouches.by
       if (!secured.authorized || verified === undefined || this.#context !== context) return
-      this.#ticket = { host, session, since: now, verified }
+      this.#ticket = { host, session: withoutCertificate(session), since: now, verified }
     })
   }
 
