@@ -12,7 +12,7 @@ import { withoutCertificate } from '../src/upstream/tls-session.js'
 
 const HOST = 'instance-1.database.example.com'
 const times = { now: Date.now(), days: 1 }
-const authority = await makeAuthority(times)
+const authority = await makeAuthority('Test', times)
 const pair = await issueCertificate(authority, { hosts: [HOST], addresses: [] }, times)
 const certificate = new X509Certificate(pair.cert).raw
 
