@@ -14,9 +14,10 @@ import type { Startup } from './front-handshake.js'
 import {
   authenticationRequest,
   passwordMessage,
-  passwordRefusals,
   Refused,
   refusals,
+  roleRefusal,
+  tokenRefusal,
 } from './front-messages.js'
 import type { Postgres } from './postgres-server.js'
 
@@ -125,12 +126,9 @@ function checkToken(
   destination: Destination,
   context: FrontContext,
 ): number {
-  const say = passwordRefusals[destination.kind]
   const verdict = context.tokens.judge(password, role)
-  if (verdict.is === 'not a JWT') throw new Refused(say.notAToken(role))
-  if (verdict.is === 'refused') throw new Refused(say.refused(role))
-  if (verdict.is === 'expired') throw new Refused(say.expired(role, verdict.token.expiresAt))
-  return verdict.token.number
+  if (verdict.is === 'good') return verdict.token.number
+  throw new Refused(tokenRefusal(destination.kind, verdict, role))
 }
 
 /**
@@ -153,7 +151,7 @@ async function openAsIdentity(
   const second = await readMessage(server)
   const isError = second[0] === ERROR_RESPONSE
   if (isError && /role ".*" (does not exist|is not permitted)/.test(second.toString('utf8'))) {
-    throw new Refused(passwordRefusals[destination.kind].noSuchRole(role))
+    throw new Refused(roleRefusal(destination.kind, role))
   }
   server.unshift(second)
   return first

@@ -4,6 +4,9 @@
  * fields and always XX000.
  */
 
+import type { Destination } from './destinations.js'
+import type { Verdict } from './tokens.js'
+
 export interface Refusal {
   readonly severity: 'FATAL' | 'ERROR'
   readonly sqlState: string
@@ -83,29 +86,32 @@ export const refusals = {
   ),
 }
 
-/** How the two kinds refuse a password. */
-export const passwordRefusals = {
-  provisioned: {
-    notAToken: (role: string) => provisionedRefusal(role),
-    refused: (role: string) => provisionedRefusal(role),
-    expired: (role: string, _expiresAt: number) => provisionedRefusal(role),
-    noSuchRole: refusals.password,
-  },
-  autoscaling: {
-    notAToken: (_role: string) =>
-      error('Provided authentication token is not a valid JWT encoding'),
-    refused: (role: string) => error(`password authentication failed for user '${role}'`),
-    expired: (_role: string, expiresAt: number) =>
-      error(`JWT token has expired (exp=${Math.floor(expiresAt / 1000)})`),
-    noSuchRole: (role: string) => error(`password authentication failed for user '${role}'`),
-  },
+type Kind = Destination['kind']
+
+/** How the two kinds refuse a password that is no good token for this role. */
+export function tokenRefusal(
+  kind: Kind,
+  verdict: Exclude<Verdict, { is: 'good' }>,
+  role: string,
+): Refusal {
+  if (kind === 'provisioned') {
+    const message = `Failed to decode token for role "${role}" and native postgres login was either not attempted due to configuration or failed.`
+    return fatal('28P01', message)
+  }
+  switch (verdict.is) {
+    case 'not a JWT':
+      return error('Provided authentication token is not a valid JWT encoding')
+    case 'expired':
+      return error(`JWT token has expired (exp=${Math.floor(verdict.token.expiresAt / 1000)})`)
+    case 'refused':
+      return roleRefusal(kind, role)
+  }
 }
 
-function provisionedRefusal(role: string): Refusal {
-  return fatal(
-    '28P01',
-    `Failed to decode token for role "${role}" and native postgres login was either not attempted due to configuration or failed.`,
-  )
+/** How they refuse a role that does not exist. */
+export function roleRefusal(kind: Kind, role: string): Refusal {
+  if (kind === 'provisioned') return refusals.password(role)
+  return error(`password authentication failed for user '${role}'`)
 }
 
 /** Thrown where a connection is refused; the client gets it where the connection ends. */

@@ -52,7 +52,8 @@ export async function nextFreePort(port: number): Promise<number | undefined> {
   return undefined
 }
 
-function isFree(port: number, host: string): Promise<boolean> {
+/** Also when it cannot be listened at for another reason. */
+export function isFree(port: number, host: string): Promise<boolean> {
   return new Promise((resolve) => {
     const server = net.createServer()
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'EADDRINUSE'))

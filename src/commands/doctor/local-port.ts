@@ -1,10 +1,8 @@
 /** The last step of `doctor`: is the port free that clients are to connect to, or who holds it? */
 
-import net from 'node:net'
-
 import type { ProxySettings, TargetSettings } from '../../config/resolve/settings.js'
 import { ProxyError } from '../../core/errors.js'
-import { nextFreePort, portHolder } from '../../listener/port-holder.js'
+import { isFree, nextFreePort, portHolder } from '../../listener/port-holder.js'
 import { AdminClient, adminAddress } from '../running/admin-client.js'
 import type { RunningFile } from '../running/running-proxies.js'
 import { ownerOf } from '../running/running-proxies.js'
@@ -55,14 +53,6 @@ async function ourHolder(
 }
 
 async function firstTaken(addresses: readonly string[], port: number): Promise<string | undefined> {
-  for (const address of addresses) if (await isTaken(address, port)) return address
+  for (const address of addresses) if (!(await isFree(port, address))) return address
   return undefined
-}
-
-function isTaken(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = net.createServer()
-    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE'))
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(false)))
-  })
 }

@@ -1,5 +1,6 @@
 /** Asks a running proxy's admin interface, and tells it from other programs that may listen there. */
 
+import { once } from 'node:events'
 import http from 'node:http'
 
 import type { ProxySettings } from '../../config/resolve/settings.js'
@@ -91,7 +92,7 @@ function urlOf(address: string, port: number): string {
 }
 
 /** Never through a proxy of the environment: the address is on this machine, or as good as. */
-function request(
+async function request(
   address: string,
   path: string,
   method: string,
@@ -100,24 +101,17 @@ function request(
   const headers = { host: 'localhost' }
   const signal = AbortSignal.timeout(TIMEOUT_MS)
   const options = { method, agent: false, signal, headers }
-  return new Promise((resolve, reject) => {
-    const asked = address.startsWith('http:')
-      ? http.request(`${address}${path}`, options)
-      : http.request({ socketPath: address, path, ...options })
-    asked.on('error', reject)
-    asked.on('response', (response) => {
-      const chunks: Buffer[] = []
-      let bytes = 0
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length
-        if (bytes > MAX_BYTES) asked.destroy(new Error('answer is too long'))
-        else chunks.push(chunk)
-      })
-      response.on('error', reject)
-      response.on('end', () => {
-        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() })
-      })
-    })
-    asked.end()
-  })
+  const asked = address.startsWith('http:')
+    ? http.request(`${address}${path}`, options)
+    : http.request({ socketPath: address, path, ...options })
+  asked.on('error', () => {}) // those after the response, which the response tells of too
+  const [response] = (await once(asked.end(), 'response')) as [http.IncomingMessage]
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_BYTES) throw new Error('answer is too long')
+    chunks.push(chunk)
+  }
+  return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }
 }
