@@ -20,7 +20,7 @@ const ENDPOINT = 'projects/demo/branches/production/endpoints/primary'
 
 beforeEach(() => {
   control.clearFaults()
-  control.behaviour.clockSkewMs = 0
+  control.clockSkewMs = 0
 })
 
 async function doctor(target: string, env: Record<string, string> = {}, ...flags: string[]) {
@@ -294,7 +294,7 @@ test('where the roles are not ours to see, a refused login is joined by a warnin
 })
 
 test('a clock two hours off is a warning with its fix, and the rest works all the same', async () => {
-  control.behaviour.clockSkewMs = 2 * 3600_000
+  control.clockSkewMs = 2 * 3600_000
   const { code, warnings } = await doctor('demo-instance')
   assert.equal(code, 0)
   assert.deepEqual(

@@ -80,22 +80,21 @@ export function beginChange(
   )
 }
 
-/** A time in a reply, by the API's clock. */
-export function timestamp(at: number, behaviour: Behaviour): string {
-  return new Date(at + behaviour.clockSkewMs).toISOString()
+/** A time in a reply. */
+export function timestamp(at: number): string {
+  return new Date(at).toISOString()
 }
 
 /** One page of a list, and the token of the next. Page tokens are opaque. */
 export function page<Item>(
   items: readonly Item[],
   query: URLSearchParams,
-  behaviour: Behaviour,
 ): { items: readonly Item[]; next: { next_page_token?: string } } {
   const asked = Number(query.get('page_size') ?? 100)
   if (!Number.isInteger(asked) || asked < 0 || asked > 100) {
     throw badRequest('page_size must be between 0 and 100')
   }
-  const size = Math.min(asked || 100, behaviour.maxPageSize)
+  const size = asked || 100
   const token = query.get('page_token')
   const start = token ? Number(Buffer.from(token, 'base64url').toString().replace('from:', '')) : 0
   if (!Number.isInteger(start) || start < 0) throw badRequest('page_token is invalid')

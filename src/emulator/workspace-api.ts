@@ -97,10 +97,9 @@ async function answer(
   const call = { method, url, headers, body: await readBody(request) }
   const respond = (): void => {
     const { status, body } = handle(call, routes, options)
-    const { clock, behaviour } = options
     response.writeHead(status, {
       'content-type': 'application/json',
-      date: new Date(clock.now() + behaviour.clockSkewMs).toUTCString(),
+      date: new Date(options.clock.now()).toUTCString(),
     })
     response.end(JSON.stringify(body))
   }

@@ -21,7 +21,7 @@ const LIST = '/api/2.0/postgres/(projects/*)/branches'
 const ONE = '/api/2.0/postgres/((projects/*)/branches/*)'
 
 export function branchRoutes(context: ApiContext): ApiRoute[] {
-  const { behaviour, branches, operations } = context
+  const { branches, operations } = context
   /** The caller must be allowed to change the project. */
   const managed = (name: string, identity: Identity): Project => {
     const project = findProject(context, name)
@@ -31,13 +31,13 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
     }
     return project
   }
-  const describe = (branch: Branch): object => describeBranch(branch, branches, context)
+  const describe = (branch: Branch): object => describeBranch(branch, branches)
   return [
     route(`GET ${LIST}`, ({ path, query }) => {
       const project = findProject(context, path[0]!)
       const isWithDeleted = query.get('show_deleted') === 'true'
       const shown = isWithDeleted ? branches.all(project) : branches.present(project)
-      const { items, next } = page(shown, query, behaviour)
+      const { items, next } = page(shown, query)
       return { branches: items.map(describe), ...next }
     }),
     route(`GET ${ONE}`, ({ path }) => describe(findBranch(context, path[0]!))),
@@ -45,7 +45,7 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
       const project = managed(path[0]!, identity)
       const id = query.get('branch_id') ?? ''
       const spec = objectOf(body.spec)
-      const expiry = readExpiry(spec, context)
+      const expiry = readExpiry(spec)
       for (const name of ['source_branch_time', 'source_branch_lsn', 'source_snapshot']) {
         if (spec[name] !== undefined) {
           throw new ApiError(501, 'NOT_IMPLEMENTED', `the emulator does not take spec.${name}`)
@@ -66,7 +66,7 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
       const spec = objectOf(body.spec)
       for (const field of (query.get('update_mask') ?? '').split(',')) {
         if (field === 'spec.expiration') {
-          branches.setExpiry(project, branch, readExpiry(spec, context))
+          branches.setExpiry(project, branch, readExpiry(spec))
         } else if (/^spec\.(is_protected|isProtected)$/.test(field)) {
           branch.isProtected = spec.is_protected === true
         } else {
@@ -110,7 +110,7 @@ export function branchRoutes(context: ApiContext): ApiRoute[] {
 }
 
 /** Exactly one of ttl, expire_time and no_expiry. */
-function readExpiry(spec: Readonly<Record<string, unknown>>, { behaviour }: ApiContext): Expiry {
+function readExpiry(spec: Readonly<Record<string, unknown>>): Expiry {
   const given = ['ttl', 'expire_time', 'no_expiry'].filter((name) => spec[name] !== undefined)
   if (given.length !== 1) throw badRequest('one of ttl, expire_time and no_expiry must be set')
   switch (given[0]) {
@@ -122,7 +122,7 @@ function readExpiry(spec: Readonly<Record<string, unknown>>, { behaviour }: ApiC
     case 'expire_time': {
       const at = Date.parse(text(spec.expire_time) ?? '')
       if (Number.isNaN(at)) throw badRequest('expire_time must be a timestamp')
-      return { expireAt: at - behaviour.clockSkewMs }
+      return { expireAt: at }
     }
     default:
       if (spec.no_expiry !== true) throw badRequest('no_expiry must be true where it is set')
@@ -131,16 +131,15 @@ function readExpiry(spec: Readonly<Record<string, unknown>>, { behaviour }: ApiC
 }
 
 /** A branch as the API gives it, without the `spec` of the request. */
-function describeBranch(branch: Branch, branches: Branches, { behaviour }: ApiContext): object {
-  const time = (at: number): string => timestamp(at, behaviour)
+function describeBranch(branch: Branch, branches: Branches): object {
   const purgeAt = branches.purgeAt(branch)
   const { name, createdAt, deletedAt, expireAt, source } = branch
   const branchId = name.split('/')[3]
   return {
     ...{ name, uid: branch.uid, branch_id: branchId },
     parent: name.split('/').slice(0, 2).join('/'),
-    create_time: time(createdAt),
-    update_time: time(branch.updatedAt),
+    create_time: timestamp(createdAt),
+    update_time: timestamp(branch.updatedAt),
     status: {
       branch_id: branchId,
       current_state: deletedAt === undefined ? branch.state : 'DELETED',
@@ -148,10 +147,13 @@ function describeBranch(branch: Branch, branches: Branches, { behaviour }: ApiCo
       // Booleans that are false are left out.
       ...(branch.isDefault && { default: true }),
       ...(branch.isProtected && { is_protected: true }),
-      ...(source !== undefined && { source_branch: source, source_branch_time: time(createdAt) }),
-      ...(expireAt !== undefined && { expire_time: time(expireAt) }),
-      ...(deletedAt !== undefined && { delete_time: time(deletedAt) }),
-      ...(purgeAt !== undefined && { purge_time: time(purgeAt) }),
+      ...(source !== undefined && {
+        source_branch: source,
+        source_branch_time: timestamp(createdAt),
+      }),
+      ...(expireAt !== undefined && { expire_time: timestamp(expireAt) }),
+      ...(deletedAt !== undefined && { delete_time: timestamp(deletedAt) }),
+      ...(purgeAt !== undefined && { purge_time: timestamp(purgeAt) }),
     },
   }
 }

@@ -17,18 +17,18 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
   const withRole = (): Identity[] => inventory.identities.filter((each) => each.hasRole)
   return [
     route(`GET ${INSTANCES}`, ({ query }) => {
-      const { items, next } = page(inventory.instances, query, behaviour)
-      const instances = items.map((each) => ({ name: each.name, ...describe(each, context) }))
+      const { items, next } = page(inventory.instances, query)
+      const instances = items.map((each) => ({ name: each.name, ...describe(each) }))
       return { ...(items.length > 0 && { database_instances: instances }), ...next }
     }),
     route(`GET ${INSTANCES}:findByUid`, ({ query }) => {
       const uid = query.get('uid') ?? ''
       const found = inventory.instances.find((each) => each.uid === uid)
       if (found === undefined) throw notFound(`Database instance with uid '${uid}' not found.`)
-      return { name: found.name, ...describe(found, context) }
+      return { name: found.name, ...describe(found) }
     }),
     // The real reply to a question by name may leave the name out.
-    route(`GET ${INSTANCES}/(*)`, ({ path }) => describe(find(path[0]!), context)),
+    route(`GET ${INSTANCES}/(*)`, ({ path }) => describe(find(path[0]!))),
     route(`PATCH ${INSTANCES}/(*)`, ({ path, query, body }) => {
       const found = find(path[0]!)
       const mask = (query.get('update_mask') ?? '').split(',')
@@ -41,11 +41,11 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
       }
       const to = body.stopped ? 'STOPPED' : 'AVAILABLE'
       changeState(found, to, behaviour.transitionMs, clock)
-      return describe(found, context)
+      return describe(found)
     }),
     route(`GET ${INSTANCES}/(*)/roles`, ({ path, query }) => {
       find(path[0]!)
-      const { items, next } = page(withRole(), query, behaviour)
+      const { items, next } = page(withRole(), query)
       return { database_instance_roles: items.map(describeRole), ...next }
     }),
     route(`GET ${INSTANCES}/(*)/roles/(*)`, ({ path }) => {
@@ -60,8 +60,7 @@ export function databaseRoutes(context: ApiContext): ApiRoute[] {
       if (names.length === 0) throw badRequest('instance_names must not be empty')
       for (const name of names) find(String(name))
       const token = tokens.mint({ use: 'database', identity, lifeMs: behaviour.tokenTtlMs })
-      const expiry = { expiration_time: timestamp(token.expiresAt, behaviour) }
-      return { token: token.text, ...(!behaviour.omitExpiry && expiry) }
+      return { token: token.text, expiration_time: timestamp(token.expiresAt) }
     }),
   ]
 }
@@ -74,7 +73,7 @@ function describeRole({ userName, kind }: Identity): object {
   }
 }
 
-function describe(instance: Instance, { behaviour }: ApiContext): object {
+function describe(instance: Instance): object {
   const { uid, state } = instance
   return {
     uid,
@@ -89,7 +88,7 @@ function describe(instance: Instance, { behaviour }: ApiContext): object {
     retention_window_in_days: 7,
     effective_retention_window_in_days: 7,
     creator: 'ada@example.com',
-    creation_time: timestamp(instance.createdAt, behaviour),
+    creation_time: timestamp(instance.createdAt),
     // Booleans that are false are left out; `stopped` is only ever written.
     ...(state === 'STOPPED' && { effective_stopped: true }),
     ...(instance.readOnlyHost !== undefined && { effective_enable_readable_secondaries: true }),

@@ -35,6 +35,7 @@ export function oidcRoutes(context: ApiContext): ApiRoute[] {
   return routes.map((each) => ({ ...each, isPublic: true }))
 }
 
+const WORKSPACE_TOKEN_MS = 3_600_000
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const JWT = 'urn:ietf:params:oauth:token-type:jwt'
 /** The subject of ID tokens that the federation policy knows. */
@@ -62,12 +63,11 @@ function grant(
   if (identity === undefined) {
     throw new OAuthError(401, 'invalid_client', 'Client authentication failed')
   }
-  const lifeMs = context.behaviour.workspaceTokenTtlMs
-  const token = context.tokens.mint({ use: 'workspace', identity, lifeMs })
+  const token = context.tokens.mint({ use: 'workspace', identity, lifeMs: WORKSPACE_TOKEN_MS })
   return {
     access_token: token.text,
     token_type: 'Bearer',
-    expires_in: Math.floor(lifeMs / 1000),
+    expires_in: WORKSPACE_TOKEN_MS / 1000,
     scope: 'all-apis',
   }
 }

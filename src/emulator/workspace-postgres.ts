@@ -30,22 +30,22 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
   }
   return [
     route('GET /api/2.0/postgres/projects', ({ query }) => {
-      const { items, next } = page(inventory.projects, query, behaviour)
-      return { projects: items.map((each) => describeProject(each, context)), ...next }
+      const { items, next } = page(inventory.projects, query)
+      return { projects: items.map((each) => describeProject(each)), ...next }
     }),
-    route(`GET ${PROJECT}`, ({ path }) => describeProject(findProject(context, path[0]!), context)),
+    route(`GET ${PROJECT}`, ({ path }) => describeProject(findProject(context, path[0]!))),
     route(`GET ${BRANCH}/endpoints`, ({ path, query }) => {
-      const { items, next } = page(branchOf(path).endpoints, query, behaviour)
-      return { endpoints: items.map((each) => describeEndpoint(each, context)), ...next }
+      const { items, next } = page(branchOf(path).endpoints, query)
+      return { endpoints: items.map((each) => describeEndpoint(each)), ...next }
     }),
-    route(`GET ${ENDPOINT}`, ({ path }) => describeEndpoint(findEndpoint(path[0]!), context)),
+    route(`GET ${ENDPOINT}`, ({ path }) => describeEndpoint(findEndpoint(path[0]!))),
     route(`PATCH ${ENDPOINT}`, ({ path, query, body }) => {
       const endpoint = findEndpoint(path[0]!)
       if (query.get('update_mask') !== 'spec.disabled') {
         throw badRequest('update_mask must be spec.disabled')
       }
       endpoint.disabled = objectOf(body.spec).disabled === true
-      return beginChange(context, endpoint.name, () => describeEndpoint(endpoint, context))
+      return beginChange(context, endpoint.name, () => describeEndpoint(endpoint))
     }),
     route(`GET ${BRANCH}/databases`, ({ path }) => ({
       databases: [describeDatabase(branchOf(path))],
@@ -56,7 +56,7 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
       return database
     }),
     route(`GET ${BRANCH}/roles`, ({ path, query }) => {
-      const { items, next } = page(describeRoles(branchOf(path), context), query, behaviour)
+      const { items, next } = page(describeRoles(branchOf(path), context), query)
       return { roles: items, ...next }
     }),
     route(`GET ${BRANCH}/roles/(*)`, ({ path }) => {
@@ -76,8 +76,7 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
       }
       const lifeMs = requestedLifeMs(body, context) ?? behaviour.tokenTtlMs
       const token = tokens.mint({ use: 'database', identity, lifeMs, group })
-      const expiry = { expire_time: timestamp(token.expiresAt, behaviour) }
-      return { token: token.text, ...(!behaviour.omitExpiry && expiry) }
+      return { token: token.text, expire_time: timestamp(token.expiresAt) }
     }),
   ]
 }
@@ -85,7 +84,7 @@ export function postgresRoutes(context: ApiContext): ApiRoute[] {
 /** 5 minutes to 1 hour, as a duration or as the moment of its end; the API takes either, not both. */
 function requestedLifeMs(
   body: Readonly<Record<string, unknown>>,
-  { clock, behaviour }: ApiContext,
+  { clock }: ApiContext,
 ): number | undefined {
   if (body.ttl === undefined && body.expire_time === undefined) return undefined
   if (body.ttl !== undefined && body.expire_time !== undefined) {
@@ -95,7 +94,7 @@ function requestedLifeMs(
   const lifeMs =
     body.ttl !== undefined
       ? Number(ttl) * 1000
-      : Date.parse(text(body.expire_time) ?? '') - (clock.now() + behaviour.clockSkewMs)
+      : Date.parse(text(body.expire_time) ?? '') - clock.now()
   if (!(lifeMs >= 300_000 && lifeMs <= 3_600_000)) {
     throw badRequest('ttl must be a duration between 300s and 3600s')
   }
@@ -127,8 +126,8 @@ function roles({ inventory }: ApiContext): { postgres_role: string; identity_typ
   ]
 }
 
-function describeProject(project: Project, { behaviour }: ApiContext): object {
-  const createdAt = timestamp(project.createdAt, behaviour)
+function describeProject(project: Project): object {
+  const createdAt = timestamp(project.createdAt)
   return {
     name: project.name,
     uid: project.uid,
@@ -138,8 +137,8 @@ function describeProject(project: Project, { behaviour }: ApiContext): object {
   }
 }
 
-function describeEndpoint(endpoint: Endpoint, { behaviour }: ApiContext): object {
-  const createdAt = timestamp(endpoint.createdAt, behaviour)
+function describeEndpoint(endpoint: Endpoint): object {
+  const createdAt = timestamp(endpoint.createdAt)
   return {
     name: endpoint.name,
     uid: endpoint.uid,
@@ -152,7 +151,7 @@ function describeEndpoint(endpoint: Endpoint, { behaviour }: ApiContext): object
       current_state: endpoint.state,
       ...(endpoint.pendingState !== undefined && { pending_state: endpoint.pendingState }),
       ...(endpoint.lastActiveAt !== undefined && {
-        last_active_time: timestamp(endpoint.lastActiveAt, behaviour),
+        last_active_time: timestamp(endpoint.lastActiveAt),
       }),
       ...(endpoint.disabled && { disabled: true }),
       endpoint_type: `ENDPOINT_TYPE_${endpoint.type}`,

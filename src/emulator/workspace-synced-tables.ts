@@ -73,7 +73,7 @@ function instanceOf(name: string, body: Readonly<Record<string, unknown>>): stri
 
 function describeProvisioned(
   table: SyncedTable,
-  { clock, behaviour }: ApiContext,
+  { clock }: ApiContext,
   asked: Readonly<Record<string, unknown>> = {},
 ): object {
   const { detailedState, message, isOver } = syncStateOf(table, clock.now())
@@ -86,15 +86,15 @@ function describeProvisioned(
       detailed_state: detailedState,
       message,
       pipeline_id: table.pipelineId,
-      ...(detailedState.includes('ONLINE') && { last_sync: lastSync(table, behaviour) }),
+      ...(detailedState.includes('ONLINE') && { last_sync: lastSync(table) }),
     },
   }
 }
 
-function lastSync(table: SyncedTable, behaviour: ApiContext['behaviour']): object {
+function lastSync(table: SyncedTable): object {
   return {
-    sync_start_timestamp: timestamp(table.createdAt + 2 * table.stepMs, behaviour),
-    sync_end_timestamp: timestamp(table.createdAt + 3 * table.stepMs, behaviour),
+    sync_start_timestamp: timestamp(table.createdAt + 2 * table.stepMs),
+    sync_end_timestamp: timestamp(table.createdAt + 3 * table.stepMs),
     delta_table_sync_info: { delta_commit_version: '7' },
   }
 }
@@ -128,18 +128,18 @@ function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
   ]
 }
 
-function describeAutoscaling(table: SyncedTable, { clock, behaviour }: ApiContext): object {
+function describeAutoscaling(table: SyncedTable, { clock }: ApiContext): object {
   const { detailedState, message, isOver } = syncStateOf(table, clock.now())
   return {
     name: `synced_tables/${table.name}`,
-    create_time: timestamp(table.createdAt, behaviour),
+    create_time: timestamp(table.createdAt),
     spec: table.spec,
     status: {
       detailed_state: detailedState,
       message,
       pipeline_id: table.pipelineId,
       unity_catalog_provisioning_state: isOver ? 'ACTIVE' : 'PROVISIONING',
-      ...(detailedState.includes('ONLINE') && { last_sync: lastSync(table, behaviour) }),
+      ...(detailedState.includes('ONLINE') && { last_sync: lastSync(table) }),
     },
   }
 }

@@ -46,13 +46,13 @@ export interface Emulator extends BareEmulator {
 }
 
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
-  const clock = options.clock ?? systemClock
-  const control = new EmulatorControl(clock)
+  const control = new EmulatorControl(options.clock ?? systemClock)
+  const { clock } = control
   const inventory = options.inventory ?? demoInventory(clock.now())
   const identities = [...new Set([...inventory.identities, otherUser, userWithoutRole])]
   const emulator = await startBareEmulator({
     ...options,
-    inventory: { ...inventory, identities },
+    ...{ clock, inventory: { ...inventory, identities } },
     onPhase: (...reached) => control.connectionReached(...reached),
     onCall: (...received) => control.callReceived(...received),
   })
@@ -107,7 +107,10 @@ export const wakingRefusals = {
 export type CertificateKind = 'right' | 'wrong-name' | 'expired' | 'untrusted'
 
 export class EmulatorControl {
-  readonly #clock: Clock
+  /** The emulator's own. */
+  readonly clock: Clock
+  /** How far that is ahead of ours. */
+  clockSkewMs = 0
   #emulator: EmulatorParts | undefined
   readonly #calls: RecordedCall[] = []
   readonly #apiFaults = new Faults<ApiName, ApiFault>()
@@ -120,8 +123,12 @@ export class EmulatorControl {
   /** CancelRequests handed on to PostgreSQL. */
   cancelCount = 0
 
-  constructor(clock: Clock) {
-    this.#clock = clock
+  constructor(ours: Clock) {
+    this.clock = {
+      now: () => ours.now() + this.clockSkewMs,
+      monotonic: () => ours.monotonic(),
+      after: (...wait) => ours.after(...wait),
+    }
   }
 
   /** From here on there is something to steer. */
@@ -189,7 +196,7 @@ export class EmulatorControl {
 
   startInstance(name: string): void {
     const { transitionMs } = this.behaviour
-    changeState(this.instance(name), 'AVAILABLE', transitionMs, this.#clock)
+    changeState(this.instance(name), 'AVAILABLE', transitionMs, this.clock)
   }
 
   stopInstance(name: string): void {
@@ -333,7 +340,7 @@ export class EmulatorControl {
     const destination = destinations(inventory).find((each) => each.host === host)
     if (destination?.kind !== 'autoscaling') return
     const { branch, endpoint } = destination
-    const isYoung = this.#clock.now() - branch.createdAt < youngMs
+    const isYoung = this.clock.now() - branch.createdAt < youngMs
     if (isYoung && phase === 'startup' && youngRefusal === 'external authorization') {
       throw new Refused(refusals.externalAuthorization('Branch is not known yet.'))
     }
@@ -356,7 +363,7 @@ export class EmulatorControl {
     const { behaviour } = this
     const fault = this.#apiFaults.take(api)
     if (fault !== undefined) {
-      const date = new Date(this.#clock.now() + behaviour.clockSkewMs).toUTCString()
+      const date = new Date(this.clock.now()).toUTCString()
       const expired = (): void => {
         const { tokenTtlMs } = behaviour
         behaviour.tokenTtlMs = -5_000
