@@ -113,7 +113,6 @@ test('degraded: a token that is not refreshed is told of while it is good, and r
   const { daemon, log } = await proxyBefore(t, emulator, { adminPort: 0, clock })
   const url = daemon.adminUrl!
   await untilReady(url)
-  t.after(() => control.clearFaults())
   control.failApi('credentials', REFUSED)
 
   await clock.advance(49 * MINUTE_MS)
@@ -142,7 +141,6 @@ test('degraded: a token that is not refreshed is told of while it is good, and r
 
 test('a clock that is set back two hours does not make a proxy that is not ready wait for them', async (t) => {
   const clock = new FakeClock()
-  t.after(() => control.clearFaults())
   control.failApi('credentials', REFUSED)
   const { daemon, log } = await proxyBefore(t, emulator, { adminPort: 0, clock })
   await log.seen(({ message }) => message.startsWith('not ready yet'))
@@ -187,7 +185,6 @@ test('when no target is usable the process is unready, with the reason of each',
 })
 
 test('a target that is asked for the first time counts as usable', async (t) => {
-  t.after(() => control.clearFaults())
   control.failApi(undefined, { how: 'hang' })
   const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
   const url = daemon.adminUrl!

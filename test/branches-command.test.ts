@@ -13,7 +13,6 @@ const PROJECT = 'projects/demo'
 const nameOf = (id: string): string => `${PROJECT}/branches/${id}`
 
 beforeEach(() => {
-  control.clearFaults()
   control.behaviour.maxUnarchivedBranches = 10
 })
 

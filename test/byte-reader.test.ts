@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 
 import { readExactly, readSome, StreamEnded } from '../src/wire/byte-reader.js'
+import { endWhenFailed } from './support/ending.js'
 import { socketPair } from './support/sockets.js'
 
+endWhenFailed()
 const { signal } = new AbortController()
 
 test('a message that arrives one byte at a time is read whole, and no listener is left behind', async () => {

@@ -14,7 +14,10 @@ import type { FolderPlace } from '../src/commands/running/running-folder.js'
 import { runningProxies } from '../src/commands/running/running-proxies.js'
 import { startProxy } from '../src/daemon/start-proxy.js'
 import { simpleQuery } from '../src/emulator/simple-query.js'
+import { endWhenFailed } from './support/ending.js'
 import { temporaryFolder } from './support/proxy.js'
+
+endWhenFailed()
 
 /** Where a command writes, and how a test waits for it to have written. */
 class Output {

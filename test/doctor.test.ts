@@ -19,7 +19,6 @@ const PORT = await freePort()
 const ENDPOINT = 'projects/demo/branches/production/endpoints/primary'
 
 beforeEach(() => {
-  control.clearFaults()
   control.clockSkewMs = 0
 })
 

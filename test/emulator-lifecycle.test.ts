@@ -16,6 +16,9 @@ import { startPostgres } from '../src/emulator/postgres.js'
 import { findPostgresBinaries } from '../src/emulator/postgres-binaries.js'
 import { frontClient } from './support/emulator.js'
 import { startEmulator } from './support/emulator-control.js'
+import { endWhenFailed } from './support/ending.js'
+
+endWhenFailed()
 
 // A temporary folder of this file's own, so that what is left in it is left by us.
 const temporary = await mkdtemp(join(tmpdir(), 'lakebase-test-'))

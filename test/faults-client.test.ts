@@ -71,7 +71,6 @@ for (const [how, leave] of Object.entries(leaving)) {
     const world = await worldBefore(t, emulator, { clock })
     clock.aheadMs += 2 * 3600_000 // the token has expired
     control.failApi('credentials', { how: 'hang' })
-    t.after(() => control.clearFaults())
     const client = (await RawClient.connect(world.port)).startup(startup)
     await eventually(() => phaseOf(world) === 'resolve', 'it does not ask')
     leave(client)

@@ -42,7 +42,6 @@ for (const [how, leave] of [
   test(`a client that ${how} while its server is dialled takes the dial with it`, async (t) => {
     const world = await worldBefore(t, emulator, { localTls: 'auto' })
     control.failFront({ at: 'startup', how: 'hang' })
-    t.after(() => control.clearFaults())
     const client = await secure(world)
     const dialled = world.relay.connections.length
     client.write(STARTUP)

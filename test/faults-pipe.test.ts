@@ -10,8 +10,11 @@ import { ReadBuffers } from '../src/session/read-buffers.js'
 import { errorResponse } from '../src/wire/backend.js'
 import { message } from './chaos/raw-client.js'
 import { eventually, SettableClock, within } from './chaos/world.js'
+import { endWhenFailed } from './support/ending.js'
 import { FakeClock } from './support/fake-clock.js'
 import { readAll, socketPair } from './support/sockets.js'
+
+endWhenFailed()
 
 const GREETING = Buffer.from('Z\0\0\0\x05I')
 

@@ -169,7 +169,6 @@ test('a server whose old address has become a black hole is found at its new one
 
 test('a server that resets one connection and is silent at the next is tried again, within connect-timeout', async (t) => {
   const world = await worldBefore(t, emulator, { connectTimeout: '4s' })
-  t.after(() => control.clearFaults())
   control.failFront({ at: 'accept', how: 'reset' }, 1)
   control.failFront({ at: 'accept', how: 'hang' }, 1)
   const client = await within(3_500, loggedIn(world))

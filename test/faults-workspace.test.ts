@@ -45,7 +45,6 @@ test('a workspace that fails while the token is good: no client notices, and the
       const clock = new SettableClock()
       const world = await worldBefore(t, emulator, { clock, connectTimeout: '1s' })
       control.failApi('credentials', fault)
-      t.after(() => control.clearFaults())
       clock.aheadMs += 52 * MINUTE_MS // its last ten minutes: stale
       for (let i = 0; i < 3; i++) assert.equal(await logIn(world), 'ready')
       const warning = await world.log.seen(({ message }) => /not refreshed/.test(message))
@@ -61,7 +60,6 @@ test('a workspace that fails once the token has expired: 57P03 with the reason, 
       const clock = new SettableClock()
       const world = await worldBefore(t, emulator, { clock, connectTimeout: '1s' })
       control.failApi('credentials', fault)
-      t.after(() => control.clearFaults())
       clock.aheadMs += 61 * MINUTE_MS
       const said = await within(5_000, logIn(world))
       assert.ok(typeof said === 'object')
@@ -78,7 +76,6 @@ test('a workspace that is gone altogether, and a client that leaves meanwhile: t
   const clock = new SettableClock()
   const world = await worldBefore(t, emulator, { clock, connectTimeout: '1s' })
   control.failApi(undefined, { how: 'hang' })
-  t.after(() => control.clearFaults())
   clock.aheadMs += 61 * MINUTE_MS
   const leaver = (await RawClient.connect(world.port)).startup(startup)
   const others = Array.from({ length: 20 }, () => logIn(world))

@@ -1,7 +1,7 @@
 /** `instances`: both kinds of Lakebase in one list, and starting and stopping, as a user runs them. */
 
 import assert from 'node:assert/strict'
-import { beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 
 import { cliHere } from './support/cli.js'
 import { emulatorForTests } from './support/emulator.js'
@@ -10,8 +10,6 @@ const emulator = await emulatorForTests({ transitionMs: 500 })
 const { control } = emulator
 const ENDPOINT = 'projects/demo/branches/production/endpoints/primary'
 const DISABLED = 'projects/many/branches/disabled/endpoints/primary'
-
-beforeEach(() => control.clearFaults())
 
 function instances(...args: string[]) {
   return cliHere(['instances', ...args], { env: { ...emulator.env } })

@@ -5,8 +5,11 @@ import { type TestContext, test } from 'node:test'
 
 import { LimitExceeded, type MessageLimits, MessageReader } from '../src/wire/message-reader.js'
 import { message } from './chaos/raw-client.js'
+import { endWhenFailed } from './support/ending.js'
 import { patience } from './support/scripted-workspace.js'
 import { socketPair } from './support/sockets.js'
+
+endWhenFailed()
 
 const LIMITS: MessageLimits = { messageBytes: 1000, totalBytes: 10_000, messages: 100 }
 

@@ -100,7 +100,6 @@ test('cancels are counted by outcome, and do not count as sessions', {
 test('a refused credential counts as a failed refresh and a failed session', {
   skip: needsPsql,
 }, async (t) => {
-  t.after(() => control.clearFaults())
   control.failApi('credentials', { status: 403, errorCode: 'PERMISSION_DENIED', message: 'no' })
   const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0 })
   const { code } = await psql(`host=127.0.0.1 port=${port} user=me`, 'select 1')

@@ -82,7 +82,6 @@ test('the 17th page has to wait for another to be closed', async (t) => {
 })
 
 test('a session that is still trying shows its last error; the target is degraded until one gets in', async (t) => {
-  t.after(() => control.clearFaults())
   const { daemon, port } = await proxyBefore(t, emulator, { adminPort: 0 })
   const starting = { severity: 'FATAL', sqlState: '57P03', message: 'is waking up' } as const
   control.failFront({ at: 'startup', refuse: starting })
@@ -357,7 +356,6 @@ test('a session that its compute ends with 57P01 is logged and shown as that', a
 })
 
 test('a failed refresh that no client notices is a warning, and the next success is logged', async (t) => {
-  t.after(() => control.clearFaults())
   const clock = new FakeClock()
   const { log, daemon } = await proxyBefore(t, emulator, { clock, adminPort: 0 })
   await log.seen(({ message }) => message === 'credential refreshed')

@@ -8,8 +8,11 @@ import { test } from 'node:test'
 
 import { ReadBuffers } from '../src/session/read-buffers.js'
 import { eventually, within } from './chaos/world.js'
+import { endWhenFailed } from './support/ending.js'
 import { pipedOver } from './support/pipes.js'
 import { readAll, socketPair } from './support/sockets.js'
+
+endWhenFailed()
 
 const MB = 1024 * 1024
 const PATIENCE_MS = 60_000

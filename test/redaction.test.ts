@@ -144,7 +144,6 @@ async function everythingThatIsLogged(
     )
     heard.push([error.message, error.detail, error.hint].join(' '))
   }
-  t.after(() => control.clearFaults())
   const [{ listener }, fixed] = [daemon.targets[0]!, daemon.targets[1]!]
   const { port } = listener
   const password = 'open-sesame'

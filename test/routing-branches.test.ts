@@ -124,7 +124,6 @@ test('a branch whose ten minutes end while a client is on its way stays open for
   const proxy = await proxyBefore(t, emulator, {
     ...{ ...ON, targets: [EVERY], clock, localAuth: 'databricks', localTls: 'auto' },
   })
-  t.after(() => control.clearFaults())
   const logIn = async ({ userName, pat }: Identity): Promise<pg.Client> => {
     const login = { user: `${userName}~${named('dev')}`, password: pat! }
     const client = await connectedClient(t, proxy.port, {
@@ -251,7 +250,6 @@ test('with no other target, a client that names no branch is refused', async (t)
 test('a workspace that cannot be asked is not remembered as an answer', async (t) => {
   const proxy = await proxyBefore(t, emulator, ON)
   await connectedClient(t, proxy.port)
-  t.after(() => control.clearFaults())
   control.failApi(undefined, { status: 500 })
   assert.equal((await refusal(proxy, named('dev'))).code, '57P03')
   control.clearFaults()
@@ -274,7 +272,6 @@ test('a reload leaves open branches alone; without their target they end with th
 test('a choice that is under way at a reload is served by what comes after it', async (t) => {
   const proxy = await proxyBefore(t, emulator, ON)
   await connectedClient(t, proxy.port)
-  t.after(() => control.clearFaults())
   const choose = async (id: string): Promise<{ client: Promise<pg.Client> }> => {
     const before = lookUps()
     control.failApi('branch', { delayMs: 400 }, 1)

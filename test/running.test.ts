@@ -116,7 +116,6 @@ test('wait returns when the proxy is ready, also one that is yet to be started',
 })
 
 test('wait does not return while the workspace has not answered, though the proxy listens', async (t) => {
-  t.after(() => control.clearFaults())
   control.failApi(undefined, { how: 'hang' })
   const { daemon } = await proxyBefore(t, emulator, { adminPort: 0 })
   const args = ['wait', 'demo-instance', ...at(daemon)]
@@ -149,7 +148,6 @@ test('wait returns for an instance that starts when a client connects', async (t
 })
 
 test('wait ends at its time-out with the reasons', async (t) => {
-  t.after(() => control.clearFaults())
   control.failApi('credentials', { status: 403, errorCode: 'PERMISSION_DENIED', message: 'no' })
   const { daemon, log } = await proxyBefore(t, emulator, { adminPort: 0 })
   await log.seen(({ message }) => message.startsWith('not ready yet'))

@@ -30,7 +30,6 @@ const COLOURS = /\u001b\[\d+m/g
 const OBEYED = /[^\P{Cc}\n]|[\u2028\u2029\u202a-\u202e]/u
 
 test('what a server says reaches log, status and doctor on its own line and obeys nothing', async (t) => {
-  t.after(() => control.clearFaults())
   const { daemon, port, log } = await proxyBefore(t, emulator, { adminPort: 0 })
   control.failFront({
     at: 'startup',

@@ -140,7 +140,6 @@ test('people see: port is in use', async (t) => {
 })
 
 async function stderrOf(t: TestContext, each: Case): Promise<string> {
-  t.after(() => emulator.control.clearFaults())
   if (each.fault !== undefined) emulator.control.failFront(each.fault)
   const proxy = await startProxy({
     targets: [each.target ?? 'demo-instance'],

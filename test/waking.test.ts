@@ -31,7 +31,6 @@ async function login(port: number): Promise<'ready' | ServerSaid | undefined> {
 
 /** Before the emulator's Autoscaling endpoint, with everything asked for that is asked for once. */
 async function ready(t: TestContext, target: string, options: TestProxyOptions = {}) {
-  t.after(() => control.clearFaults())
   const proxy = await proxyBefore(t, emulator, { targets: [target], ...options })
   await proxy.daemon.targets[0]!.prime()
   return proxy

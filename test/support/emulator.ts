@@ -1,18 +1,21 @@
 /** One emulator for a test file, and other people's clients pointed at its front door. */
 
 import { execFile } from 'node:child_process'
-import { after } from 'node:test'
+import { after, beforeEach } from 'node:test'
 import { promisify } from 'node:util'
 
 import pg from 'pg'
 
 import type { EmulatorOptions } from '../../src/emulator/emulator.js'
 import { type Emulator, startEmulator } from './emulator-control.js'
+import { endWhenFailed } from './ending.js'
 
-/** Closed when all tests of the file are done. Call it at the top of the file. */
+/** Closed when all tests of the file are done, and without faults when each begins. Call it at the top of the file. */
 export async function emulatorForTests(options: EmulatorOptions = {}): Promise<Emulator> {
   const emulator = await startEmulator(options)
+  endWhenFailed()
   after(() => emulator.close())
+  beforeEach(() => emulator.control.clearFaults()) // those of a test that failed
   return emulator
 }
 

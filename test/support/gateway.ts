@@ -25,7 +25,6 @@ export interface Gateway extends TestProxy {
 }
 
 export async function gateway(t: TestContext, options: TestProxyOptions = {}): Promise<Gateway> {
-  control.clearFaults()
   const proxy = await proxyBefore(t, emulator, {
     ...{ targets: ['projects/demo'], localAuth: 'databricks', localTls: 'auto', ...options },
   })
