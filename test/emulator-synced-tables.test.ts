@@ -123,7 +123,6 @@ test('wrong arguments are refused, each with its own status', async () => {
     [404, 'main.sales.x', spec({ source_table_full_name: 'main.sales.none' })],
     [404, 'main.sales.x', spec(), { database_instance_name: 'none' }],
     [400, 'main.sales.x', spec(), { logical_database_name: undefined }],
-    [400, 'lakebase.sales.x', spec(), { database_instance_name: 'second-instance' }],
   ]
   for (const [status, name, specification, rest] of cases) {
     const reply = await createProvisioned(name, specification, rest)

@@ -8,6 +8,9 @@ import type { Socket } from 'node:net'
 import { parse, serialize } from 'pg-protocol'
 import type { BackendMessage, DatabaseError, DataRowMessage } from 'pg-protocol/dist/messages.js'
 
+/** The limit for each wait for an answer. */
+const ANSWER_MS = 30_000
+
 export interface QueryLogin {
   /** Connected or connecting; closed with the session. */
   socket: Socket
@@ -15,8 +18,6 @@ export interface QueryLogin {
   database: string
   /** The password, sent when the server asks for it in the clear. */
   password?: string
-  /** The limit for each wait for an answer. */
-  timeoutMs?: number
 }
 
 export interface QuerySession {
@@ -58,7 +59,7 @@ export async function openSession(login: QueryLogin): Promise<QuerySession> {
       }
       if (socket.closed) fail(new Error('server closed the connection'))
     })
-  socket.setTimeout(login.timeoutMs ?? 30_000, () => socket.destroy(new Error('timed out')))
+  socket.setTimeout(ANSWER_MS, () => socket.destroy(new Error('timed out')))
   socket.once('error', fail)
   socket.once('close', () => fail(new Error('server closed the connection')))
   socket.write(serialize.startup({ user, database }))

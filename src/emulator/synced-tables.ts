@@ -83,19 +83,13 @@ export function syncStateOf(table: SyncedTable, now: number): SyncState {
   }
 }
 
-export interface NewTable {
-  name: string
-  api: SyncedTable['api']
-  spec: Readonly<Record<string, unknown>>
-  now: number
-  stepMs: number
-}
+type NewTable = Pick<SyncedTable, 'name' | 'api' | 'spec' | 'createdAt' | 'stepMs'>
 
 export class SyncedTables {
   readonly #tables = new Map<string, SyncedTable>()
 
   /** Errors: ApiError, for all that the real API would refuse. */
-  create({ name, api, spec, now, stepMs }: NewTable): SyncedTable {
+  create({ name, api, spec, createdAt, stepMs }: NewTable): SyncedTable {
     if (!isThreePart(name)) throw badRequest(`'${name}' is not a three-part table name`)
     if (this.#tables.has(name)) {
       throw new ApiError(409, 'RESOURCE_ALREADY_EXISTS', `Synced table '${name}' already exists.`)
@@ -109,9 +103,8 @@ export class SyncedTables {
       )
     }
     const table: SyncedTable = {
-      ...{ name, api, spec, policy, source: found, stepMs },
+      ...{ name, api, spec, policy, source: found, createdAt, stepMs },
       pipelineId: this.#pipeline(spec),
-      createdAt: now,
     }
     this.#tables.set(name, table)
     return table

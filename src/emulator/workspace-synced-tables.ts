@@ -17,13 +17,6 @@ export function syncedTableRoutes(context: ApiContext): ApiRoute[] {
   return [...databaseRoutes(tables, context), ...postgresRoutes(tables, context)]
 }
 
-/** A catalog that is registered with an instance: instance and database follow from it. */
-const REGISTERED_CATALOG = {
-  name: 'lakebase',
-  instance: 'demo-instance',
-  database: 'databricks_postgres',
-}
-
 function databaseRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
   const { inventory, behaviour, clock } = context
   const api = 'database'
@@ -34,13 +27,18 @@ function databaseRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
   return [
     route('POST /api/2.0/database/synced_tables', ({ body }) => {
       const name = text(body.name) ?? ''
-      const instance = instanceOf(name, body)
+      const instance = text(body.database_instance_name)
+      if (instance === undefined || text(body.logical_database_name) === undefined) {
+        throw badRequest(
+          'database_instance_name and logical_database_name are required for a standard catalog',
+        )
+      }
       if (!inventory.instances.some((each) => each.name === instance)) {
         throw notFound(`Database instance '${instance}' not found.`)
       }
       const spec = objectOf(body.spec)
       const stepMs = behaviour.transitionMs
-      const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
+      const table = tables.create({ name, api, spec, createdAt: clock.now(), stepMs })
       return describeProvisioned(table, context, body)
     }),
     route(`GET ${one}`, ({ path }) => describeProvisioned(tables.get(path[0]!, api), context)),
@@ -51,24 +49,6 @@ function databaseRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
     route(`PATCH ${one}`, notImplemented),
     route('GET /api/2.0/database/instances/(*)/synced_tables', notImplemented),
   ]
-}
-
-function instanceOf(name: string, body: Readonly<Record<string, unknown>>): string {
-  const instance = text(body.database_instance_name)
-  const database = text(body.logical_database_name)
-  if (name.startsWith(`${REGISTERED_CATALOG.name}.`)) {
-    const { instance: itsInstance, database: itsDatabase } = REGISTERED_CATALOG
-    if ((instance ?? itsInstance) !== itsInstance || (database ?? itsDatabase) !== itsDatabase) {
-      throw badRequest('instance and database must match those of the registered catalog')
-    }
-    return itsInstance
-  }
-  if (instance === undefined || database === undefined) {
-    throw badRequest(
-      'database_instance_name and logical_database_name are required for a standard catalog',
-    )
-  }
-  return instance
 }
 
 function describeProvisioned(
@@ -115,7 +95,7 @@ function postgresRoutes(tables: SyncedTables, context: ApiContext): ApiRoute[] {
         throw badRequest('spec.postgres_database is required')
       }
       const stepMs = behaviour.transitionMs
-      const table = tables.create({ name, api, spec, now: clock.now(), stepMs })
+      const table = tables.create({ name, api, spec, createdAt: clock.now(), stepMs })
       // The operation is the table's creation, the first step: the table tells what follows.
       const described = (): object => describeAutoscaling(table, context)
       return beginChange(context, `synced_tables/${name}`, described)

@@ -4,6 +4,7 @@
  * own, while tokens of a few seconds expire under it.
  */
 
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ProxyError } from '../../core/errors.js'
@@ -12,7 +13,6 @@ import { type Emulator, startEmulator } from '../../emulator/emulator.js'
 import { simpleQuery } from '../../emulator/simple-query.js'
 import { Announcement } from '../running/announcement.js'
 import type { FolderPlace } from '../running/running-folder.js'
-import { aborted } from './emulator.js'
 
 export interface DemoOptions {
   /** Query across several token expiries, say what happened, and end. */
@@ -39,11 +39,11 @@ const ONCE_LIMIT_MS = 60_000
 
 /** Resolves to the exit code. Errors: kind `config` when PostgreSQL is not installed or cannot run here. */
 export async function runDemo(options: DemoOptions): Promise<number> {
-  const { once, signal, stdout } = options
+  const { once: isOnce, signal, stdout } = options
   stdout.write('Starting PostgreSQL, a Lakebase workspace in front of it, and the proxy…\n')
   let latestToken: number | undefined
   const emulator = await startEmulator({
-    tokenTtlMs: once ? ONCE_TOKEN_TTL_MS : TOKEN_TTL_MS,
+    tokenTtlMs: isOnce ? ONCE_TOKEN_TTL_MS : TOKEN_TTL_MS,
     onPhase(phase, { tokenNumber }) {
       if (phase === 'login') latestToken = tokenNumber
     },
@@ -51,14 +51,14 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   let proxy: RunningProxy | undefined
   let announcement: Announcement | undefined
   try {
-    const branch = once ? undefined : await makeBranch(emulator)
+    const branch = isOnce ? undefined : await makeBranch(emulator)
     proxy = await startDemoProxy(emulator, branch)
     const { port } = proxy.addresses[0]!
     if (branch === undefined) return await queryAcrossExpiries(() => latestToken, port, options)
     await changeBranch(port, branch)
     announcement = await announce(proxy, emulator.workspaceUrl, options.place)
     stdout.write(guide(port, branch, proxy.adminUrl))
-    await aborted(signal)
+    if (!signal.aborted) await once(signal, 'abort')
     return 0
   } finally {
     await announcement?.remove()

@@ -3,6 +3,7 @@
  * container. stdout gets the environment to export, and nothing else.
  */
 
+import { once } from 'node:events'
 import { access, constants, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ProxyError } from '../../core/errors.js'
@@ -41,7 +42,7 @@ export async function runEmulator(options: EmulatorCommandOptions): Promise<numb
     }
     if (options.output !== undefined) await writeEnvironment(emulator, options.output)
     stderr.write(`${guide(emulator, options.output)}\n`)
-    await aborted(signal)
+    if (!signal.aborted) await once(signal, 'abort')
   } finally {
     await emulator.close()
   }
@@ -96,9 +97,4 @@ function guide(emulator: Emulator, folder: string | undefined): string {
       ? []
       : [`Or without them, as: lakebase-proxy --env-file ${file} TARGET`]),
   ].join('\n')
-}
-
-export function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

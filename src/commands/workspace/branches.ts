@@ -20,13 +20,14 @@ import type { LakebaseBranch } from '../../databricks/lakebase/workspace.js'
 import { type Invocation, readOption } from '../invocation/command.js'
 import { progressLine } from '../invocation/progress-line.js'
 import { startDaemon } from '../proxy/start.js'
-import { signInOf, table, withWorkspace } from './with-workspace.js'
+import { table, withSignIn } from './with-workspace.js'
 
 export async function listBranchesOf(invocation: Invocation): Promise<number> {
   const [written] = invocation.operands
   const named = written === undefined ? undefined : projectOf(written)
   const { stdout } = invocation.surroundings
-  return withBranches(invocation, async (branches, signal, workspace) => {
+  return withSignIn(invocation, async ({ workspace, signal }) => {
+    const branches = await workspace.branches()
     const projects = named === undefined ? await branches.projects(signal) : [named]
     const listing = Promise.all(projects.map((project) => branches.list(project, signal)))
     const lists = await listing.catch(async (error: unknown) => {
@@ -61,7 +62,8 @@ export async function createBranch(invocation: Invocation): Promise<number> {
   const lifeMs = readOption(options, 'ttl', LIFE)!
   const name = `${project}/branches/${id}`
   const progress = progressLine(surroundings.stderr)
-  await withBranches(invocation, async (branches, signal) => {
+  await withSignIn(invocation, async ({ workspace, signal }) => {
+    const branches = await workspace.branches()
     progress.tell(`${name} is being made`, false)
     const now = systemClock.now()
     await makeBranch(branches, { project, source, ids: [id], lifeMs, now }, signal)
@@ -77,7 +79,8 @@ export async function deleteBranch(invocation: Invocation): Promise<number> {
   const { operands, options, surroundings } = invocation
   const [written = ''] = operands
   const purge = options.has('purge')
-  return withBranches(invocation, async (branches, signal) => {
+  return withSignIn(invocation, async ({ workspace, signal }) => {
+    const branches = await workspace.branches()
     const name = await wholeName(written, branches, signal)
     await branches.remove({ name }, purge, signal)
     const rest = purge ? '' : '; it can be brought back for some days, and its name stays reserved'
@@ -121,21 +124,6 @@ async function noSuchProject(
         ? 'See all with: lakebase-proxy branches list'
         : `Did you mean projects/${near}?`,
   })
-}
-
-async function withBranches<T>(
-  invocation: Invocation,
-  use: (
-    branches: WorkspaceBranches,
-    signal: AbortSignal,
-    workspace: ConnectedWorkspace,
-  ) => Promise<T>,
-): Promise<T> {
-  const config = await invocation.loadConfig({ targets: [], targetOptional: true })
-  const { surroundings } = invocation
-  return withWorkspace(config, signInOf(config), surroundings, async ({ workspace, signal }) =>
-    use(await workspace.branches(), signal, workspace),
-  )
 }
 
 /** By a proxy of its own, which waits as long as it does for a client. */

@@ -11,7 +11,7 @@ import { checkStartable } from '../../endpoints/availability.js'
 import type { Invocation } from '../invocation/command.js'
 import { oneTarget } from '../invocation/one-target.js'
 import { type ProgressLine, progressLine } from '../invocation/progress-line.js'
-import { signInOf, table, type WorkspaceUse, withWorkspace } from './with-workspace.js'
+import { table, type WorkspaceUse, withSignIn, withWorkspace } from './with-workspace.js'
 
 const POLL_MS = 2_000
 const START_LIMIT_MS = 20 * 60_000
@@ -20,8 +20,7 @@ const START_LIMIT_MS = 20 * 60_000
 export async function listInstances(invocation: Invocation): Promise<number> {
   const { surroundings, options } = invocation
   const { stdout, stderr } = surroundings
-  const config = await invocation.loadConfig({ targets: [], targetOptional: true })
-  return withWorkspace(config, signInOf(config), surroundings, async ({ workspace, signal }) => {
+  return withSignIn(invocation, async ({ workspace, signal }) => {
     const { databases, failures } = await workspace.listDatabases(signal)
     for (const { kind, error } of failures) {
       stderr.write(`Notice: ${kind} could not be listed: ${oneLine((error as Error).message)}\n`)

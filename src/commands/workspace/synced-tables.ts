@@ -3,7 +3,6 @@
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import { shownJson } from '../../core/plain-text.js'
-import type { WorkspaceClient } from '../../databricks/lakebase/client.js'
 import type { SyncPolicy } from '../../databricks/lakebase/synced-table-checks.js'
 import type { SyncedTable } from '../../databricks/lakebase/synced-table-state.js'
 import {
@@ -15,7 +14,7 @@ import {
 } from '../../databricks/lakebase/synced-tables.js'
 import type { Invocation } from '../invocation/command.js'
 import { oneTarget } from '../invocation/one-target.js'
-import { signInOf, table, withWorkspace } from './with-workspace.js'
+import { table, withSignIn, withWorkspace } from './with-workspace.js'
 
 /** With `--wait`, shows each state until the table is online. Errors: when it fails. */
 export async function createTable(invocation: Invocation): Promise<number> {
@@ -68,7 +67,8 @@ export async function createTable(invocation: Invocation): Promise<number> {
 
 export async function showTable(invocation: Invocation): Promise<number> {
   const { options, operands, surroundings } = invocation
-  return withAnyWorkspace(invocation, async (client) => {
+  return withSignIn(invocation, async ({ workspace, signal }) => {
+    const client = workspace.client(signal)
     const found = await getSyncedTable(client, operands[0]!)
     const text = options.has('json') ? `${shownJson(found)}\n` : describe(found)
     surroundings.stdout.write(text)
@@ -101,7 +101,8 @@ export async function listTables(invocation: Invocation): Promise<number> {
 
 export async function deleteTable(invocation: Invocation): Promise<number> {
   const { options, operands, surroundings } = invocation
-  return withAnyWorkspace(invocation, async (client) => {
+  return withSignIn(invocation, async ({ workspace, signal }) => {
+    const client = workspace.client(signal)
     const purgeData = options.has('purge-data')
     await deleteSyncedTable(client, operands[0]!, { purgeData })
     surroundings.stderr.write(`${operands[0]} is deleted.\n`)
@@ -114,17 +115,6 @@ function ofTarget({ options, loadConfig }: Invocation): Parameters<typeof oneTar
   const named = options.get('target')
   const targets = named === undefined ? [] : [named]
   return { operands: targets, loadConfig: (wanted) => loadConfig({ targets, ...wanted }) }
-}
-
-async function withAnyWorkspace(
-  invocation: Invocation,
-  act: (client: WorkspaceClient) => Promise<number>,
-): Promise<number> {
-  const config = await invocation.loadConfig({ targets: [], targetOptional: true })
-  const named = signInOf(config)
-  return withWorkspace(config, named, invocation.surroundings, ({ workspace, signal }) =>
-    act(workspace.client(signal)),
-  )
 }
 
 function describe(found: SyncedTable): string {

@@ -8,7 +8,7 @@ import { type Log, silentLog } from '../../core/log.js'
 import { oneLine } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
-import type { Surroundings } from '../invocation/command.js'
+import type { Invocation, Surroundings } from '../invocation/command.js'
 
 export interface WorkspaceUse {
   readonly workspace: ConnectedWorkspace
@@ -45,12 +45,13 @@ export async function withWorkspace<T>(
   }
 }
 
-/** The host and profile of the first target, or those that were set for all. */
-export function signInOf({
-  settings,
-  signIn,
-}: Pick<Config, 'settings' | 'signIn'>): Pick<TargetSettings, 'databricksHost' | 'profile'> {
-  return settings.targets[0] ?? signIn
+/** For a command without a TARGET: the sign-in of the first target, or that which was set for all. */
+export async function withSignIn<T>(
+  { loadConfig, surroundings }: Pick<Invocation, 'loadConfig' | 'surroundings'>,
+  use: (given: WorkspaceUse) => Promise<T>,
+): Promise<T> {
+  const config = await loadConfig({ targets: [], targetOptional: true })
+  return withWorkspace(config, config.settings.targets[0] ?? config.signIn, surroundings, use)
 }
 
 /** Prints as a notice what a daemon would log as a warning. */
