@@ -176,7 +176,7 @@ test('the front door waits for a PostgreSQL that never takes a cancel no longer 
   const context = {
     behaviour: { cancelLookupMs: 0 },
     onPhase() {},
-    computes: { running: () => [{ connect: () => toPostgres }] },
+    clusters: { running: () => [{ connect: () => toPostgres }] },
   } as unknown as FrontContext
   const limit = new AbortController()
   client.write(cancelRequest({ processID: 1, secretKey: 2 }))

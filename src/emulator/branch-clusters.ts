@@ -36,7 +36,7 @@ export class BranchClusters {
     this.shared = shared
   }
 
-  /** Every server that runs now. */
+  /** Every server that runs now: a CancelRequest may belong to any. */
   running(): readonly Postgres[] {
     return [this.shared, ...this.#running]
   }

@@ -34,11 +34,6 @@ export class Computes {
     return clusters.postgres(branch.uid)
   }
 
-  /** The servers that a CancelRequest may belong to. */
-  running(): readonly Postgres[] {
-    return this.#options.clusters.running()
-  }
-
   async #wake(endpoint: Endpoint): Promise<void> {
     endpoint.pendingState = 'ACTIVE'
     const { clock, behaviour } = this.#options

@@ -118,7 +118,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     closers.push(() => clusters.close())
     const computes = new Computes({ clock, behaviour, clusters })
     const front = await startFront({
-      ...{ computes, tokens, clock, behaviour },
+      ...{ clusters, computes, tokens, clock, behaviour },
       issue: (hosts) =>
         issueCertificate(authority, { hosts, addresses: [] }, { now: Date.now(), days: 7 }),
       destinations: hosts,

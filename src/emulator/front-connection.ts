@@ -5,6 +5,7 @@ import type { SecureContext } from 'node:tls'
 
 import type { Clock } from '../core/clock.js'
 import type { Behaviour } from './behaviour.js'
+import type { BranchClusters } from './branch-clusters.js'
 import type { Computes } from './computes.js'
 import type { Destination } from './destinations.js'
 import type { TokenIssuer } from './tokens.js'
@@ -50,7 +51,8 @@ export type OnPhase = (
 export interface FrontContext {
   readonly destinations: ReadonlyMap<string, Destination>
   readonly nativeRoles: ReadonlySet<string>
-  readonly computes: Pick<Computes, 'enter' | 'running'>
+  readonly clusters: Pick<BranchClusters, 'running'>
+  readonly computes: Pick<Computes, 'enter'>
   readonly tokens: Pick<TokenIssuer, 'judge'>
   readonly clock: Clock
   readonly handshakeTimeoutMs: number

@@ -133,7 +133,7 @@ async function forwardCancel(
   if (await endsWithin(context.behaviour.cancelLookupMs, client, context)) return
   const request = Buffer.concat([Buffer.from([0, 0, 0, body.length + 4]), body])
   // Each PostgreSQL ignores keys that are not its own.
-  for (const postgres of context.computes.running()) {
+  for (const postgres of context.clusters.running()) {
     const server = postgres.connect()
     server.on('error', () => {})
     server.resume()

@@ -13,7 +13,6 @@ import { ProxyError } from '../../core/errors.js'
 import { shownJson } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
-import type { LakebaseDatabase } from '../../databricks/lakebase/workspace.js'
 import { refusalByState } from '../../endpoints/availability.js'
 import { hostIn, hostOf } from '../../endpoints/endpoints.js'
 import { connectionLines, shellWord } from '../../observe/connection-lines.js'
@@ -25,7 +24,7 @@ import { isOfWorkspace } from '../running/served-as.js'
 import { noticeLog } from '../workspace/with-workspace.js'
 import { Layout, verdict } from './layout.js'
 import { checkLocalPort } from './local-port.js'
-import { checkServer, type DoctorLogin, resolveAddresses } from './network.js'
+import { checkServer, type DoctorLogin, type Known, resolveAddresses } from './network.js'
 import { DoctorReport } from './report.js'
 
 const LIMIT_MS = 120_000
@@ -177,16 +176,6 @@ function connectLine(
   return `All good. Connect with: lakebase-proxy exec ${word}${given && ` ${given}`} -- psql`
 }
 
-/** What the workspace's side of things has found out. */
-interface Known {
-  readonly workspace?: ConnectedWorkspace
-  readonly identity?: string
-  readonly database?: LakebaseDatabase | undefined
-  readonly credential?: DoctorLogin | undefined
-  /** Why the target refuses logins, from its state. */
-  readonly refusal?: ProxyError | undefined
-}
-
 async function openWorkspace(
   report: DoctorReport,
   { databricksEnv: env, programEnv }: Config,
@@ -292,23 +281,19 @@ async function checkConnection(
   report: DoctorReport,
   target: TargetSettings,
   servers: readonly string[],
-  { workspace, identity, database, credential, refusal }: Known,
+  known: Known,
   signal: AbortSignal,
 ): Promise<void> {
   const isNamed = target.target.kind === 'static' || target.target.kind === 'host'
-  if (database === undefined && !isNamed) {
+  if (known.database === undefined && !isNamed) {
     report.skip(SERVER_STEPS, 'there is no target to connect to')
     return
   }
-  const host = hostIn(target, database)
+  const host = hostIn(target, known.database)
   if (host === undefined) {
     report.skip(SERVER_STEPS, 'it has no host')
     return
   }
   const addresses = await resolveAddresses(report, target, host, { servers, signal })
-  const check = {
-    ...{ target, host, addresses, credential, refusal },
-    ...{ database, workspace, identity, signal },
-  }
-  await checkServer(report, check)
+  await checkServer(report, { ...known, target, host, addresses, signal })
 }

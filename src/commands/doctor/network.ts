@@ -64,18 +64,22 @@ export async function resolveAddresses(
 /** What to log in with. A role is named also where clients name it: then the most likely one. */
 export type DoctorLogin = LoginCredential & { readonly user: string }
 
-export interface ServerCheck {
-  target: TargetSettings
-  host: string
-  addresses: readonly string[]
-  credential: DoctorLogin | undefined
-  /** Why the target refuses logins, from its state. */
-  refusal: ProxyError | undefined
-  database: LakebaseDatabase | undefined
-  workspace: ConnectedWorkspace | undefined
+/** What the workspace's side of things has found out. */
+export interface Known {
+  readonly workspace?: ConnectedWorkspace
   /** Who is signed in. */
-  identity: string | undefined
-  signal: AbortSignal
+  readonly identity?: string
+  readonly database?: LakebaseDatabase
+  readonly credential?: DoctorLogin | undefined
+  /** Why the target refuses logins, from its state. */
+  readonly refusal?: ProxyError | undefined
+}
+
+export interface ServerCheck extends Known {
+  readonly target: TargetSettings
+  readonly host: string
+  readonly addresses: readonly string[]
+  readonly signal: AbortSignal
 }
 
 export async function checkServer(report: DoctorReport, check: ServerCheck): Promise<void> {

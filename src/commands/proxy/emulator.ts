@@ -6,6 +6,7 @@
 import { once } from 'node:events'
 import { access, constants, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { getSystemErrorMap } from 'node:util'
 import { ProxyError } from '../../core/errors.js'
 import { type Emulator, startEmulator } from '../../emulator/emulator.js'
 import { shellWord } from '../../observe/connection-lines.js'
@@ -67,14 +68,9 @@ async function makeFolder(folder: string): Promise<void> {
     })
     await access(`${folder}/.`, constants.W_OK)
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? ''
-    const reasons = {
-      ENOTDIR: 'not a directory',
-      ENOENT: 'the folder that it is in does not exist',
-      EACCES: 'permission denied',
-      EROFS: 'the file system is read-only',
-    }
-    const reason = (reasons as Record<string, string>)[code] ?? code
+    const { code, errno = 0 } = cause as NodeJS.ErrnoException
+    const [, words = code] = getSystemErrorMap().get(errno) ?? []
+    const reason = code === 'ENOENT' ? 'the folder that it is in does not exist' : words
     throw new ProxyError('config', `--output: cannot write to ${folder}: ${reason}`, { cause })
   }
 }
