@@ -67,9 +67,10 @@ test('only its user can read the folder of PostgreSQL', { skip: posix }, async (
 
 test('a process that is killed takes PostgreSQL and its files with it', {
   skip: posix,
-}, async () => {
+}, async (t) => {
   const script = fileURLToPath(new URL('./support/emulator-process.js', import.meta.url))
   const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => child.kill('SIGKILL'))
   const [line] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string]
   const { pid, directory } = JSON.parse(line) as { pid: number; directory: string }
   assert.equal(isRunning(pid), true)
