@@ -8,31 +8,38 @@ import { arrange, put } from './parts.js'
 import { between, inBytes } from './words.js'
 
 /** @typedef {import('../status.js').SessionStatus} SessionStatus */
-/** @typedef {{ name: string, key: (s: SessionStatus) => string | number, show: (s: SessionStatus, now: number) => string, isNumber?: boolean }} Column */
+/** @typedef {{ name: string, key: (s: SessionStatus) => string | number, show: (s: SessionStatus, now: number) => string, isNumber: boolean }} Column */
+
+/** @param {string} name @param {(s: SessionStatus) => string | undefined} of @returns {Column} */
+function text(name, of) {
+  const key = (/** @type {SessionStatus} */ session) => of(session) ?? ''
+  return { name, key, show: key, isNumber: false }
+}
+
+/** @param {string} name @param {'bytesUp' | 'bytesDown'} of @returns {Column} */
+function bytes(name, of) {
+  return { name, key: (s) => s[of], show: (s) => inBytes(s[of]), isNumber: true }
+}
 
 /** @type {readonly Column[]} */
 const COLUMNS = [
-  { name: 'Session', key: (s) => s.id, show: (s) => s.id },
-  {
-    name: 'Application',
-    key: (s) => s.applicationName ?? '',
-    show: (s) => s.applicationName ?? '',
-  },
-  { name: 'Target', key: (s) => s.target, show: (s) => s.target },
-  { name: 'Client', key: (s) => s.client, show: (s) => s.client },
-  { name: 'User', key: (s) => s.user ?? '', show: (s) => s.user ?? '' },
-  { name: 'Role', key: (s) => s.role ?? '', show: (s) => s.role ?? '' },
-  { name: 'Database', key: (s) => s.database ?? '', show: (s) => s.database ?? '' },
-  { name: 'Phase', key: (s) => phaseOf(s), show: (s) => phaseOf(s) },
+  text('Session', (s) => s.id),
+  text('Application', (s) => s.applicationName),
+  text('Target', (s) => s.target),
+  text('Client', (s) => s.client),
+  text('User', (s) => s.user),
+  text('Role', (s) => s.role),
+  text('Database', (s) => s.database),
+  text('Phase', ({ phase }) => (phase === 'pipe' ? 'connected' : phase)),
   {
     name: 'Age',
     key: (s) => -s.openedAt,
     show: (s, now) => between(s.openedAt, now),
     isNumber: true,
   },
-  { name: 'Up', key: (s) => s.bytesUp, show: (s) => inBytes(s.bytesUp), isNumber: true },
-  { name: 'Down', key: (s) => s.bytesDown, show: (s) => inBytes(s.bytesDown), isNumber: true },
-  { name: 'Last error', key: (s) => s.lastError ?? '', show: (s) => s.lastError ?? '' },
+  bytes('Up', 'bytesUp'),
+  bytes('Down', 'bytesDown'),
+  text('Last error', (s) => s.lastError),
 ]
 
 /** @type {Map<string, { root: HTMLTableRowElement }>} */
@@ -99,7 +106,7 @@ function showRow(session, now) {
     const text = column.show(session, now)
     put(cell, text)
     // The table cuts what is too long for its column.
-    if (cell.title !== text && column.isNumber !== true) cell.title = text
+    if (cell.title !== text && !column.isNumber) cell.title = text
   }
 }
 
@@ -127,7 +134,7 @@ function sort() {
 function heading({ name, isNumber }, index) {
   const cell = document.createElement('th')
   cell.scope = 'col'
-  cell.classList.toggle('number', isNumber === true)
+  cell.classList.toggle('number', isNumber)
   const button = document.createElement('button')
   button.type = 'button'
   button.textContent = name
@@ -145,12 +152,7 @@ function newRow() {
   for (const { name, isNumber } of COLUMNS) {
     const cell = row.insertCell()
     cell.dataset.label = name
-    cell.classList.toggle('number', isNumber === true)
+    cell.classList.toggle('number', isNumber)
   }
   return { root: row }
-}
-
-/** @param {SessionStatus} session */
-function phaseOf({ phase }) {
-  return phase === 'pipe' ? 'connected' : phase
 }

@@ -97,7 +97,7 @@ class TargetCard {
     if (expiresAt === undefined) {
       fill(parts, { token: 'No token yet', left: '' })
     } else {
-      progress.dataset.life = leftMs <= 0 ? 'over' : progress.value < 0.15 ? 'short' : 'good'
+      progress.dataset.life = progress.value < 0.15 ? 'short' : 'good'
       const isGood = leftMs > 0
       fill(parts, {
         token: isGood ? 'Token good for' : 'Token expired',
