@@ -290,6 +290,28 @@ test('a choice that is under way at a reload is served by what comes after it', 
   await assert.rejects(refused.client, { code: '3D000' })
 })
 
+test('a choice that is under way when a reload changes the local password is refused', async (t) => {
+  const asking = { ...ON, localAuth: 'password', localPassword: 'the old one' } as const
+  const proxy = await proxyBefore(t, emulator, asking)
+  t.after(() => control.clearFaults())
+  for (const [localPassword, isServed] of [
+    ['the old one', true],
+    ['the new one', false],
+  ] as const) {
+    const before = lookUps()
+    control.failApi('branch', { delayMs: 400 }, 1)
+    const user = named(isServed ? 'dev' : 'main')
+    const client = connectedClient(t, proxy.port, { user, password: 'the old one' })
+    client.catch(() => {})
+    await eventually(() => lookUps() > before, 'no branch is looked for')
+    const every = { target: EVERY, maxConnections: 7 }
+    const targets = ['demo-instance', every]
+    await proxy.daemon.reload(proxy.settings({ ...asking, targets, localPassword }))
+    if (isServed) await (await client).query('select 1')
+    else await assert.rejects(client, { code: '57P03' })
+  }
+})
+
 test('a drain ends the sessions of branches, and opens no more', async (t) => {
   const clock = new FakeClock()
   const proxy = await proxyBefore(t, emulator, { ...ON, clock })

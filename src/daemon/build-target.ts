@@ -56,7 +56,8 @@ export function buildTarget(parts: TargetParts): RoutedTarget {
   const branches: BranchTargets = new BranchTargets({
     ...parts,
     signedIn,
-    entrance: entrance ?? (() => new TargetRouter('required', [branches])),
+    entrance:
+      entrance ?? (() => new TargetRouter({ ...parts.settings, route: 'required' }, [branches])),
     sharedListener,
     build: (settings, found, lastLeft) =>
       build(settings, { found, lastLeft, sharedListener: shared.listener }),

@@ -79,7 +79,7 @@ export class Daemon {
     const { settings, clock = systemClock } = options
     this.#clock = clock
     this.#attempts = new PasswordAttempts(clock)
-    this.#router = new TargetRouter(settings.route, [])
+    this.#router = new TargetRouter(settings, [])
     const resolver = new Resolver({ servers: settings.resolver, clock })
     this.#shared = { settings, resolver, localTls: undefined }
     this.#workspaces = new Workspaces({
@@ -289,12 +289,12 @@ export class Daemon {
       for (const target of plan.starting) {
         started.push(this.#buildTarget(target, shared, () => router ?? this.#router))
       }
-      const { targets: order, route } = shared.settings
+      const { targets: order } = shared.settings
       const all = [...plan.kept, ...started]
       const targets = order.flatMap(
         ({ name }) => all.find((each) => each.settings.name === name) ?? [],
       )
-      router = new TargetRouter(route, targets, () => this.#router)
+      router = new TargetRouter(shared.settings, targets, () => this.#router)
       // Asked before anything is waited for: a sign-in that fails is forgotten at once.
       const opened = this.#workspaces.opened()
       opened.catch(() => {})

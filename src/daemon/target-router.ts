@@ -14,12 +14,15 @@ import { fromWireText, type StartupMessage, toWireText, type WireText } from '..
 import { BranchTargets } from './branch-targets.js'
 import type { GitTarget } from './git-target.js'
 import type { Entrance } from './port.js'
+import { isSameSetting } from './reload-plan.js'
 import type { RunningTarget } from './running-target.js'
+
+type PortSettings = Pick<ProxySettings, 'route' | 'localPassword'>
 
 export type RoutedTarget = RunningTarget | GitTarget | BranchTargets
 
 export class TargetRouter implements Entrance {
-  readonly #route: ProxySettings['route']
+  readonly #settings: PortSettings
   readonly #targets: readonly RoutedTarget[]
   /** By every name that a client may use, as sent on the wire. */
   readonly #byName = new Map<string, RoutedTarget>()
@@ -29,11 +32,11 @@ export class TargetRouter implements Entrance {
 
   /** The port is that of the first target. */
   constructor(
-    route: ProxySettings['route'],
+    settings: PortSettings,
     targets: readonly RoutedTarget[],
     current: () => TargetRouter | undefined = () => undefined,
   ) {
-    this.#route = route
+    this.#settings = settings
     this.#targets = targets
     this.#current = current
     for (const target of targets) this.#byName.set(toWireText(target.settings.name), target)
@@ -70,9 +73,28 @@ export class TargetRouter implements Entrance {
     const isStopping = error instanceof ProxyError && error.kind === 'stopping'
     if (!isStopping || current === undefined || current === this) throw error
     const { target, refusal, open } = current.route(startup)
-    if (!hasSameLocalAuth(target, route.target)) throw error
+    // Of another proof, what the client has shown says nothing: it comes again.
+    if (!isSameSetting(current.#proofFor(target), this.#proofFor(route.target))) throw error
     if (refusal !== undefined) throw refusal
     return open === undefined ? target : open(signal)
+  }
+
+  /**
+   * What a client has to show for this target. A password file counts by its path: its content may change
+   * without a reload too, and is compared again at the end of a login.
+   */
+  #proofFor(serving: ServingTarget): object {
+    const { settings } = this.#targets.find((each) => each.serving === serving)!
+    const { localAuth, databricksHost, profile } = settings
+    const { localPassword } = this.#settings
+    switch (localAuth) {
+      case 'trust':
+        return { localAuth }
+      case 'password':
+        return { localAuth, localPassword }
+      case 'databricks':
+        return { localAuth, databricksHost, profile }
+    }
   }
 
   #routeOf({ parameters: sent }: StartupMessage): Route {
@@ -91,7 +113,7 @@ export class TargetRouter implements Entrance {
         const refusal = this.#unknownOption(taken.unknown)
         return { target: first.serving, login, refusal }
       }
-      if (this.#route !== 'required' && !(first instanceof BranchTargets))
+      if (this.#settings.route !== 'required' && !(first instanceof BranchTargets))
         return first.routed(login)
       const refusal = this.#refused('the client names no target')
       return { target: first.serving, login, refusal }
@@ -149,17 +171,6 @@ export class TargetRouter implements Entrance {
 }
 
 const MAX_SHOWN = 20
-
-/**
- * Whether both ask clients for the same kind of proof, so that a client need not give it again. The
- * local password itself is not compared: a client that proved the old one while a reload changed it is
- * served, like the sessions that were open before.
- */
-function hasSameLocalAuth(one: ServingTarget, other: ServingTarget): boolean {
-  const isSame = (name: 'clientAuth' | 'people'): boolean =>
-    (one[name] === undefined) === (other[name] === undefined)
-  return isSame('clientAuth') && isSame('people')
-}
 
 function withOptions(
   sent: StartupMessage['parameters'],
