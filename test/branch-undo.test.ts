@@ -48,6 +48,33 @@ test('a branch that was begun and failed is deleted', async (t) => {
   assert.deepEqual(await deleted(t, { error: FAILED }), [`DELETE ${API}/${NAME}?purge=true`])
 })
 
+test('when the wait for a branch is given up, it is deleted, unless others may have found it', async (t) => {
+  for (const isShared of [false, true]) {
+    const given = new AbortController()
+    const operation = { name: `${NAME}/operations/1` }
+    const server = await ScriptedWorkspace.start(
+      t,
+      routes({
+        [`POST ${API}/${PROJECT}/branches`]: { body: operation },
+        [`GET ${API}/${operation.name}`]: () => {
+          given.abort(new Error('given up'))
+          return { body: operation }
+        },
+        [`GET ${API}/${NAME}`]: {
+          body: { name: NAME, uid: 'br-1', create_time: now(), status: { source_branch: SOURCE } },
+        },
+        [`DELETE ${API}/${NAME}`]: { body: { name: 'x', done: true } },
+      }),
+    )
+    const branches = await (await connectTo(t, server.host)).branches()
+    const plan = { project: PROJECT, source: SOURCE, ids: ['pr-42'], lifeMs: 60_000, isShared }
+    const making = makeBranch(branches, { ...plan, now: Date.now() }, given.signal)
+    await assert.rejects(making, /given up/)
+    const wasDeleted = server.lines.some((line) => line.startsWith('DELETE'))
+    assert.equal(wasDeleted, !isShared)
+  }
+})
+
 test('a branch of another maker is left alone, also where only the operation says so', async (t) => {
   const taken = { error_code: 'ALREADY_EXISTS', message: 'branch pr-42 already exists' }
   for (const found of [

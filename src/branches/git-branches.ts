@@ -189,11 +189,8 @@ export class GitBranches {
     for (const lifeMs of LONG_LIVES_MS) {
       try {
         const now = clock.now()
-        const { name, uid } = await makeBranch(
-          branches,
-          { project, source, ids, lifeMs, now },
-          closing,
-        )
+        const plan = { project, source, ids, lifeMs, now, isShared: true }
+        const { name, uid } = await makeBranch(branches, plan, closing)
         return { name, uid, endsAt: now + lifeMs }
       } catch (error) {
         if (!(error instanceof ProxyError) || !isTooLong(error.cause)) throw error

@@ -8,18 +8,13 @@ import { writeDuration } from '../config/schema/values.js'
 import { ProxyError } from '../core/errors.js'
 import { isFull, isTaken, isTooLong } from '../databricks/lakebase/api-error.js'
 import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
-import type { LakebaseBranch } from '../databricks/lakebase/workspace.js'
+import type { LakebaseBranch, NewBranch } from '../databricks/lakebase/workspace.js'
 import { branchIdOf, isMadeByUs } from './branch-name.js'
 import { roughly } from './rough-time.js'
 
-export interface BranchPlan {
-  /** `projects/P` */
-  readonly project: string
-  /** Name of the branch to copy; undefined: the project's default branch. */
-  readonly source: string | undefined
+export interface BranchPlan extends Omit<NewBranch, 'id'> {
   /** In the order to try them. */
   readonly ids: Iterable<string>
-  readonly lifeMs: number
   /** Epoch ms, for the ages of branches in a message. */
   readonly now: number
 }
@@ -27,14 +22,15 @@ export interface BranchPlan {
 /** Resolves when the workspace has made it. Errors: kinds `target` and `identity`, and those of a request. */
 export async function makeBranch(
   branches: WorkspaceBranches,
-  { project, source, ids, lifeMs, now }: BranchPlan,
+  { ids, now, ...plan }: BranchPlan,
   signal: AbortSignal,
 ): Promise<LakebaseBranch> {
+  const { project, lifeMs } = plan
   let taken: unknown
   const tried: string[] = []
   for (const id of ids) {
     try {
-      return await branches.create({ project, id, source, lifeMs }, signal)
+      return await branches.create({ ...plan, id }, signal)
     } catch (error) {
       if (isTooLong(error)) throw tooLong(error as ProxyError, lifeMs)
       if (isFull(error)) throw await full(error as ProxyError, { branches, project, now }, signal)

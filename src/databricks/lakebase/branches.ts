@@ -62,7 +62,7 @@ export class LakebaseBranches {
 
   /** Resolves when the branch exists. Errors: `isTaken(error)` when the name is in use. */
   async create(
-    { project, id, source, lifeMs }: NewBranch,
+    { project, id, source, lifeMs, isShared = false }: NewBranch,
     signal: AbortSignal,
   ): Promise<LakebaseBranch> {
     const what = `create branch ${project}/branches/${id}`
@@ -84,8 +84,8 @@ export class LakebaseBranches {
       await this.#finished(value, what, signal)
       return described((await this.#get(name, signal)).value)
     } catch (error) {
-      // Then the branch that is there is another's.
-      if (!isTaken(error)) await this.#undo({ name, sourceBranch, since, begun: value })
+      const isAnothers = isTaken(error) || (isShared && signal.aborted)
+      if (!isAnothers) await this.#undo({ name, sourceBranch, since, begun: value })
       throw error
     }
   }

@@ -63,6 +63,8 @@ export interface NewBranch {
   /** Name of the branch to copy; undefined: the project's default branch. */
   readonly source: string | undefined
   readonly lifeMs: number
+  /** Others may find and use it as soon as it exists: it stays when the wait for it is given up. */
+  readonly isShared?: boolean
 }
 
 /** What a client of a gateway signs in with. */
