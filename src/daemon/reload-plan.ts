@@ -59,17 +59,15 @@ export function changedSettings(
   before: ProxySettings,
   after: ProxySettings,
 ): readonly SettingName[] {
-  const pairs = [
-    [before, after],
-    ...after.targets.flatMap((now) => {
-      const old = before.targets.find(({ name }) => name === now.name)
-      return old === undefined ? [] : [[old, now]]
-    }),
-  ].map((pair) => pair.map((settings) => new Map<string, unknown>(Object.entries(settings))))
+  const pairs: [object, object][] = [[before, after]]
+  for (const now of after.targets) {
+    const old = before.targets.find(({ name }) => name === now.name)
+    if (old !== undefined) pairs.push([old, now])
+  }
   return SETTING_NAMES.filter(
     (name) =>
       name !== 'targets' && // compared one by one
-      pairs.some(([old, now]) => !isSameSetting(old!.get(keyOf(name)), now!.get(keyOf(name)))),
+      pairs.some(([old, now]) => !isSameSetting(settingIn(name, old), settingIn(name, now))),
   )
 }
 
@@ -79,21 +77,23 @@ export function isSameSetting(before: unknown, after: unknown): boolean {
 
 /** The process's settings that a target's parts are built with. */
 function sharedByTargets(settings: ProxySettings): object {
-  const values = new Map(Object.entries(settings))
-  return namesWith('all targets').map((name) => values.get(keyOf(name)))
+  return namesWith('all targets').map((name) => settingIn(name, settings))
 }
 
 /** Settings that are decided together are named together. */
 function needRestart(before: ProxySettings, after: ProxySettings): readonly string[] {
-  const [old, now] = [before, after].map((settings) => new Map(Object.entries(settings)))
   const names = namesWith('restart').filter(
-    (name) => !isSameSetting(old!.get(keyOf(name)), now!.get(keyOf(name))),
+    (name) => !isSameSetting(settingIn(name, before), settingIn(name, after)),
   )
   const keys = new Set(names.map(keyOf))
   return [...keys].map((key) => {
     const together = names.filter((name) => keyOf(name) === key)
     return together.join(', ').replace(/, ([^,]+)$/, ' or $1')
   })
+}
+
+function settingIn(name: SettingName, settings: object): unknown {
+  return (settings as Readonly<Record<string, unknown>>)[keyOf(name)]
 }
 
 function namesWith(reload: 'all targets' | 'restart'): readonly SettingName[] {

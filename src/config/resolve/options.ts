@@ -115,8 +115,8 @@ function readTarget(
 }
 
 function write(name: SettingName, value: unknown): string {
-  const kind = SETTINGS[name].kind as { readonly write: (option: unknown) => string }
-  return kind.write(value)
+  const kind = SETTINGS[name].kind as { readonly write?: (option: unknown) => string }
+  return kind.write?.(value) ?? String(value)
 }
 
 function kebabCase(key: string): string {

@@ -68,15 +68,9 @@ function unwrap(text: string): string {
 
 /** The error for a text that is never repeated, since it may hold a password. */
 function unspeakable(text: string): ProxyError {
-  if (/^(\w+)\s*=[^;]*$/s.test(text) || /(^|\s)PG[A-Z]+=/.test(text)) {
-    return malformed(
-      'a connection string of keywords and values is not a TARGET',
-      'Write it as a URL: postgresql://user:password@host:port/database.',
-    )
-  }
   if (text.includes('=')) {
     return malformed(
-      'an ADO.NET or ODBC connection string is not a TARGET',
+      'a connection string of keywords and values is not a TARGET',
       'Write it as a URL: postgresql://user:password@host:port/database.',
     )
   }

@@ -28,8 +28,8 @@ export interface Kind<T, Option = string> {
   /** The unit that is added to the names of such values: `connectTimeoutMs`. */
   readonly unit?: 'Ms'
   readonly parse: (text: string) => T
-  /** The text a user would have written for the value of a library option. */
-  readonly write: (option: Option) => string
+  /** The text a user would have written for the value of a library option; left out: it as a text. */
+  readonly write?: (option: Option) => string
 }
 
 export function text(placeholder: string, isPath = false): Kind<string> {
@@ -41,7 +41,6 @@ export function text(placeholder: string, isPath = false): Kind<string> {
       if (written === '' || written.includes('\0')) throw new ValueError('must not be empty')
       return written
     },
-    write: String,
   }
 }
 
@@ -54,7 +53,6 @@ export const shortName: Kind<string> = {
     }
     return written
   },
-  write: String,
 }
 
 export const switched: Kind<boolean, boolean> = {
@@ -66,7 +64,6 @@ export const switched: Kind<boolean, boolean> = {
     if (['false', 'no', 'off', '0'].includes(word)) return false
     throw new ValueError(`must be true or false${butNot(written)}`)
   },
-  write: String,
 }
 
 export function choice<const T extends string>(
@@ -85,7 +82,6 @@ export function choice<const T extends string>(
       }
       return found
     },
-    write: String,
   }
 }
 
@@ -99,7 +95,6 @@ export function wholeNumber(placeholder: string, max: number, min = 0): Kind<num
       }
       return value
     },
-    write: String,
   }
 }
 
@@ -158,20 +153,33 @@ export const ipAddress: Kind<string> = {
     }
     return address
   },
-  write: String,
 }
 
+/** Words between spaces and commas, at least one. `parse` throws for a word that is wrong. */
+function listOf<T>(
+  placeholder: string,
+  one: string,
+  parse: (word: string) => readonly T[],
+): Kind<readonly T[], string | readonly string[]> {
+  return {
+    placeholder,
+    parse(written) {
+      const words = written.split(/[\s,]+/).filter((word) => word !== '')
+      if (words.length === 0) throw new ValueError(`must name at least one ${one}`)
+      return words.flatMap(parse)
+    },
+    write: (option) => (typeof option === 'string' ? option : option.join(',')),
+  }
+}
+
+const addressList = listOf('IP,…', 'IP address', (word) =>
+  word === 'localhost' ? ['127.0.0.1', '::1'] : [ipAddress.parse(word)],
+)
+
 /** IP addresses to listen at. `localhost` is both loopback addresses. */
-export const ipAddresses: Kind<readonly string[], string | readonly string[]> = {
-  placeholder: 'IP,…',
-  parse(written) {
-    const both = words(written).flatMap((word) =>
-      word === 'localhost' ? ['127.0.0.1', '::1'] : [ipAddress.parse(word)],
-    )
-    if (both.length === 0) throw new ValueError('must name at least one IP address')
-    return [...new Set(both)]
-  },
-  write: writeList,
+export const ipAddresses: typeof addressList = {
+  ...addressList,
+  parse: (written) => [...new Set(addressList.parse(written))],
 }
 
 export interface Network {
@@ -180,41 +188,25 @@ export interface Network {
 }
 
 /** IP addresses, or networks such as `10.0.0.0/8`. */
-export const networks: Kind<readonly Network[], string | readonly string[]> = {
-  placeholder: 'NETWORK,…',
-  parse(written) {
-    const all = words(written).map((word): Network => {
-      const [address = '', prefix] = word.split('/')
-      const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : -1
-      const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1
-      if (length < 0 || length > bits) {
-        throw new ValueError('must be IP addresses or networks such as 10.0.0.0/8')
-      }
-      return { address, prefix: length }
-    })
-    if (all.length === 0) throw new ValueError('must name at least one IP address or network')
-    return all
-  },
-  write: writeList,
-}
+export const networks = listOf('NETWORK,…', 'IP address or network', (word): [Network] => {
+  const [address = '', prefix] = word.split('/')
+  const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : -1
+  const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1
+  if (length < 0 || length > bits) {
+    throw new ValueError('must be IP addresses or networks such as 10.0.0.0/8')
+  }
+  return [{ address, prefix: length }]
+})
 
 /** DNS servers as Node's Resolver takes them: `IP`, `IP:port` or `[IPv6]:port`. */
-export const dnsServers: Kind<readonly string[], string | readonly string[]> = {
-  placeholder: 'IP[:port],…',
-  parse(written) {
-    const servers = words(written)
-    for (const server of servers) {
-      const [, v6, v4, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(server) ?? []
-      const known = isIP(server) !== 0 || isIP(v6 ?? '') === 6 || isIP(v4 ?? '') === 4
-      if (!known || Number(port ?? 53) > 65_535 || Number(port ?? 53) === 0) {
-        throw new ValueError(`must be DNS servers such as 1.1.1.1 or 10.0.0.2:53${butNot(server)}`)
-      }
-    }
-    if (servers.length === 0) throw new ValueError('must name at least one DNS server')
-    return servers
-  },
-  write: writeList,
-}
+export const dnsServers = listOf('IP[:port],…', 'DNS server', (server) => {
+  const [, v6, v4, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(server) ?? []
+  const known = isIP(server) !== 0 || isIP(v6 ?? '') === 6 || isIP(v4 ?? '') === 4
+  if (!known || Number(port ?? 53) > 65_535 || Number(port ?? 53) === 0) {
+    throw new ValueError(`must be DNS servers such as 1.1.1.1 or 10.0.0.2:53${butNot(server)}`)
+  }
+  return [server]
+})
 
 /** What branches are made from: a project, or one of its branches. */
 export interface BranchSource {
@@ -235,7 +227,6 @@ export const branchSource: Kind<BranchSource> = {
     }
     return { project, branch: branch === undefined ? undefined : written }
   },
-  write: String,
 }
 
 /** Words between spaces. */
@@ -248,12 +239,4 @@ export const targetTexts: Kind<readonly string[], readonly string[]> = {
 /** Quotes what was written, unless it may hold a secret. */
 function butNot(written: string): string {
   return mayHoldSecret(written) ? '' : `, not "${written}"`
-}
-
-function words(written: string): string[] {
-  return written.split(/[\s,]+/).filter((word) => word !== '')
-}
-
-function writeList(option: string | readonly string[]): string {
-  return typeof option === 'string' ? option : option.join(',')
 }

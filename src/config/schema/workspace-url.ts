@@ -44,5 +44,4 @@ export const workspaceUrl: Kind<string> = {
     const { origin, search } = readWorkspaceUrl(written)
     return search === '' ? origin : `${origin}/${search}`
   },
-  write: String,
 }

@@ -9,7 +9,7 @@ import type { Clock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
 import type { Log } from '../../core/log.js'
 import { Http, type HttpOptions } from '../http/http.js'
-import { createTokenSource, SIGN_IN_ATTRIBUTES, type TokenSource } from '../sign-in/auth.js'
+import { SIGN_IN_ATTRIBUTES, TokenSource } from '../sign-in/auth.js'
 import {
   type DatabricksConfig,
   type ResolvedSetting,
@@ -78,7 +78,7 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
     profile: options.profile,
   })
   for (const sentence of config.overridden) log.warn(sentence)
-  for (const sentence of config.notices) log.info(sentence)
+  for (const sentence of config.profile.notices) log.info(sentence)
   const http = new Http({ ...options, userAgent: `lakebase-proxy/${options.version}` })
   try {
     const deps = {
@@ -90,7 +90,7 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
       run: options.run ?? commandRunner({ ...options, platform: process.platform }),
       patienceMs: options.budgetMs ?? PATIENCE_MS,
     }
-    const tokens = createTokenSource(config, deps)
+    const tokens = new TokenSource(config, deps)
     return new ConnectedWorkspace({ config, tokens, deps, closeHttp: () => http.close() })
   } catch (error) {
     await http.close()
@@ -196,7 +196,7 @@ export class ConnectedWorkspace {
     return {
       host: this.host,
       type: tokens.type,
-      profile: config.profile,
+      profile: config.profile.name,
       settings: config.settings,
     }
   }
@@ -205,7 +205,7 @@ export class ConnectedWorkspace {
   signInAs(signIn: PersonalSignIn): PersonalWorkspace {
     const { config: own, deps } = this.#parts
     const config = own.signedInWith(settingsOf(signIn))
-    return new ConnectedWorkspace({ config, tokens: createTokenSource(config, deps), deps })
+    return new ConnectedWorkspace({ config, tokens: new TokenSource(config, deps), deps })
   }
 
   /** One request without a token, for `doctor`. Any answer over a verified connection will do. */

@@ -59,27 +59,6 @@ export const SIGN_IN_ATTRIBUTES: readonly Attribute[] = [
   ...METHODS.flatMap(({ attributes }) => attributes),
 ].filter(({ name }, at, all) => all.findIndex((other) => other.name === name) === at)
 
-export interface TokenSource {
-  /** The way in use; undefined while several are left to try. */
-  readonly type: string | undefined
-  /** What to type when the workspace does not take its tokens. */
-  readonly hint: string
-  get(signal: AbortSignal): Promise<WorkspaceToken>
-  /** Returns the successor of a token that was refused, or undefined when asking would not help. */
-  renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined>
-  /** Ends what is under way. Safe to call twice. */
-  close(): void
-}
-
-/** Sends no request yet. Errors: kind `config`, when settings contradict each other or are missing. */
-export function createTokenSource(config: DatabricksConfig, deps: SignInDeps): TokenSource {
-  const { host } = config
-  if (host === undefined) throw noHost(config)
-  const withHost = config as ConfigWithHost
-  const candidates = chooseCandidates(withHost, deps.env)
-  return new CandidateTokenSource(candidates, withHost, deps)
-}
-
 interface Candidate {
   readonly method: SignInMethod
   readonly signIn: SignIn
@@ -111,7 +90,8 @@ function chooseCandidates(config: ConfigWithHost, env: SignInDeps['env']): reado
   return candidates
 }
 
-class CandidateTokenSource implements TokenSource {
+/** Sends no request before the first token is wanted. */
+export class TokenSource {
   readonly #candidates: readonly Candidate[]
   readonly #config: ConfigWithHost
   readonly #deps: SignInDeps
@@ -125,12 +105,14 @@ class CandidateTokenSource implements TokenSource {
   /** The way that is being tried, or was last. */
   #current: Candidate
 
-  constructor(candidates: readonly Candidate[], config: ConfigWithHost, deps: SignInDeps) {
-    this.#candidates = candidates
-    this.#config = config
+  /** Errors: kind `config`, when settings contradict each other or are missing. */
+  constructor(config: DatabricksConfig, deps: SignInDeps) {
+    if (config.host === undefined) throw noHost(config)
+    this.#config = config as ConfigWithHost
     this.#deps = deps
-    this.#chosen = candidates.length === 1 ? candidates[0] : undefined
-    this.#current = candidates[0]!
+    this.#candidates = chooseCandidates(this.#config, deps.env)
+    this.#chosen = this.#candidates.length === 1 ? this.#candidates[0] : undefined
+    this.#current = this.#candidates[0]!
     const { clock, log } = deps
     this.#token = new FreshValue({
       clock,
@@ -143,10 +125,12 @@ class CandidateTokenSource implements TokenSource {
     })
   }
 
+  /** The way in use; undefined while several are left to try. */
   get type(): string | undefined {
     return this.#chosen?.method.type
   }
 
+  /** What to type when the workspace does not take its tokens. */
   get hint(): string {
     return (this.#chosen ?? this.#candidates[0]!).signIn.hint
   }
@@ -166,11 +150,13 @@ class CandidateTokenSource implements TokenSource {
     )
   }
 
+  /** Returns the successor of a token that was refused, or undefined when asking would not help. */
   async renew(token: WorkspaceToken, signal: AbortSignal): Promise<WorkspaceToken | undefined> {
     if (this.#chosen?.signIn.fixed === true) return undefined
     return this.#token.renew(token, signal)
   }
 
+  /** Ends what is under way. Safe to call twice. */
   close(): void {
     this.#closing.abort(new ProxyError('stopping', 'the proxy is stopping'))
   }
@@ -275,14 +261,14 @@ function unknownType(asked: string, config: DatabricksConfig): ProxyError {
 
 function noHost(config: DatabricksConfig): ProxyError {
   return new ProxyError('config', 'no Databricks workspace host is set', {
-    detail: `${config.fileNote}.`,
+    detail: `${config.profile.note}.`,
     hint: profileHint(config),
   })
 }
 
 /** What to type next. A login makes a profile that is not DEFAULT, so it is not the answer twice. */
-function profileHint({ profileChoices }: DatabricksConfig): string {
-  const [first, ...others] = profileChoices
+function profileHint({ profile }: DatabricksConfig): string {
+  const [first, ...others] = profile.choices
   if (first === undefined) {
     return 'Set DATABRICKS_HOST, or log in with: databricks auth login --host https://<workspace>'
   }
@@ -293,13 +279,14 @@ function profileHint({ profileChoices }: DatabricksConfig): string {
 /** A profile is named in the command: otherwise the login would make another, after the host. */
 function nothingConfigured(config: DatabricksConfig, reasons: readonly string[]): ProxyError {
   const basic = config.get('username') === undefined ? [] : ['basic: ended by Databricks in 2024']
-  const { host, profile, profileChoices } = config
+  const { host, profile } = config
   const isInstalled = !reasons.some((reason) => reason.includes('no program "databricks"'))
   const first = isInstalled ? 'Log in with' : 'Install the Databricks CLI and log in with'
-  const named = profile === undefined ? '' : ` --profile ${profile}`
-  const others = profileChoices.length === 0 ? '' : ` Other profiles: ${profileChoices.join(', ')}.`
+  const named = profile.name === undefined ? '' : ` --profile ${profile.name}`
+  const { choices } = profile
+  const others = choices.length === 0 ? '' : ` Other profiles: ${choices.join(', ')}.`
   return new ProxyError('config', `no way to sign in to ${host} is configured`, {
-    detail: [...basic, ...reasons, config.fileNote].join('; '),
+    detail: [...basic, ...reasons, profile.note].join('; '),
     hint: `${first}: databricks auth login --host ${host}${named}; or set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET.${others}`,
   })
 }

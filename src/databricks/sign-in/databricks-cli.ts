@@ -69,8 +69,8 @@ async function askCli(
 }
 
 /** Which login is meant: the profile's, else the host's. */
-function target(config: ConfigWithHost): string[] {
-  return config.profile === undefined ? ['--host', config.host] : ['--profile', config.profile]
+function target({ host, profile }: ConfigWithHost): string[] {
+  return profile.name === undefined ? ['--host', host] : ['--profile', profile.name]
 }
 
 /** Errors: NotConfigured, when there is no Databricks CLI or only the legacy one in Python. */

@@ -59,24 +59,14 @@ export class DatabricksConfig {
   /** Which workspace of a host that serves several. */
   readonly workspaceId: string | undefined
   readonly accountId: string | undefined
-  /** The profile that was read, if any. */
-  readonly profile: string | undefined
   readonly settings: readonly ResolvedSetting[]
-  /** For messages when nothing was found: where the file is, and whether it was read. */
-  readonly fileNote: string
-  /** The file's profiles, where none was chosen. */
-  readonly profileChoices: readonly string[]
+  readonly profile: Profile
   /** Settings of the profile that lost to the environment, as sentences. */
   readonly overridden: readonly string[]
-  /** What the user should know about the file although it is not an error. */
-  readonly notices: readonly string[]
 
   constructor(settings: readonly ResolvedSetting[], profile: Profile, overridden: string[]) {
     this.settings = settings
-    this.profile = profile.name
-    this.fileNote = profile.note
-    this.profileChoices = profile.choices
-    this.notices = profile.notices
+    this.profile = profile
     this.overridden = overridden
     const host = settings.find(({ name }) => name === 'host')
     const address = host && parseWorkspaceAddress(String(host.value), host.source)
@@ -106,7 +96,7 @@ export class DatabricksConfig {
   /** The same workspace, with this credential and none of the settings of our own sign-in. */
   signedInWith(credential: readonly ResolvedSetting[]): DatabricksConfig {
     const kept = this.settings.filter(({ name }) => OF_THE_WORKSPACE.includes(name))
-    return new DatabricksConfig([...kept, ...credential], noProfile(this.fileNote), [])
+    return new DatabricksConfig([...kept, ...credential], noProfile(this.profile.note), [])
   }
 
   /** Where it was set, for a message; the name itself when it was not. */
@@ -122,15 +112,18 @@ export class DatabricksConfig {
 export async function resolveDatabricksConfig(
   options: DatabricksConfigOptions,
 ): Promise<DatabricksConfig> {
-  const { attributes, env } = options
+  const { attributes, env, databricksHost } = options
   const settings = new Map<string, ResolvedSetting>()
-  if (options.databricksHost !== undefined) {
-    set(settings, attributes, 'host', options.databricksHost, '--databricks-host')
+  const set = ({ name, sensitive }: Attribute, value: string, source: string): void => {
+    settings.set(name, { name, value: sensitive ? new Secret(value) : value, source })
   }
   for (const attribute of attributes) {
+    if (attribute.name === 'host' && databricksHost !== undefined) {
+      set(attribute, databricksHost, '--databricks-host')
+      continue
+    }
     const variable = attribute.env.find((name) => (env[name] ?? '') !== '')
-    if (variable === undefined || settings.has(attribute.name)) continue
-    set(settings, attributes, attribute.name, withoutLineBreak(env[variable]!), variable)
+    if (variable !== undefined) set(attribute, withoutLineBreak(env[variable]!), variable)
   }
   const profile = await readProfile({
     asked: askedProfile(options),
@@ -142,11 +135,12 @@ export async function resolveDatabricksConfig(
   })
   refuseOtherHost(profile, settings, attributes)
   const overridden: string[] = []
-  for (const { name } of attributes) {
+  for (const attribute of attributes) {
+    const { name } = attribute
     const value = profile.values.get(name) ?? ''
     const held = settings.get(name)
     if (value === '') continue
-    if (held === undefined) set(settings, attributes, name, value, profile.label)
+    if (held === undefined) set(attribute, value, profile.label)
     else if (options.profile !== undefined && held.source !== '--databricks-host') {
       const heldValue = held.value instanceof Secret ? held.value.reveal() : held.value
       if (heldValue !== value)
@@ -217,15 +211,4 @@ function refuseOtherHost(
 function originOf({ value }: ResolvedSetting): string | undefined {
   const text = String(value)
   return URL.canParse(text) ? new URL(text).origin : undefined
-}
-
-function set(
-  settings: Map<string, ResolvedSetting>,
-  attributes: readonly Attribute[],
-  name: string,
-  value: string,
-  source: string,
-): void {
-  const sensitive = attributes.find((attribute) => attribute.name === name)?.sensitive === true
-  settings.set(name, { name, value: sensitive ? new Secret(value) : value, source })
 }
