@@ -24,20 +24,14 @@ export interface BranchLifeOptions {
 /** A machine that slept may be late: the clock is looked at again and again. */
 const LOOK_AGAIN_MS = 60_000
 
-/** A moment by both clocks: one can be set, the other stands still while the machine sleeps. */
-interface Moment {
-  readonly wall: number
-  readonly monotonic: number
-}
-
 export class BranchLife {
   /** The one that is kept alive. */
   readonly branch: BranchRef
   readonly #options: BranchLifeOptions
   readonly #ended = new AbortController()
   #lifeMs: number
-  /** When its life began to count. */
-  #since: Moment
+  /** When its life began to count, by both clocks: one can be set, the other stands still in a sleep. */
+  #since: { readonly wall: number; readonly monotonic: number }
   #cancelLook = (): void => {}
 
   constructor(options: BranchLifeOptions) {

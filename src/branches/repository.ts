@@ -1,14 +1,7 @@
 /** What tells one repository from another, in every clone of it: its first commit. */
 
-import type { CommandPlace } from '../databricks/sign-in/run-command.js'
+import type { CommandPlace, RunCommand } from '../databricks/sign-in/run-command.js'
 import { findGitFolder } from './git-head.js'
-
-/** Starts a program of the user's; the exit code is undefined when it was not found. */
-export type RunGit = (
-  command: string,
-  args: readonly string[],
-  signal: AbortSignal,
-) => Promise<{ readonly exitCode: number | undefined; readonly stdout: string }>
 
 /** Programs that the configuration of a repository can name. */
 const WITHOUT_PROGRAMS = ['-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=/dev/null']
@@ -23,7 +16,7 @@ const WITHOUT_FETCH = {
 /** The first commit, as far as git knows it here; else the folder of the repository, or nothing. */
 export async function repositoryOf(
   folder: string,
-  run: RunGit | undefined,
+  run: RunCommand | undefined,
   signal: AbortSignal,
 ): Promise<string> {
   const gitFolder = await findGitFolder(folder)
@@ -38,7 +31,7 @@ export async function repositoryOf(
 }
 
 /** Its code is loaded when git is asked. */
-export function gitRunner(place: CommandPlace): RunGit {
+export function gitRunner(place: CommandPlace): RunCommand {
   const programEnv = { ...place.programEnv, ...WITHOUT_FETCH }
   return async (...command) => {
     const { commandRunner } = await import('../databricks/sign-in/run-command.js')

@@ -1,8 +1,7 @@
 /** Builds what serves a target of the settings: one target, or every branch of a project. */
 
-import type { GitBranches } from '../branches/git-branches.js'
-import { type RunGit, repositoryOf } from '../branches/repository.js'
-import type { FollowGit, TargetSettings } from '../config/resolve/settings.js'
+import type { TargetSettings } from '../config/resolve/settings.js'
+import type { RunCommand } from '../databricks/sign-in/run-command.js'
 import type { Resolver } from '../endpoints/resolver.js'
 import type { Listener } from '../listener/listener.js'
 import { BranchTargets } from './branch-targets.js'
@@ -11,13 +10,13 @@ import type { PortOptions } from './port.js'
 import { RunningTarget, type RunningTargetOptions } from './running-target.js'
 import { type RoutedTarget, TargetRouter } from './target-router.js'
 import type { Watch } from './watch.js'
-import type { SignedIn, Workspaces } from './workspaces.js'
+import type { Workspaces } from './workspaces.js'
 
 export interface TargetParts extends PortOptions {
   resolver: Resolver
   workspaces: Pick<Workspaces, 'of'>
   watch: Pick<Watch, 'credentialObserver' | 'forget' | 'moved'>
-  runGit: RunGit | undefined
+  runGit: RunCommand | undefined
   /** The port that serves every target: where its clients go, and what listens there. */
   shared: { entrance: () => TargetRouter; listener: () => Listener | undefined }
 }
@@ -41,13 +40,11 @@ export function buildTarget(parts: TargetParts): RoutedTarget {
     })
   if (signedIn === undefined) return build(target)
   if (target.followGit !== undefined) {
-    const { followGit } = target
     // One for all branches: they are one target.
     const credentialObserver = watch.credentialObserver(target)
     return new GitTarget({
       ...parts,
       ...{ signedIn, entrance, sharedListener },
-      branches: (closing) => gitBranches(parts, { followGit, signedIn, closing }),
       moved: () => watch.moved(target.name),
       build: (settings) => build(settings, { credentialObserver, entrance: undefined }),
     })
@@ -64,23 +61,4 @@ export function buildTarget(parts: TargetParts): RoutedTarget {
     closed: (name) => watch.forget(name),
   })
   return branches
-}
-
-/** Its code is loaded where a target follows git. */
-async function gitBranches(
-  { runGit, clock, log }: TargetParts,
-  of: {
-    readonly followGit: FollowGit
-    readonly signedIn: SignedIn
-    readonly closing: AbortSignal
-  },
-): Promise<GitBranches> {
-  const { followGit, signedIn, closing } = of
-  const { workspace, identity } = signedIn
-  const { GitBranches } = await import('../branches/git-branches.js')
-  const owner = async () => ({
-    identity: await identity.get(closing),
-    repository: await repositoryOf(followGit.folder, runGit, closing),
-  })
-  return new GitBranches({ ...followGit, workspace, owner, clock, log, closing })
 }

@@ -3,12 +3,12 @@
  * them right to left.
  */
 
-import type { RunGit } from '../branches/repository.js'
 import type { ProxySettings, TargetSettings } from '../config/resolve/settings.js'
 import { type Clock, systemClock } from '../core/clock.js'
 import { pause, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
+import type { RunCommand } from '../databricks/sign-in/run-command.js'
 import { Resolver } from '../endpoints/resolver.js'
 import type { Listener } from '../listener/listener.js'
 import type { ProxyPhase } from '../observe/observed-proxy.js'
@@ -36,7 +36,7 @@ export interface DaemonOptions {
   log: Log
   clock?: Clock
   /** Which repository a branch is for. Undefined: it is known by its folder alone. */
-  runGit?: RunGit
+  runGit?: RunCommand
   /** How `branch-from` makes its branch. */
   newBranch?: NewBranchOptions
   /** Aborts the start, which then rejects with the signal's reason once everything is closed again. */

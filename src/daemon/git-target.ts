@@ -6,7 +6,8 @@
  */
 
 import { BranchLife, LONG_LIVES_MS } from '../branches/branch-life.js'
-import type { GitBranches, GitChoice } from '../branches/git-branches.js'
+import { GitBranches, type GitChoice } from '../branches/git-branches.js'
+import { repositoryOf } from '../branches/repository.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import { branchTarget } from '../config/schema/target-text.js'
 import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
@@ -14,6 +15,7 @@ import { ProxyError } from '../core/errors.js'
 import type { Credentials } from '../credentials/credentials.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
 import type { BranchRef, LakebaseDatabase } from '../databricks/lakebase/workspace.js'
+import type { RunCommand } from '../databricks/sign-in/run-command.js'
 import type { Listener } from '../listener/listener.js'
 import { type DrainOptions, shuttingDown, TargetSessions } from '../listener/target-sessions.js'
 import type { Following, WorkspacePlace } from '../observe/observed-proxy.js'
@@ -28,7 +30,7 @@ import type { SignedIn } from './workspaces.js'
 
 export interface GitTargetOptions extends PortOptions {
   signedIn: SignedIn
-  branches: (closing: AbortSignal) => Promise<GitBranches>
+  runGit: RunCommand | undefined
   /** Where the clients of its port go; undefined: to this target. */
   entrance: (() => Entrance) | undefined
   sharedListener: () => Listener | undefined
@@ -75,7 +77,7 @@ export class GitTarget implements Entrance {
   /** The listener of its own port. It never listens where another listener serves its clients. */
   readonly ownListener: Listener
   readonly #options: GitTargetOptions
-  readonly #branches: Promise<GitBranches>
+  readonly #branches: GitBranches
   /** The parts of the default branch, which stay. */
   readonly #default: OpenBranch
   readonly #openByKey = new Map<string, OpenBranch>()
@@ -88,12 +90,19 @@ export class GitTarget implements Entrance {
   #destination: Destination
 
   constructor(options: GitTargetOptions) {
-    const { target, branches } = options
+    const { target, signedIn, runGit, clock, log } = options
+    const { signal: closing } = this.#closing
+    const followGit = target.followGit!
     this.#options = options
     this.settings = target
     const { maxConnections, maxConnectionsPerUser, idleTimeoutMs } = target
     this.sessions = new TargetSessions({ maxConnections, maxConnectionsPerUser })
-    this.#branches = branches(this.#closing.signal)
+    const owner = async () => ({
+      identity: await signedIn.identity.get(closing),
+      repository: await repositoryOf(followGit.folder, runGit, closing),
+    })
+    const { workspace } = signedIn
+    this.#branches = new GitBranches({ ...followGit, workspace, owner, clock, log, closing })
     this.#default = this.#build('', { settings: { ...target, followGit: undefined } })
     this.#destination = { open: this.#default, refusal: undefined }
     this.serving = {
@@ -214,17 +223,15 @@ export class GitTarget implements Entrance {
       new ProxyError('starting', `the branch was not found or created in ${ms / 1000} s`, {
         hint: 'Try again, or wait longer with --start-timeout.',
       })
-    const open = await withDeadline({ clock, ms, reason, signals: [signal] }, async (limit) => {
-      const branches = await this.#branches
-      return waitFor(this.#openChoice(await branches.choose(limit)), limit)
-    })
+    const open = await withDeadline({ clock, ms, reason, signals: [signal] }, async (limit) =>
+      waitFor(this.#openChoice(await this.#branches.choose(limit)), limit),
+    )
     this.#moveTo({ open, refusal: undefined })
     return open.serving
   }
 
   async #look(): Promise<void> {
-    const branches = await this.#branches
-    const found = await branches.look(this.#closing.signal)
+    const found = await this.#branches.look(this.#closing.signal)
     this.#moveTo(
       found.is === 'none'
         ? { open: undefined, refusal: found.refusal }
@@ -288,7 +295,7 @@ export class GitTarget implements Entrance {
       try {
         return await connector.connect(isReadOnly ? readOnly(login) : login, ...rest)
       } catch (error) {
-        if (branch !== undefined && isGone(error)) await this.#forgetBranch(open, branch)
+        if (branch !== undefined && isGone(error)) this.#forgetBranch(open, branch)
         throw error
       }
     }
@@ -313,9 +320,8 @@ export class GitTarget implements Entrance {
   }
 
   /** The workspace no longer has the branch: the next client looks for it again. */
-  async #forgetBranch(open: OpenBranch, branch: string): Promise<void> {
-    const branches = await this.#branches
-    branches.forget(branch)
+  #forgetBranch(open: OpenBranch, branch: string): void {
+    this.#branches.forget(branch)
     open.life?.end()
     if (this.#openByKey.get(open.key) === open) this.#openByKey.delete(open.key)
     if (this.#destination.open === open) this.#moveTo({ open: undefined, refusal: undefined })

@@ -8,7 +8,7 @@ import { BranchLife, extendAtMost, LONG_LIVES_MS } from '../branches/branch-life
 import { numberedIds, ownBranchId, uniqueIds } from '../branches/branch-name.js'
 import { readGitHead } from '../branches/git-head.js'
 import { makeBranch } from '../branches/make-branch.js'
-import { type RunGit, repositoryOf } from '../branches/repository.js'
+import { repositoryOf } from '../branches/repository.js'
 import type {
   NewBranchSettings,
   ProxySettings,
@@ -22,6 +22,7 @@ import type { Log } from '../core/log.js'
 import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
 import { isGone } from '../databricks/lakebase/look-up.js'
 import type { BranchRef } from '../databricks/lakebase/workspace.js'
+import type { RunCommand } from '../databricks/sign-in/run-command.js'
 import type { SignedIn } from './workspaces.js'
 
 export interface NewBranchOptions {
@@ -34,7 +35,7 @@ export interface NewBranchOptions {
 export interface TakeOptions {
   /** Undefined for the library: then progress goes to the log alone. */
   readonly how: NewBranchOptions | undefined
-  readonly runGit: RunGit | undefined
+  readonly runGit: RunCommand | undefined
   readonly plan: NewBranchSettings
   readonly signedIn: SignedIn
   readonly timeoutMs: number

@@ -1,19 +1,14 @@
 /** Opens workspaces as targets name them; what that needs is loaded only when one does. */
 
 import type { TargetSettings } from '../config/resolve/settings.js'
-import type { Clock } from '../core/clock.js'
-import type { Log } from '../core/log.js'
 import { packageVersion } from '../core/version.js'
-import type { ConnectedWorkspace } from '../databricks/lakebase/connect-workspace.js'
+import type {
+  ConnectedWorkspace,
+  OpenWorkspaceOptions,
+} from '../databricks/lakebase/connect-workspace.js'
 
-export interface WorkspaceOpenerOptions {
-  /** Variables of the process and of `.env`, already merged. */
-  env: Readonly<Record<string, string | undefined>>
-  /** The process's own variables without `.env`, for the programs that signing in starts. */
-  programEnv: Readonly<Record<string, string | undefined>>
-  homeDir: string
-  clock: Clock
-  log: Log
+export interface WorkspaceOpenerOptions
+  extends Pick<OpenWorkspaceOptions, 'env' | 'programEnv' | 'homeDir' | 'clock' | 'log'> {
   /** True when a person waits for the answer: then nothing is tried again. */
   oneTry?: boolean
 }
