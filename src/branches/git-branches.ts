@@ -55,7 +55,6 @@ interface Found {
   readonly branch: GitBranch | undefined
   readonly source: string | undefined
   readonly ownId: string
-  /** Ids in use. */
   readonly taken: ReadonlySet<string>
 }
 

@@ -35,11 +35,9 @@ const SQL_STATE = {
   protocol: '08P01', // protocol_violation
   /** The client asks for a protocol version or mechanism that is not supported. */
   version: '0A000', // feature_not_supported
-  /** The client gave a wrong password. */
   password: '28P01', // invalid_password
   /** Too many clients or requests, here or at the server. */
   limit: '53300', // too_many_connections
-  /** This proxy is shutting down. */
   stopping: '57P03',
 }
 

@@ -13,7 +13,6 @@ export type Freshness = 'fresh' | 'stale' | 'expired'
 export interface FreshValueOptions<T> {
   readonly clock: Clock
   readonly fetch: () => Promise<T>
-  /** Called with each new value. */
   readonly refreshed?: (held: Held<T>) => void
   /** How long before its end a value that lives for `lifeMs` becomes stale. */
   readonly staleMs: (lifeMs: number) => number

@@ -7,12 +7,9 @@
 import type { Clock } from './clock.js'
 
 export interface WatchedContentOptions<T> {
-  /** Reads the files. */
   readonly read: () => string
-  /** Makes the value of what was read. */
   readonly make: (content: string) => T
   readonly clock: Pick<Clock, 'monotonic'>
-  /** Called when a new value is in use. */
   readonly onChange?: (value: T) => void
   /** Called when the files cannot be used, once for each different problem. */
   readonly onProblem?: (error: Error) => void

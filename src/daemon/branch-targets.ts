@@ -116,7 +116,6 @@ export class BranchTargets {
     return this.#ownListener
   }
 
-  /** The targets of the branches that are open. */
   get openTargets(): readonly RunningTarget[] {
     return [...this.#open.values()].map(({ running }) => running)
   }

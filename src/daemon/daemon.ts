@@ -62,7 +62,6 @@ export class Daemon {
   readonly #attempts: PasswordAttempts
   readonly #workspaceTurns = workspaceTurns()
   readonly #closing = new AbortController()
-  /** The branch that `branch-from` has made. */
   #branch: NewBranch | undefined
   readonly #watch: Watch
   /** Resolves when the proxy has ended, for any reason: true when no session was cut short. */

@@ -36,7 +36,6 @@ export interface GitTargetOptions extends PortOptions {
   sharedListener: () => Listener | undefined
   /** Called when the next client goes to another branch than before. */
   moved: () => void
-  /** Builds the parts of one branch. */
   build: (target: TargetSettings) => RunningTarget
 }
 
@@ -47,7 +46,6 @@ interface BuildOptions {
   readonly isReadOnly?: boolean
 }
 
-/** A branch whose parts are built. */
 interface OpenBranch {
   readonly key: string
   readonly isReadOnly: boolean

@@ -8,7 +8,6 @@ import { SETTING_NAMES, SETTINGS, type SettingName } from '../config/schema/tabl
 import { Secret } from '../core/secret.js'
 
 export interface ReloadPlan<Running> {
-  /** Targets that stay as they are. */
   readonly kept: readonly Running[]
   /** Targets that changed or are gone: they take no more clients. */
   readonly leaving: readonly Running[]

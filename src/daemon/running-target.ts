@@ -41,7 +41,6 @@ export interface RunningTargetOptions extends PortOptions {
   sharedListener: () => Listener | undefined
   /** The workspace's description of it, where that is known already. */
   found?: LakebaseDatabase | undefined
-  /** Called when its last session has left. */
   lastLeft?: (() => void) | undefined
 }
 
@@ -194,7 +193,6 @@ export class RunningTarget {
     }
   }
 
-  /** Drains its sessions, after its spare connections were closed. */
   drain(deadline: AbortSignal, how: DrainOptions): Promise<boolean> {
     this.spares?.close()
     return this.sessions.drain(deadline, how)

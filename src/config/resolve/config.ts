@@ -28,9 +28,7 @@ import { SettingLookup } from './setting-lookup.js'
 import type { Machine, ProxySettings } from './settings.js'
 
 export interface ConfigInputs {
-  /** TARGETs of the command line. */
   readonly targets: readonly string[]
-  /** Flags of the command line, by the setting's name. */
   readonly flags: ReadonlyMap<SettingName, string>
   readonly env: Readonly<Record<string, string | undefined>>
   /** The user id that this process runs as. */

@@ -12,10 +12,8 @@ export interface KnownTarget {
   readonly options: ReadonlyMap<SettingName, Written>
 }
 
-/** The text that counts for a setting. */
 export interface Found extends Written {
   /** The rank of the source: 0 is the strongest. */
   readonly rank: number
-  /** True when it was set for this target alone. */
   readonly isOwn: boolean
 }

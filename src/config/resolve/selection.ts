@@ -9,14 +9,12 @@ import { parseTarget } from '../schema/targets.js'
 import type { Source, Variables, Written, WrittenTarget } from '../sources/sources.js'
 
 export interface Places {
-  /** TARGETs of the command line. */
   readonly typed: readonly string[]
   readonly flags: Source
   /** The environment, then `.env`. */
   readonly variables: readonly { readonly source: Source; readonly from: Variables }[]
   readonly fileTargets: readonly WrittenTarget[]
   readonly cwd: string
-  /** This machine's name. */
   readonly hostname: string
 }
 

@@ -17,7 +17,6 @@ import { checkImplicit } from './implicit.js'
 import type { Found, KnownTarget } from './known-target.js'
 import type { Machine } from './settings.js'
 
-/** What settings are looked up in. */
 export interface Places {
   /** The strongest first. */
   readonly sources: readonly Source[]

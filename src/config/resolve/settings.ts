@@ -19,7 +19,6 @@ export interface Machine {
   readonly isTerminal: boolean
 }
 
-/** The settings of one target. */
 export interface TargetSettings extends PlainSettings<'target'> {
   /** Its name in logs, metrics and user names: the setting `name`, or else `text`. It is unique. */
   readonly name: string
@@ -41,7 +40,6 @@ export interface TargetSettings extends PlainSettings<'target'> {
   readonly followGit: FollowGit | undefined
 }
 
-/** Which role sessions log in as. */
 export type Login =
   /** The role of the identity that is signed in to the workspace. */
   | { readonly as: 'identity' }
@@ -117,7 +115,6 @@ export interface AdminPort {
   readonly host: string | undefined
 }
 
-/** A Unix socket that only this user can use. */
 export interface AdminSocket {
   readonly socket: string
 }

@@ -79,7 +79,6 @@ export function decode(text: string, what: string): string {
   throw malformed(`${what} is not percent-encoded rightly`, 'Write % itself as %25.')
 }
 
-/** The text before and after the first `mark`. */
 export function cut(text: string, mark: string): [string, string | undefined] {
   const at = text.indexOf(mark)
   return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + mark.length)]

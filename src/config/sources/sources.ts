@@ -21,7 +21,6 @@ export interface Written {
   readonly isImplicit?: boolean
 }
 
-/** Settings from one place. */
 export interface Source {
   readonly settings: ReadonlyMap<SettingName, Written>
 }
@@ -40,7 +39,6 @@ export function fromFlags(flags: ReadonlyMap<SettingName, string>, folder: strin
 
 export interface Variables {
   readonly values: Readonly<Record<string, string | undefined>>
-  /** Says where a variable stands. */
   readonly where: (name: string) => string
   readonly folder: string
   /** A `.env` that the user did not name. */

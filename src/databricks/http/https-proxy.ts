@@ -16,7 +16,6 @@ export interface HttpsProxyOptions {
   readonly clock: Clock
   /** The connections to hosts that NO_PROXY exempts. */
   readonly connect: buildConnector.connector
-  /** The proxy's time to open one tunnel. */
   readonly tunnelMs: number
   /** Aborts when the connections close. */
   readonly closing: AbortSignal

@@ -7,7 +7,6 @@ import { ProxyError, type ProxyErrorOptions } from '../../core/errors.js'
 
 export interface NetworkFailure {
   readonly error: ProxyError
-  /** True when another try may help. */
   readonly temporary: boolean
   /** The request cannot have reached the server. */
   readonly surelyNotDone: boolean

@@ -40,7 +40,6 @@ export function isAzureHost(host: string): boolean {
   return /\.(azuredatabricks\.net|databricks\.azure\.(us|cn))$/.test(new URL(host).hostname)
 }
 
-/** `*.gcp.databricks.com`. */
 export function isGoogleHost(host: string): boolean {
   return /\.gcp\.databricks\.com$/.test(new URL(host).hostname)
 }

@@ -6,7 +6,6 @@
 import { type ErrorKind, ProxyError, type ProxyErrorOptions } from '../../core/errors.js'
 import { SignInRefused } from '../sign-in/sign-in-method.js'
 
-/** A refusal by the API itself. */
 export class ApiError extends ProxyError {
   readonly status: number
   /** Databricks' code for the error, such as `NOT_FOUND`. */

@@ -95,7 +95,6 @@ export function listEndpoints(client: WorkspaceClient, branch: string): Promise<
   })
 }
 
-/** Which part of an Autoscaling name is not there. */
 export interface Missing {
   readonly missing: 'project' | 'branch' | 'endpoint'
   readonly name: string

@@ -54,7 +54,6 @@ export class LakebaseBranches {
     return (await listBranches(this.#client(signal), project)).map(described)
   }
 
-  /** Undefined when no branch has that name. */
   async get(name: string, signal: AbortSignal): Promise<LakebaseBranch | undefined> {
     const found = await unlessRefused(this.#get(name, signal), 404)
     return found && described(found.value)
@@ -206,7 +205,6 @@ export class LakebaseBranches {
   }
 }
 
-/** What is known of a branch when its creation is requested. */
 interface BegunBranch {
   readonly name: string
   readonly sourceBranch: string

@@ -40,7 +40,6 @@ export interface WorkspaceClientOptions {
   readonly tokens: TokenSource
   /** For hosts that serve several workspaces. */
   readonly workspaceId: string | undefined
-  /** Ends the requests. */
   readonly signal: AbortSignal
 }
 

@@ -20,7 +20,6 @@ export class LookUp<T> {
     })
   }
 
-  /** The answer that is held, if any. */
   get held(): T | undefined {
     return this.#answer?.value
   }

@@ -16,7 +16,6 @@ export interface ListRequest<T> {
 const PAGE_SIZE = 100
 const MAX_PAGES = 1000
 
-/** Every item of all pages. */
 export async function listAll<T>(client: WorkspaceClient, request: ListRequest<T>): Promise<T[]> {
   const { path, field, what } = request
   const Page = z.record(z.string(), z.unknown()).transform((reply, context) => {

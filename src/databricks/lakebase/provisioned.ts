@@ -20,7 +20,6 @@ type DatabaseInstance = z.infer<typeof DatabaseInstance>
 
 const INSTANCES = '/api/2.0/database/instances'
 
-/** Undefined when no instance has that name. */
 export async function getInstance(
   client: WorkspaceClient,
   name: string,
@@ -34,7 +33,6 @@ export async function getInstance(
   return found && normalize(found.value, name)
 }
 
-/** Undefined when no instance has that uid. */
 export async function findInstanceByUid(
   client: WorkspaceClient,
   uid: string,

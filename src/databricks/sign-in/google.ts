@@ -69,7 +69,6 @@ export async function tokenOfKey(
   return googleToken({ url: new URL(key.token_uri), form, field, who: key.client_email }, call)
 }
 
-/** Posts the form to a token endpoint of Google's. */
 export async function googleToken(
   request: { url: URL; form: URLSearchParams; field: TokenField; who: string },
   { http, signal }: TokenCall,

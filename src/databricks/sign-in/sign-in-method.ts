@@ -46,7 +46,6 @@ export interface SignIn {
 export interface SignInMethod {
   /** As in DATABRICKS_AUTH_TYPE. */
   readonly type: string
-  /** The settings it brings. */
   readonly attributes: readonly Attribute[]
   /** Settings that this method shares with another, so that setting them does not mix two methods. */
   readonly shares?: readonly string[]
