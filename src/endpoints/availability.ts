@@ -9,31 +9,31 @@ export function refusalByState(
   database: LakebaseDatabase,
   target: Pick<TargetSettings, 'autoStart'>,
 ): ProxyError | undefined {
-  const name = `"${database.name}"`
   const what = database.kind === 'provisioned' ? 'database instance' : 'endpoint'
-  const detail = `The workspace reports the state ${database.apiState}.`
+  const refused = (how: string, hint: string): ProxyError =>
+    new ProxyError('stopped', `${what} "${database.name}" is ${how}`, {
+      detail: `The workspace reports the state ${database.apiState}.`,
+      hint,
+    })
   switch (database.state) {
     case 'available':
     case 'idle':
     case 'starting':
       return undefined
     case 'stopped':
-      return new ProxyError('stopped', `${what} ${name} is stopped`, {
-        detail,
-        hint: target.autoStart
+      return refused(
+        'stopped',
+        target.autoStart
           ? 'It starts when a client connects; the client waits for it.'
           : `Start it with: lakebase-proxy instances start ${database.name} (or let clients start it with --auto-start).`,
-      })
+      )
     case 'disabled':
-      return new ProxyError('stopped', `${what} ${name} is disabled`, {
-        detail,
-        hint: 'A disabled endpoint is not enabled by a connection: enable it in the workspace.',
-      })
+      return refused(
+        'disabled',
+        'A disabled endpoint is not enabled by a connection: enable it in the workspace.',
+      )
     case 'deleting':
-      return new ProxyError('stopped', `${what} ${name} is being deleted`, {
-        detail,
-        hint: 'Choose another target: lakebase-proxy instances list.',
-      })
+      return refused('being deleted', 'Choose another target: lakebase-proxy instances list.')
   }
 }
 

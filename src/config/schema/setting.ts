@@ -19,8 +19,6 @@ interface Row {
 /** `sources`: a setting that names where other settings are read from. */
 type Decision =
   | ('name' | 'listen' | 'login' | 'verify' | 'proxyProtocolFrom' | 'followGit')
-  | ProcessDecision
-type ProcessDecision =
   | ('localPassword' | 'localTls' | 'resolver' | 'admin' | 'logFormat')
   | ('newBranch' | 'targets' | 'sources')
 

@@ -163,36 +163,42 @@ async function findByWholeName(
 }
 
 async function chooseBranch(client: WorkspaceClient, project: string): Promise<Branch | Missing> {
-  const branches = await orMissing(
-    listBranches(client, project).then((value) => ({ value })),
-    { missing: 'project', name: project },
-  )
+  const missing = { missing: 'project', name: project } as const
+  const branches = await orMissing(listBranches(client, project), missing)
   if ('missing' in branches) return branches
-  const [only, ...others] = branches
-  if (only === undefined) return { missing: 'branch', name: `${project}/branches` }
-  if (others.length === 0) return only
-  const byDefault = branches.find(({ status }) => status?.default === true)
-  if (byDefault !== undefined) return byDefault
-  throw severalChoices('branches', project, branches)
+  const none = { missing: 'branch', name: `${project}/branches` } as const
+  return choose(branches, none, ({ status }) => status?.default === true)
 }
 
 async function chooseEndpoint(
   client: WorkspaceClient,
   branch: string,
 ): Promise<Endpoint | Missing> {
-  const endpoints = await orMissing(
-    listEndpoints(client, branch).then((value) => ({ value })),
-    { missing: 'branch', name: branch },
-  )
+  const missing = { missing: 'branch', name: branch } as const
+  const endpoints = await orMissing(listEndpoints(client, branch), missing)
   if ('missing' in endpoints) return endpoints
-  const [only, ...others] = endpoints
-  if (only === undefined) return { missing: 'endpoint', name: `${branch}/endpoints` }
-  if (others.length === 0) return only
-  const readWrite = endpoints.filter(
-    ({ status }) => status?.endpoint_type === 'ENDPOINT_TYPE_READ_WRITE',
-  )
-  if (readWrite.length === 1) return withReadOnlyHost(readWrite[0]!, endpoints)
-  throw severalChoices('endpoints', branch, endpoints)
+  const none = { missing: 'endpoint', name: `${branch}/endpoints` } as const
+  const isReadWrite = ({ status }: Endpoint): boolean =>
+    status?.endpoint_type === 'ENDPOINT_TYPE_READ_WRITE'
+  const chosen = choose(endpoints, none, isReadWrite)
+  if ('missing' in chosen || endpoints.length === 1) return chosen
+  return withReadOnlyHost(chosen, endpoints)
+}
+
+/** The only one, or the obvious one. */
+function choose<T extends { readonly name: string }>(
+  items: readonly T[],
+  none: Missing,
+  isObvious: (item: T) => boolean,
+): T | Missing {
+  const [first = none, ...others] = items
+  if (others.length === 0) return first
+  const [obvious, ...more] = items.filter(isObvious)
+  if (obvious !== undefined && more.length === 0) return obvious
+  const [, parent, what] = /^(.*)\/(\w+)$/.exec(none.name) ?? []
+  throw new ProxyError('target', `${parent} has several ${what}, and none is the obvious one`, {
+    hint: `Name one of: ${items.map(({ name }) => name).join(', ')}.`,
+  })
 }
 
 /** Read-only sessions go to the read-only endpoint beside it, unless it has read-only computes of its own. */
@@ -218,18 +224,8 @@ async function getBranch(client: WorkspaceClient, name: string): Promise<Branch 
   )
 }
 
-async function orMissing<T>(reply: Promise<{ value: T }>, missing: Missing): Promise<T | Missing> {
-  return (await unlessRefused(reply, 404))?.value ?? missing
-}
-
-function severalChoices(
-  what: string,
-  parent: string,
-  choices: readonly { readonly name: string }[],
-): ProxyError {
-  return new ProxyError('target', `${parent} has several ${what}, and none is the obvious one`, {
-    hint: `Name one of: ${choices.map(({ name }) => name).join(', ')}.`,
-  })
+async function orMissing<T>(reply: Promise<T>, missing: Missing): Promise<T | Missing> {
+  return (await unlessRefused(reply, 404)) ?? missing
 }
 
 // A branch in such a state takes connections later: an archived one is brought back by the first.

@@ -149,7 +149,7 @@ export class LakebaseBranches {
   #get(name: string, signal: AbortSignal) {
     const what = `look up branch ${name}`
     const path = apiPath(POSTGRES, name)
-    return this.#client(signal).request({ path, schema: Branch, what, kind: 'target' })
+    return this.#client(signal).exchange({ path, schema: Branch, what, kind: 'target' })
   }
 
   /**
@@ -177,7 +177,7 @@ export class LakebaseBranches {
     try {
       const idempotent = call.method !== 'POST'
       const kind = 'target'
-      return await this.#client(signal).request({ ...call, schema: Operation, idempotent, kind })
+      return await this.#client(signal).exchange({ ...call, schema: Operation, idempotent, kind })
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 403 || isFull(error)) throw error
       const { status, errorCode } = error
@@ -201,7 +201,7 @@ export class LakebaseBranches {
   async #operation({ name }: Operation, what: string, signal: AbortSignal): Promise<Operation> {
     const path = apiPath(POSTGRES, name)
     const kind = 'target'
-    return (await this.#client(signal).request({ path, schema: Operation, what, kind })).value
+    return this.#client(signal).request({ path, schema: Operation, what, kind })
   }
 }
 

@@ -55,7 +55,12 @@ export class WorkspaceClient {
   }
 
   /** Errors: ApiError for a refusal, ProxyError for what never got an answer. */
-  async request<T>(request: ApiRequest<T>): Promise<ApiReply<T>> {
+  async request<T>(request: ApiRequest<T>): Promise<T> {
+    return (await this.exchange(request)).value
+  }
+
+  /** The same, with the time of the reply. */
+  async exchange<T>(request: ApiRequest<T>): Promise<ApiReply<T>> {
     const { tokens, signal } = this.#options
     const token = await tokens.get(signal)
     let reply = await this.#send(request, token)

@@ -137,13 +137,13 @@ export class ConnectedWorkspace {
 
   /** The role name of the signed-in identity: an e-mail, or a service principal's application id. */
   async identity(signal: AbortSignal): Promise<string> {
-    const { value } = await this.client(signal).request({
+    const { userName } = await this.client(signal).request({
       path: '/api/2.0/preview/scim/v2/Me',
       schema: z.object({ userName: z.string().min(1) }),
       what: 'ask who is signed in',
       kind: 'identity',
     })
-    return value.userName
+    return userName
   }
 
   /** Looks the target up now; nothing is cached here. */

@@ -32,7 +32,7 @@ export async function mintCredential(
   database: LakebaseDatabase,
   options: MintOptions,
 ): Promise<DatabaseCredential> {
-  const reply = await client.request({
+  const reply = await client.exchange({
     method: 'POST',
     path:
       database.kind === 'provisioned' ? '/api/2.0/database/credentials' : `${POSTGRES}/credentials`,
@@ -59,9 +59,9 @@ function requestBody(database: LakebaseDatabase, options: MintOptions): Record<s
   if (database.kind === 'autoscaling') {
     return {
       endpoint: database.name,
-      // Recent fields, sent only when asked for.
-      ...(ttlMs === undefined ? {} : { ttl: `${Math.round(ttlMs / 1000)}s` }),
-      ...(group === undefined ? {} : { group_name: group }),
+      // Recent fields, left out of the JSON unless they are asked for.
+      ttl: ttlMs === undefined ? undefined : `${Math.round(ttlMs / 1000)}s`,
+      group_name: group,
     }
   }
   if (group !== undefined) {

@@ -29,9 +29,8 @@ export async function listAll<T>(client: WorkspaceClient, request: ListRequest<T
   let pageToken: string | undefined
   for (let page = 0; page < MAX_PAGES; page += 1) {
     const query = { page_size: String(PAGE_SIZE), page_token: pageToken }
-    const { value } = await client.request({ path, query, schema: Page, what })
-    items.push(...value.items)
-    const { next } = value
+    const { items: some, next } = await client.request({ path, query, schema: Page, what })
+    items.push(...some)
     if (typeof next !== 'string' || next === '' || next === pageToken) break
     pageToken = next
   }

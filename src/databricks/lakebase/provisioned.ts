@@ -30,7 +30,7 @@ export async function getInstance(
     what: `look up database instance "${name}"`,
   })
   const found = await unlessRefused(asked, 404)
-  return found && normalize(found.value, name)
+  return found && normalize(found, name)
 }
 
 export async function findInstanceByUid(
@@ -45,8 +45,7 @@ export async function findInstanceByUid(
   })
   const found = await unlessRefused(asked, 404)
   if (found === undefined) return undefined
-  const { value } = found
-  if (value.name) return normalize(value, value.name)
+  if (found.name) return normalize(found, found.name)
   // Without a name nothing can be minted for it, so it is looked for in the list.
   return (await listInstances(client)).find((instance) => instance.uid === uid)
 }

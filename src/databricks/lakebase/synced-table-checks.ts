@@ -95,12 +95,11 @@ async function lookUpSource(
   source: string,
 ): Promise<z.infer<typeof SourceTable> | undefined> {
   try {
-    const { value } = await client.request({
+    return await client.request({
       path: apiPath('/api/2.1/unity-catalog/tables', source),
       schema: SourceTable,
       what: `look up source table ${source}`,
     })
-    return value
   } catch (error) {
     if (!(error instanceof ApiError) || error.status >= 500) throw error
     if (error.errorCode !== 'TABLE_DOES_NOT_EXIST') return undefined

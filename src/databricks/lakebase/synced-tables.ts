@@ -46,7 +46,7 @@ export async function createSyncedTable(
   // A repeat after a lost reply would only be told that the table exists already.
   const call = { method: 'POST', what, idempotent: false, kind: 'target' } as const
   if (database.kind === 'provisioned') {
-    const { value } = await client.request({
+    const value = await client.request({
       ...call,
       path: PROVISIONED,
       body: {
@@ -59,7 +59,7 @@ export async function createSyncedTable(
     })
     return { table: normalize(value, request.name, 'provisioned'), operation: undefined }
   }
-  const { value } = await client.request({
+  const value = await client.request({
     ...call,
     path: AUTOSCALING,
     query: { synced_table_id: request.name },
@@ -84,7 +84,7 @@ export async function createSyncedTable(
 export async function getSyncedTable(client: WorkspaceClient, name: string): Promise<SyncedTable> {
   checkName(name, 'synced table')
   return inEitherApi(name, async (kind) => {
-    const { value } = await client.request({
+    const value = await client.request({
       path: pathOf(kind, name),
       schema: SyncedTableReply,
       what: `look up synced table ${name}`,
@@ -102,7 +102,7 @@ export async function deleteSyncedTable(
 ): Promise<void> {
   checkName(name, 'synced table')
   await inEitherApi(name, async (kind) => {
-    const { value } = await client.request({
+    const value = await client.request({
       method: 'DELETE',
       path: pathOf(kind, name),
       query: kind === 'provisioned' && purgeData ? { purge_data: 'true' } : {},
@@ -189,7 +189,7 @@ function specOf(request: SyncedTableRequest): Record<string, unknown> {
   return {
     source_table_full_name: request.source,
     primary_key_columns: request.primaryKey,
-    ...(request.timeseriesKey === undefined ? {} : { timeseries_key: request.timeseriesKey }),
+    timeseries_key: request.timeseriesKey,
     scheduling_policy: request.policy.toUpperCase(),
     create_database_objects_if_missing: true,
     ...(request.existingPipelineId === undefined
@@ -221,7 +221,7 @@ function failIfRefused({ error }: z.infer<typeof Operation>, what: string): void
 async function isDone(client: WorkspaceClient, operation: string, name: string): Promise<boolean> {
   const what = `create synced table ${name}`
   const path = apiPath(POSTGRES, operation)
-  const { value } = await client.request({ path, schema: Operation, what, kind: 'target' })
+  const value = await client.request({ path, schema: Operation, what, kind: 'target' })
   failIfRefused(value, what)
   return value.done === true
 }
