@@ -102,7 +102,7 @@ test('the form of a connection string is named, and the right one beside it', as
       /keywords and values is not a TARGET\n.*postgresql:\/\/user/,
     ],
     ['PGPASSWORD=hunter2 psql -h h', /keywords and values is not a TARGET/],
-    ['Host=h;Password=hunter2', /ADO\.NET or ODBC connection string is not a TARGET\n.*postgresql/],
+    ['Host=h;Password=hunter2', /keywords and values is not a TARGET\n.*postgresql/],
     ['u:hunter2@h/db', /has no scheme\nPut postgresql:\/\/ in front of it/],
   ]
   for (const [text, expected] of table) {

@@ -81,16 +81,26 @@ export const LONG_LIVES_MS: readonly number[] = [168, 144, 120, 96, 72, 48, 24, 
 )
 
 /** Resolves to the life that it has from now on. Errors: `isTooLong` when even the last is too long. */
-export async function extendAtMost(
+export function extendAtMost(
   branches: Pick<WorkspaceBranches, 'extend'>,
   { branch, livesMs }: Pick<BranchLifeOptions, 'branch' | 'livesMs'>,
   signal: AbortSignal,
 ): Promise<number> {
+  return firstAllowed(livesMs, async (ms) => {
+    await branches.extend(branch, ms, signal)
+    return ms
+  })
+}
+
+/** What comes of the first life that the workspace allows. */
+export async function firstAllowed<T>(
+  livesMs: readonly number[],
+  attempt: (lifeMs: number) => Promise<T>,
+): Promise<T> {
   let failure: unknown
   for (const ms of livesMs) {
     try {
-      await branches.extend(branch, ms, signal)
-      return ms
+      return await attempt(ms)
     } catch (error) {
       if (!isTooLong(error)) throw error
       failure = error

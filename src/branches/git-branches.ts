@@ -9,10 +9,9 @@ import { pause, SingleFlight, waitFor } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
 import type { Log } from '../core/log.js'
 import { plainText } from '../core/plain-text.js'
-import { isTooLong } from '../databricks/lakebase/api-error.js'
 import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
 import type { LakebaseBranch } from '../databricks/lakebase/workspace.js'
-import { LONG_LIVES_MS } from './branch-life.js'
+import { firstAllowed, LONG_LIVES_MS } from './branch-life.js'
 import { branchIdOf, isNumbered, numberedIds, ownBranchId, sharedBranchId } from './branch-name.js'
 import { type GitHead, readGitHead } from './git-head.js'
 import { makeBranch } from './make-branch.js'
@@ -184,18 +183,11 @@ export class GitBranches {
     const { project, workspace, clock, closing } = this.#options
     const branches = await workspace.branches()
     const ids = [...numberedIds(ownId)].filter((each) => !taken.has(each))
-    let failure: unknown
-    for (const lifeMs of LONG_LIVES_MS) {
-      try {
-        const now = clock.now()
-        const plan = { project, source, ids, lifeMs, now, isShared: true }
-        const { name, uid } = await makeBranch(branches, plan, closing)
-        return { name, uid, endsAt: now + lifeMs }
-      } catch (error) {
-        if (!(error instanceof ProxyError) || !isTooLong(error.cause)) throw error
-        failure = error
-      }
-    }
-    throw failure
+    return firstAllowed(LONG_LIVES_MS, async (lifeMs) => {
+      const now = clock.now()
+      const plan = { project, source, ids, lifeMs, now, isShared: true }
+      const { name, uid } = await makeBranch(branches, plan, closing)
+      return { name, uid, endsAt: now + lifeMs }
+    })
   }
 }

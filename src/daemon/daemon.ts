@@ -19,7 +19,6 @@ import { ReadBuffers } from '../session/read-buffers.js'
 import { CancelRoutes } from '../upstream/cancel.js'
 import { BranchTargets } from './branch-targets.js'
 import { buildTarget } from './build-target.js'
-import { testConnections } from './connection-test.js'
 import type { NewBranch, NewBranchOptions } from './new-branch.js'
 import { changedSettings, changesOf, planReload, type ReloadPlan } from './reload-plan.js'
 import { type SharedParts, shareParts } from './shared-parts.js'
@@ -298,7 +297,10 @@ export class Daemon {
       const opened = this.#workspaces.opened()
       opened.catch(() => {})
       if (shared.settings.runConnectionTest) {
-        await waitFor(testConnections(started, this.#options.log), this.#closing.signal)
+        await waitFor(
+          Promise.all(started.map((each) => testConnection(each, this.#options.log))),
+          this.#closing.signal,
+        )
       }
       const leaving = plan.leaving.map(({ ownListener }) => ownListener)
       for (const { settings, ownListener } of started) {
@@ -345,4 +347,20 @@ export class Daemon {
   get #sharedListener(): Listener | undefined {
     return this.#targets.find(({ settings }) => settings.reach === 'shared port')?.ownListener
   }
+}
+
+/** `run-connection-test`. Errors: that of the login, with the name of the target. */
+async function testConnection(target: RoutedTarget, log: Log): Promise<void> {
+  const { name } = target.settings
+  try {
+    await target.tryLogin()
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error
+    const { message, hint, detail } = error
+    // Not `config`: it is the answer of a test, and not wrong usage.
+    const kind = error.kind === 'config' ? 'credential' : error.kind
+    const what = `target "${name}" failed the connection test: ${message}`
+    throw new ProxyError(kind, what, { cause: error, hint, detail })
+  }
+  log.info({ target: name }, 'connection test passed')
 }

@@ -12,12 +12,12 @@ import { type EnvFile, readEnvFile } from '../sources/env-file.js'
 import { type GivenSetting, givenSettings } from '../sources/given.js'
 import { Problems } from '../sources/problems.js'
 import {
-  fromFlags,
   fromVariables,
   LOCAL_PASSWORD,
   localPasswordOf,
   type Source,
   type Variables,
+  type Written,
 } from '../sources/sources.js'
 import { checkHosts } from './checks.js'
 import { usableVariables } from './implicit.js'
@@ -72,7 +72,10 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const problems = new Problems()
   const notices: string[] = []
 
-  const flags = fromFlags(inputs.flags, machine.cwd)
+  const flags = { settings: new Map<SettingName, Written>() }
+  for (const [name, text] of inputs.flags) {
+    flags.settings.set(name, { text, where: `--${name}`, folder: machine.cwd })
+  }
   const read = (from: Variables) => ({ from, source: fromVariables(from, notices) })
   const environment = read({ values: env, where: (name) => name, folder: machine.cwd })
   const envFile = await findEnvFile([flags, environment.source], problems, inputs)

@@ -8,7 +8,7 @@ import { SETTINGS, type SettingName, variableOf } from '../schema/table.js'
 import { VARIABLES } from '../schema/variables.js'
 import type { EnvFile } from '../sources/env-file.js'
 import type { Problems } from '../sources/problems.js'
-import type { Found, KnownTarget } from './known-target.js'
+import type { Found, KnownTarget } from '../sources/sources.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
 

@@ -12,9 +12,8 @@ import { SETTING_NAMES, SETTINGS, type SettingName, type Values } from '../schem
 import { parseTarget } from '../schema/targets.js'
 import { ValueError } from '../schema/values.js'
 import type { Problems } from '../sources/problems.js'
-import type { Source, Written, WrittenTarget } from '../sources/sources.js'
+import type { Found, KnownTarget, Source, Written, WrittenTarget } from '../sources/sources.js'
 import { checkImplicit } from './implicit.js'
-import type { Found, KnownTarget } from './known-target.js'
 import type { Machine } from './settings.js'
 
 export interface Places {

@@ -10,6 +10,7 @@ import {
   type TargetSettingName,
   variableOf,
 } from '../schema/table.js'
+import type { Target } from '../schema/target-text.js'
 
 export interface Written {
   readonly text: string
@@ -30,11 +31,18 @@ export interface WrittenTarget extends Written {
   readonly options: ReadonlyMap<TargetSettingName, Written>
 }
 
-/** `flags` by the setting's name, as commander took them. */
-export function fromFlags(flags: ReadonlyMap<SettingName, string>, folder: string): Source {
-  const settings = new Map<SettingName, Written>()
-  for (const [name, text] of flags) settings.set(name, { text, where: `--${name}`, folder })
-  return { settings }
+/** A target whose text has been read; its options are still texts. */
+export interface KnownTarget {
+  readonly name: string
+  readonly target: Target
+  readonly written: WrittenTarget
+  readonly options: ReadonlyMap<SettingName, Written>
+}
+
+export interface Found extends Written {
+  /** The rank of the source: 0 is the strongest. */
+  readonly rank: number
+  readonly isOwn: boolean
 }
 
 export interface Variables {

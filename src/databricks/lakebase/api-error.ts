@@ -62,7 +62,8 @@ export function isFull(error: unknown): boolean {
   return errorCode === 'RESOURCE_EXHAUSTED' && /branch/i.test(message)
 }
 
-/** The workspace lets no branch live that long. */
+/** The workspace lets no branch live that long: the error says so, or its cause. */
 export function isTooLong(error: unknown): boolean {
-  return error instanceof ApiError && /maximum expiration/i.test(error.message)
+  if (error instanceof ApiError) return /maximum expiration/i.test(error.message)
+  return error instanceof ProxyError && isTooLong(error.cause)
 }

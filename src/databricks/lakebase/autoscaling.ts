@@ -8,7 +8,7 @@ import { z } from 'zod'
 
 import { ProxyError } from '../../core/errors.js'
 import { unlessRefused } from './api-error.js'
-import { apiPath, type WorkspaceClient } from './client.js'
+import { apiPath, timeOf, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import type { DatabaseState, LakebaseDatabase } from './workspace.js'
 
@@ -257,10 +257,4 @@ function stateOf(endpoint: Endpoint, branch: Branch): DatabaseState {
       // ACTIVE; DEGRADED still connects; an unknown state is tried rather than refused.
       return 'available'
   }
-}
-
-/** Epoch ms of a timestamp in a reply. */
-export function timeOf(text: string | null | undefined): number | undefined {
-  const time = Date.parse(text ?? '')
-  return Number.isNaN(time) ? undefined : time
 }

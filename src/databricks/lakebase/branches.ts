@@ -13,8 +13,8 @@ import { pause, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
 import { ApiError, isFull, isTaken, unlessRefused } from './api-error.js'
-import { Branch, listBranches, listProjects, POSTGRES, timeOf } from './autoscaling.js'
-import { type ApiRequest, apiPath, type WorkspaceClient } from './client.js'
+import { Branch, listBranches, listProjects, POSTGRES } from './autoscaling.js'
+import { type ApiRequest, apiPath, timeOf, type WorkspaceClient } from './client.js'
 import type { BranchRef, LakebaseBranch, NewBranch } from './workspace.js'
 
 const Operation = z.object({

@@ -75,7 +75,7 @@ export class WorkspaceClient {
         detail: plainText(`${this.host} sent: ${z.prettifyError(parsed.error)}`),
       })
     }
-    return { value: parsed.data, serverTime: serverTimeOf(reply) }
+    return { value: parsed.data, serverTime: timeOf(reply.headers.get('date')) }
   }
 
   #send(request: ApiRequest<unknown>, token: WorkspaceToken): Promise<HttpReply> {
@@ -107,18 +107,13 @@ export class WorkspaceClient {
     try {
       return JSON.parse(reply.text)
     } catch {
-      throw this.#notJson(request, reply)
+      const what = /^\s*</.test(reply.text) ? 'a web page' : 'something else'
+      throw new ProxyError(
+        'credential',
+        `could not ${request.what}: ${this.host} sent ${what} where JSON was expected`,
+        { hint: `Check that ${this.host} is the address of a Databricks workspace.` },
+      )
     }
-  }
-
-  #notJson(request: ApiRequest<unknown>, reply: HttpReply): ProxyError {
-    const page = /^\s*</.test(reply.text)
-    const what = page ? 'a web page' : 'something else'
-    return new ProxyError(
-      'credential',
-      `could not ${request.what}: ${this.host} sent ${what} where JSON was expected`,
-      { hint: `Check that ${this.host} is the address of a Databricks workspace.` },
-    )
   }
 
   #refusal(request: ApiRequest<unknown>, reply: HttpReply): ProxyError {
@@ -192,7 +187,8 @@ function readError(reply: HttpReply): {
   }
 }
 
-function serverTimeOf(reply: HttpReply): number | undefined {
-  const time = Date.parse(reply.headers.get('date') ?? '')
+/** Epoch ms of a timestamp in a reply. */
+export function timeOf(text: string | null | undefined): number | undefined {
+  const time = Date.parse(text ?? '')
   return Number.isNaN(time) ? undefined : time
 }

@@ -5,20 +5,19 @@
 
 import { z } from 'zod'
 import type { Target } from '../../config/schema/target-text.js'
-import type { Clock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
-import type { Log } from '../../core/log.js'
 import { Http, type HttpOptions } from '../http/http.js'
 import { SIGN_IN_ATTRIBUTES, TokenSource } from '../sign-in/auth.js'
 import {
   type DatabricksConfig,
+  type DatabricksConfigOptions,
   type ResolvedSetting,
   resolveDatabricksConfig,
 } from '../sign-in/databricks-config.js'
-import { commandRunner, type RunCommand } from '../sign-in/run-command.js'
+import { type CommandPlace, commandRunner, type RunCommand } from '../sign-in/run-command.js'
 import type { SignInDeps } from '../sign-in/sign-in-method.js'
 import { LakebaseBranches, type WorkspaceBranches } from './branches.js'
-import { WorkspaceClient } from './client.js'
+import { timeOf, WorkspaceClient } from './client.js'
 import { mintCredential } from './credentials.js'
 import { type DatabaseList, findDatabase, listDatabases } from './instances.js'
 import { setStopped } from './provisioned.js'
@@ -31,37 +30,15 @@ import type {
 } from './workspace.js'
 
 export interface OpenWorkspaceOptions
-  extends Pick<HttpOptions, 'budgetMs' | 'attemptMs' | 'retries' | 'backoffMs' | 'dispatcher'> {
+  extends Omit<HttpOptions, 'userAgent'>,
+    Omit<DatabricksConfigOptions, 'attributes'>,
+    Omit<CommandPlace, 'platform'> {
   /** Variables of the process and of `.env`, already merged. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** The process's own variables without `.env`, for the CLIs. */
-  readonly programEnv: Readonly<Record<string, string | undefined>>
-  readonly homeDir: string
   /** The version of lakebase-proxy, for the User-Agent. */
   readonly version: string
-  readonly clock: Clock
-  readonly log: Log
-  /** `--databricks-host` and `--profile`, which win over the environment. */
-  readonly databricksHost?: string | undefined
-  readonly profile?: string | undefined
   /** Called instead of starting the CLIs on the user's PATH. */
   readonly run?: RunCommand
-}
-
-/** How the workspace was signed in to, for `doctor`: secrets are `Secret`, which print redacted. */
-export interface SignInDescription {
-  readonly host: string
-  /** The type as in DATABRICKS_AUTH_TYPE; undefined until one of several possible ways has worked. */
-  readonly type: string | undefined
-  readonly profile: string | undefined
-  readonly settings: readonly ResolvedSetting[]
-}
-
-export interface Reachability {
-  /** The workspace's clock less ours; undefined when it sent no Date. */
-  readonly clockDifferenceMs: number | undefined
-  /** The issuer of its certificate; undefined without TLS, and behind an HTTP proxy. */
-  readonly issuer: string | undefined
 }
 
 /** Where no client waits, a program has the time that a request has. */
@@ -69,14 +46,8 @@ const PATIENCE_MS = 30_000
 
 /** Errors: kind `config`, when the settings contradict each other or do not suffice. */
 export async function openWorkspace(options: OpenWorkspaceOptions): Promise<ConnectedWorkspace> {
-  const { env, log, clock } = options
-  const config = await resolveDatabricksConfig({
-    attributes: SIGN_IN_ATTRIBUTES,
-    env,
-    homeDir: options.homeDir,
-    databricksHost: options.databricksHost,
-    profile: options.profile,
-  })
+  const { env, log, clock, homeDir } = options
+  const config = await resolveDatabricksConfig({ ...options, attributes: SIGN_IN_ATTRIBUTES })
   for (const sentence of config.overridden) log.warn(sentence)
   for (const sentence of config.profile.notices) log.info(sentence)
   const http = new Http({ ...options, userAgent: `lakebase-proxy/${options.version}` })
@@ -86,7 +57,7 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
       clock,
       log,
       env,
-      homeDir: options.homeDir,
+      homeDir,
       run: options.run ?? commandRunner({ ...options, platform: process.platform }),
       patienceMs: options.budgetMs ?? PATIENCE_MS,
     }
@@ -191,7 +162,8 @@ export class ConnectedWorkspace {
     return listRoles(this.client(signal), database)
   }
 
-  describeSignIn(): SignInDescription {
+  /** For `doctor`: secrets are `Secret`, which print redacted. */
+  describeSignIn() {
     const { config, tokens } = this.#parts
     return {
       host: this.host,
@@ -208,14 +180,17 @@ export class ConnectedWorkspace {
     return new ConnectedWorkspace({ config, tokens: new TokenSource(config, deps), deps })
   }
 
-  /** One request without a token, for `doctor`. Any answer over a verified connection will do. */
-  async reach(signal: AbortSignal): Promise<Reachability> {
+  /**
+   * One request without a token, for `doctor`. Any answer over a verified connection will do. It tells the
+   * workspace's clock less ours, and the issuer of its certificate, where they are known.
+   */
+  async reach(signal: AbortSignal) {
     const { http, clock } = this.#parts.deps
     const url = new URL('/oidc/.well-known/oauth-authorization-server', this.host)
     const reply = await http.send({ url, signal, followRedirects: false })
-    const serverTime = Date.parse(reply.headers.get('date') ?? '')
+    const serverTime = timeOf(reply.headers.get('date'))
     return {
-      clockDifferenceMs: Number.isNaN(serverTime) ? undefined : serverTime - clock.now(),
+      clockDifferenceMs: serverTime === undefined ? undefined : serverTime - clock.now(),
       issuer: http.issuerOf(url),
     }
   }

@@ -25,12 +25,7 @@ export const AZURE_ATTRIBUTES: readonly Attribute[] = [
 /** The application that stands for Azure Databricks in every tenant. */
 export const DATABRICKS_RESOURCE = '2ff814a6-3304-4ab8-85cb-cd0e6f879c1d'
 
-interface AzureCloud {
-  readonly login: string
-  readonly management: string
-}
-
-const CLOUDS: Readonly<Record<string, AzureCloud>> = {
+const CLOUDS: Readonly<Record<string, { readonly login: string; readonly management: string }>> = {
   PUBLIC: {
     login: 'https://login.microsoftonline.com/',
     management: 'https://management.core.windows.net/',
@@ -72,7 +67,7 @@ export function entraServer(config: ConfigWithHost, tenant: string): Authorizati
   }
 }
 
-function azureCloud(config: ConfigWithHost): AzureCloud {
+function azureCloud(config: ConfigWithHost) {
   const { hostname } = new URL(config.host)
   const byHost = /\.us$/.test(hostname)
     ? 'USGOVERNMENT'

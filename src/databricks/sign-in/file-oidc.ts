@@ -1,10 +1,8 @@
 /** `file-oidc`: an ID token in a file, as Kubernetes and CI systems keep one and replace it in time. */
 
-import { readFile } from 'node:fs/promises'
-
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
-import { decodeText } from '../../core/text-file.js'
+import { readText } from '../../core/text-file.js'
 import type { SignInMethod } from './sign-in-method.js'
 import { federationHint, idTokenSignIn } from './token-exchange.js'
 
@@ -34,17 +32,7 @@ export const fileOidc: SignInMethod = {
 }
 
 async function readIdToken(file: string): Promise<Secret> {
-  let bytes: Buffer
-  try {
-    bytes = await readFile(file)
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-    throw new ProxyError('identity', `could not read the ID token in ${file}: ${code}`, {
-      cause: error,
-      hint: 'Check DATABRICKS_OIDC_TOKEN_FILEPATH, and that the file is there and readable.',
-    })
-  }
-  const text = decodeText(bytes, file).trim()
+  const text = readText(file).trim()
   if (text === '') throw new ProxyError('identity', `the ID token file ${file} is empty`)
   return new Secret(text)
 }

@@ -1,7 +1,8 @@
 /**
  * The workspace as an OAuth 2.0 authorization server (RFC 8414 metadata, RFC 6749 token endpoint),
  * spoken to with oauth4webapi, adapted in two places: Databricks keeps the metadata under `/oidc/`,
- * and takes client id and secret in Basic as they are, not percent-encoded.
+ * and takes client id and secret in Basic as they are, not percent-encoded. What a host says of itself is at
+ * `/.well-known/databricks-config`: its account and issuer.
  */
 
 import {
@@ -18,13 +19,13 @@ import {
   WWWAuthenticateChallengeError,
 } from 'oauth4webapi'
 
+import { z } from 'zod'
 import { ProxyError } from '../../core/errors.js'
 import { isLoopback } from '../../core/loopback.js'
 import { plainText } from '../../core/plain-text.js'
 import type { Secret } from '../../core/secret.js'
 import type { HttpReply } from '../http/http.js'
 import { pathPart } from '../http/workspace-host.js'
-import { hostMetadata } from './host-metadata.js'
 import {
   type ConfigWithHost,
   SignInRefused,
@@ -32,6 +33,7 @@ import {
   type WorkspaceToken,
   workspaceToken,
 } from './sign-in-method.js'
+import { readJson } from './token-reply.js'
 
 /** The authorization server's own metadata. Errors: kind `credential` or `identity`. */
 export async function discoverAuthorizationServer(
@@ -133,6 +135,46 @@ async function unifiedIssuer(config: ConfigWithHost, call: TokenCall): Promise<U
   } catch {
     return undefined
   }
+}
+
+const HostMetadata = z.object({
+  oidc_endpoint: z.string().nullish().catch(undefined),
+  account_id: z.string().nullish().catch(undefined),
+  host_type: z.string().nullish().catch(undefined),
+  token_federation_default_oidc_audiences: z.array(z.string()).nullish().catch(undefined),
+})
+type HostMetadata = z.infer<typeof HostMetadata>
+
+/** Older hosts have none: then everything is unknown. */
+async function hostMetadata(
+  config: ConfigWithHost,
+  { http, signal }: TokenCall,
+): Promise<HostMetadata> {
+  const url = new URL('/.well-known/databricks-config', config.host)
+  const reply = await http.send({ url, signal })
+  return (reply.status === 200 ? readJson(reply.text, HostMetadata) : undefined) ?? {}
+}
+
+/**
+ * For whom an ID token is asked for, as the SDKs choose: the one that was set, else the host's first
+ * default, else on a host of an account the account's id, else the token endpoint.
+ */
+export async function federationAudience(
+  config: ConfigWithHost,
+  tokenEndpoint: string | undefined,
+  call: TokenCall,
+): Promise<string> {
+  const set = config.get('audience')
+  if (set !== undefined) return set
+  const metadata = await hostMetadata(config, call).catch((error: unknown) => {
+    if (call.signal.aborted || !(error instanceof ProxyError)) throw error
+    return {} as HostMetadata
+  })
+  const [first] = metadata.token_federation_default_oidc_audiences ?? []
+  if (first !== undefined && first !== '') return first
+  const ofAccount = ['ACCOUNT_HOST', 'UNIFIED_HOST'].includes(metadata.host_type ?? '')
+  const accountId = config.accountId ?? (metadata.account_id || undefined)
+  return (ofAccount ? accountId : undefined) ?? tokenEndpoint ?? config.host
 }
 
 function toResponse(reply: HttpReply): Response {

@@ -31,7 +31,7 @@ const NOT_RECOGNIZED = 9009
 const MAX_OUTPUT_BYTES = 1024 * 1024
 
 export interface CommandPlace {
-  /** The process's own: a `.env` chooses nothing for the programs of the user. */
+  /** The process's own variables: a `.env` chooses nothing for the programs of the user. */
   readonly programEnv: Readonly<Record<string, string | undefined>>
   readonly homeDir: string
   readonly platform: NodeJS.Platform

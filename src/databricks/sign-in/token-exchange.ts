@@ -6,8 +6,7 @@
 import { None } from 'oauth4webapi'
 
 import type { Secret } from '../../core/secret.js'
-import { federationAudience } from './host-metadata.js'
-import { discoverAuthorizationServer, requestToken } from './oidc.js'
+import { discoverAuthorizationServer, federationAudience, requestToken } from './oidc.js'
 import type { ConfigWithHost, SignIn, TokenCall, WorkspaceToken } from './sign-in-method.js'
 
 export interface IdTokenSource {
