@@ -41,7 +41,7 @@ export class BranchLife {
     this.#lifeMs = Math.max(leftMs, livesMs[0] ?? leftMs)
     const usedMs = this.#lifeMs - leftMs
     this.#since = { wall: clock.now() - usedMs, monotonic: clock.monotonic() - usedMs }
-    this.#lookLater(this.#lifeMs / 2 - usedMs)
+    this.#lookLater(this.#untilHalf)
   }
 
   /** Stops extending its life. Safe to call twice. */
@@ -56,15 +56,21 @@ export class BranchLife {
     this.#cancelLook = clock.after(ms, () => void this.#look())
   }
 
+  /** Until half of its life is used up; negative when that is over. */
+  get #untilHalf(): number {
+    const { clock } = this.#options
+    const { wall, monotonic } = this.#since
+    return this.#lifeMs / 2 - Math.max(clock.now() - wall, clock.monotonic() - monotonic)
+  }
+
   async #look(): Promise<void> {
     const { clock, branches, branch, livesMs, log } = this.#options
+    if (this.#untilHalf > 0) return this.#lookLater(this.#untilHalf)
     const now = { wall: clock.now(), monotonic: clock.monotonic() }
-    const age = Math.max(now.wall - this.#since.wall, now.monotonic - this.#since.monotonic)
-    if (age < this.#lifeMs / 2) return this.#lookLater(this.#lifeMs / 2 - age)
     try {
       this.#lifeMs = await extendAtMost(branches, { branch, livesMs }, this.#ended.signal)
       this.#since = now
-      if (!this.#ended.signal.aborted) this.#lookLater(this.#lifeMs / 2)
+      if (!this.#ended.signal.aborted) this.#lookLater(this.#untilHalf) // the machine may have slept
     } catch (error) {
       if (this.#ended.signal.aborted) return
       const why = error instanceof Error ? error.message : String(error)
