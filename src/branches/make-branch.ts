@@ -32,8 +32,13 @@ export async function makeBranch(
     try {
       return await branches.create({ ...plan, id }, signal)
     } catch (error) {
-      if (isTooLong(error)) throw tooLong(error as ProxyError, lifeMs)
-      if (isFull(error)) throw await full(error as ProxyError, { branches, project, now }, signal)
+      if (isTooLong(error)) {
+        throw new ProxyError('target', (error as ProxyError).message, {
+          cause: error,
+          hint: `The workspace does not let a branch live for ${writeDuration(lifeMs)}: ask for less with --branch-ttl, or --ttl of "branches create".`,
+        })
+      }
+      if (isFull(error)) throw await full(error as ProxyError, branches, { project, now }, signal)
       if (!isTaken(error)) throw error
       taken = error
       tried.push(`${project}/branches/${id}`)
@@ -48,22 +53,12 @@ export async function makeBranch(
   })
 }
 
-function tooLong(error: ProxyError, lifeMs: number): ProxyError {
-  return new ProxyError('target', error.message, {
-    cause: error,
-    hint: `The workspace does not let a branch live for ${writeDuration(lifeMs)}: ask for less with --branch-ttl, or --ttl of "branches create".`,
-  })
-}
-
 const MOST_SHOWN = 20
 
 async function full(
   error: ProxyError,
-  {
-    branches,
-    project,
-    now,
-  }: Pick<BranchPlan, 'project' | 'now'> & { readonly branches: WorkspaceBranches },
+  branches: WorkspaceBranches,
+  { project, now }: Pick<BranchPlan, 'project' | 'now'>,
   signal: AbortSignal,
 ): Promise<ProxyError> {
   const all = await branches.list(project, signal).catch(() => [])

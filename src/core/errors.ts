@@ -82,10 +82,10 @@ function readable(text: string): string {
 }
 
 export interface ClientError {
-  sqlState: string
-  message: string
-  hint?: string | undefined
-  detail?: string | undefined
+  readonly sqlState: string
+  readonly message: string
+  readonly hint?: string | undefined
+  readonly detail?: string | undefined
 }
 
 /**
@@ -93,10 +93,7 @@ export interface ClientError {
  * purpose is a bug, and says only that.
  */
 export function toClientError(error: unknown): ClientError {
-  if (error instanceof ProxyError) {
-    const { sqlState, message, hint, detail } = error
-    return { sqlState, message, hint, detail }
-  }
+  if (error instanceof ProxyError) return error
   return { sqlState: 'XX000', message: 'internal proxy error' }
 }
 

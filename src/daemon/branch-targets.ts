@@ -200,7 +200,10 @@ export class BranchTargets {
     const deadline = {
       clock,
       ms: settings.connectTimeoutMs,
-      reason: timedOut,
+      reason: () =>
+        new ProxyError('credential', 'workspace did not answer in time: timeout expired', {
+          hint: 'Run "lakebase-proxy doctor" to see which step is slow.',
+        }),
       signals: [this.#closing.signal],
     }
     const found = await withDeadline(deadline, (limit) =>
@@ -292,11 +295,5 @@ export class BranchTargets {
 function tooMany(): ProxyError {
   return new ProxyError('limit', 'too many branches are asked for that are not open', {
     hint: 'Try again in a minute. Names that do not exist use up the same allowance.',
-  })
-}
-
-function timedOut(): ProxyError {
-  return new ProxyError('credential', 'workspace did not answer in time: timeout expired', {
-    hint: 'Run "lakebase-proxy doctor" to see which step is slow.',
   })
 }

@@ -108,7 +108,7 @@ export class Daemon {
       await daemon.#takeBranch(options.settings)
       const settings = daemon.#branch?.on(options.settings) ?? options.settings
       // Listening comes first: what else is loaded, clients need not wait for.
-      daemon.#shared = await daemon.#share(settings, undefined)
+      daemon.#shared = await shareParts(settings, undefined, { ...options, clock: daemon.#clock })
       const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(settings.admin)
       const plan = { kept: [], leaving: [], starting: settings.targets }
       await daemon.#startTargets(plan, daemon.#shared, openAdminPort)
@@ -174,9 +174,10 @@ export class Daemon {
     this.#checkRunning()
     const settings = this.#branch?.on(written) ?? written
     const { log } = this.#options
+    const clock = this.#clock
     const before = this.#shared
     const plan = planReload(this.#targets, before.settings, settings)
-    const shared = await this.#share(settings, before)
+    const shared = await shareParts(settings, before, { ...this.#options, clock })
     try {
       await this.#startTargets(plan, shared)
     } catch (error) {
@@ -265,11 +266,6 @@ export class Daemon {
   #retire(running: RoutedTarget): void {
     this.#retired.add(running)
     void running.retire().then(() => this.#retired.delete(running))
-  }
-
-  #share(settings: ProxySettings, before: SharedParts | undefined): Promise<SharedParts> {
-    const { stateDir, log } = this.#options
-    return shareParts(settings, before, { stateDir, log, clock: this.#clock })
   }
 
   /**

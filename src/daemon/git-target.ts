@@ -39,14 +39,8 @@ export interface GitTargetOptions extends PortOptions {
   build: (target: TargetSettings) => RunningTarget
 }
 
-interface BuildOptions {
-  readonly settings: TargetSettings
-  /** `projects/P/branches/B`; undefined: the default branch. */
-  readonly branch?: string
-  readonly isReadOnly?: boolean
-}
-
 interface OpenBranch {
+  /** `projects/P/branches/B`, or one of those below. */
   readonly key: string
   readonly isReadOnly: boolean
   readonly running: RunningTarget
@@ -62,6 +56,10 @@ interface Destination {
   readonly open: OpenBranch | undefined
   readonly refusal: ProxyError | undefined
 }
+
+/** The keys of the default branch. */
+const DEFAULT = 'default'
+const READ_ONLY = 'read-only'
 
 const IDLE_MS = 10 * 60_000
 const LOOK_AGAIN_MS = 5_000
@@ -101,7 +99,7 @@ export class GitTarget implements Entrance {
     })
     const { workspace } = signedIn
     this.#branches = new GitBranches({ ...followGit, workspace, owner, clock, log, closing })
-    this.#default = this.#build('', { settings: { ...target, followGit: undefined } })
+    this.#default = this.#build(DEFAULT, { ...target, followGit: undefined })
     this.#destination = { open: this.#default, refusal: undefined }
     this.serving = {
       name: target.name,
@@ -254,25 +252,26 @@ export class GitTarget implements Entrance {
       const database = await this.#default.running.lookUp(this.#closing.signal)
       const readOnly = target.readOnly || database?.readOnlyHost !== undefined
       const settings = { ...target, followGit: undefined, readOnly }
-      return this.#openOrBuild('read-only', { settings, isReadOnly: true })
+      return this.#openOrBuild(READ_ONLY, settings)
     }
     const { name, uid, endsAt } = choice
     const settings = { ...target, target: branchTarget(name), followGit: undefined }
-    const open = this.#openOrBuild(name, { settings, branch: name })
+    const open = this.#openOrBuild(name, settings)
     if (endsAt !== undefined) await this.#keepAlive(open, { name, uid }, endsAt)
     return open
   }
 
   /** The branch that is open under this key, or its parts built now. */
-  #openOrBuild(key: string, how: BuildOptions): OpenBranch {
+  #openOrBuild(key: string, settings: TargetSettings): OpenBranch {
     if (this.#closing.signal.aborted) throw shuttingDown()
-    const open = this.#openByKey.get(key) ?? this.#build(key, how)
+    const open = this.#openByKey.get(key) ?? this.#build(key, settings)
     this.#openByKey.set(key, open)
     this.#closeWhenIdle(open)
     return open
   }
 
-  #build(key: string, { settings, branch, isReadOnly = false }: BuildOptions): OpenBranch {
+  #build(key: string, settings: TargetSettings): OpenBranch {
+    const isReadOnly = key === READ_ONLY
     const running = this.#options.build(settings)
     const { sessions } = this
     const { connector } = running.serving
@@ -293,7 +292,7 @@ export class GitTarget implements Entrance {
       try {
         return await connector.connect(isReadOnly ? readOnly(login) : login, ...rest)
       } catch (error) {
-        if (branch !== undefined && isGone(error)) this.#forgetBranch(open, branch)
+        if (key !== DEFAULT && !isReadOnly && isGone(error)) this.#forgetBranch(open)
         throw error
       }
     }
@@ -318,8 +317,8 @@ export class GitTarget implements Entrance {
   }
 
   /** The workspace no longer has the branch: the next client looks for it again. */
-  #forgetBranch(open: OpenBranch, branch: string): void {
-    this.#branches.forget(branch)
+  #forgetBranch(open: OpenBranch): void {
+    this.#branches.forget(open.key)
     open.life?.end()
     if (this.#openByKey.get(open.key) === open) this.#openByKey.delete(open.key)
     if (this.#destination.open === open) this.#moveTo({ open: undefined, refusal: undefined })

@@ -39,11 +39,7 @@ export function planReload<Running extends { readonly settings: TargetSettings }
 export function changesOf({
   leaving,
   starting,
-}: Pick<ReloadPlan<{ readonly settings: TargetSettings }>, 'leaving' | 'starting'>): {
-  readonly changed: readonly string[]
-  readonly added: readonly string[]
-  readonly removed: readonly string[]
-} {
+}: Pick<ReloadPlan<{ readonly settings: TargetSettings }>, 'leaving' | 'starting'>) {
   const left = leaving.map(({ settings }) => settings.name)
   const started = starting.map(({ name }) => name)
   return {

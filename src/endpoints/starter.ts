@@ -44,7 +44,12 @@ export class Starter {
     const startedAt = clock.monotonic()
     let last = await database.get(closing)
     const { name: target } = last
-    const reason = (): ProxyError => notInTime(last, timeoutMs)
+    const late = `database instance "${target}" did not become available in ${timeoutMs / 1000} s`
+    const reason = (): ProxyError =>
+      new ProxyError('starting', late, {
+        detail: `The workspace reports the state ${last.apiState}.`,
+        hint: `Look at it with: lakebase-proxy instances show ${target}; or wait longer with --start-timeout.`,
+      })
     await withDeadline({ clock, ms: timeoutMs, reason, signals: [closing] }, async (signal) => {
       checkStartable(last)
       if (last.state === 'stopped') {
@@ -64,15 +69,4 @@ export class Starter {
       }
     })
   }
-}
-
-function notInTime(database: LakebaseDatabase, timeoutMs: number): ProxyError {
-  return new ProxyError(
-    'starting',
-    `database instance "${database.name}" did not become available in ${timeoutMs / 1000} s`,
-    {
-      detail: `The workspace reports the state ${database.apiState}.`,
-      hint: `Look at it with: lakebase-proxy instances show ${database.name}; or wait longer with --start-timeout.`,
-    },
-  )
 }

@@ -72,9 +72,9 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const problems = new Problems()
   const notices: string[] = []
 
-  const flags = { settings: new Map<SettingName, Written>() }
+  const flags = new Map<SettingName, Written>()
   for (const [name, text] of inputs.flags) {
-    flags.settings.set(name, { text, where: `--${name}`, folder: machine.cwd })
+    flags.set(name, { text, where: `--${name}`, folder: machine.cwd })
   }
   const read = (from: Variables) => ({ from, source: fromVariables(from, notices) })
   const environment = read({ values: env, where: (name) => name, folder: machine.cwd })
@@ -84,7 +84,7 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
   const above = [flags, ...variables.map(({ source }) => source)]
 
   const configFile = new SettingLookup({ sources: above, machine, problems }).value('config')
-  const shown = above.map(({ settings }) => settings.get('config')?.text).find(Boolean)
+  const shown = above.map((settings) => settings.get('config')?.text).find(Boolean)
   const file =
     configFile === undefined
       ? undefined
@@ -112,7 +112,12 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     checkHosts([lookup], envFile, env)
     problems.throwIfAny()
     const unpicked = { databricksEnv, programEnv, ...signIn }
-    const text = await (inputs.pickTarget?.(unpicked) ?? Promise.reject(noTarget()))
+    const text = await inputs.pickTarget?.(unpicked)
+    if (text === undefined) {
+      throw new ProxyError('config', 'no target is named', {
+        hint: 'Name one, as in "lakebase-proxy my-instance", or set LAKEBASE_PROXY_TARGETS, targets: in the --config file, LAKEBASE_ENDPOINT, LAKEBASE_INSTANCE, LAKEBASE_PG_URL or PGHOST.',
+      })
+    }
     targets = [{ text, where: 'TARGET', folder: machine.cwd, options: new Map() }]
   }
   const known = lookup.targets(targets)
@@ -130,7 +135,7 @@ async function findEnvFile(
   problems: Problems,
   { machine, uid }: ConfigInputs,
 ): Promise<EnvFile | undefined> {
-  const written = above.map(({ settings }) => settings.get('env-file')).find(Boolean)
+  const written = above.map((settings) => settings.get('env-file')).find(Boolean)
   const { cwd, platform } = machine
   const path = new SettingLookup({ sources: above, machine, problems }).value('env-file')
   if (written !== undefined && path === undefined) return undefined
@@ -186,10 +191,4 @@ function mergeEnvironment(
     if (value !== '' || merged[name] === undefined) merged[name] = value
   }
   return Object.freeze(merged)
-}
-
-function noTarget(): ProxyError {
-  return new ProxyError('config', 'no target is named', {
-    hint: 'Name one, as in "lakebase-proxy my-instance", or set LAKEBASE_PROXY_TARGETS, targets: in the --config file, LAKEBASE_ENDPOINT, LAKEBASE_INSTANCE, LAKEBASE_PG_URL or PGHOST.',
-  })
 }

@@ -94,7 +94,7 @@ function readOptions(options: object, folder: string, problems: Problems): Sourc
   if (!asked.some((name) => settings.has(name))) {
     settings.set('no-admin', { text: 'true', where: 'noAdmin', folder })
   }
-  return { settings }
+  return settings
 }
 
 function readTarget(

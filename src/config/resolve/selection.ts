@@ -33,7 +33,7 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
     return typed.map((text) => plain({ text, where: 'TARGET', folder: cwd }))
   }
   for (const source of [flags, ...variables.map((each) => each.source)]) {
-    const written = source.settings.get('targets')
+    const written = source.get('targets')
     if (written !== undefined) {
       return listOf(written.text).map((text) => plain({ ...written, text }))
     }
@@ -57,7 +57,7 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
 function ofApp(host: Written, from: Variables, { flags, variables }: Places): WrittenTarget {
   const [database] = assignments(from, 'PGDATABASE')
   const sources = [flags, ...variables.map(({ source }) => source)]
-  const isSet = sources.some(({ settings }) => settings.has('database'))
+  const isSet = sources.some((settings) => settings.has('database'))
   if (database === undefined || isSet) return plain(host)
   return { ...plain(host), options: new Map([['database', database]]) }
 }

@@ -70,7 +70,7 @@ export class SettingLookup {
     const own = this.known?.options.get(name)
     if (own !== undefined) return { ...own, rank: 0, isOwn: true }
     for (const [index, source] of this.#places.sources.entries()) {
-      const shared = source.settings.get(name)
+      const shared = source.get(name)
       if (shared !== undefined) return { ...shared, rank: index + 1, isOwn: false }
     }
     return undefined

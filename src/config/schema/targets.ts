@@ -130,11 +130,8 @@ const PATH_WORDS = ['projects', 'branches', 'endpoints'] as const
 
 function parsePath(name: string): Target {
   const parts = name.split('/')
-  if (parts.length === 4 && parts[3] === '*') {
-    const [, project = ''] = parts
-    const isPath = parts[0] === 'projects' && ID.test(project) && parts[2] === 'branches'
-    if (isPath) return { kind: 'branches', project }
-  }
+  const ofAll = /^projects\/([^/]+)\/branches\/\*$/.exec(name)?.[1] ?? ''
+  if (ID.test(ofAll)) return { kind: 'branches', project: ofAll }
   const wellFormed =
     parts.length % 2 === 0 &&
     parts.length <= 6 &&

@@ -39,7 +39,7 @@ export async function readConfigFile(
   const settings = new Map<SettingName, Written>()
   const targets: WrittenTarget[] = []
   const text = problems.catch(shown, () => readText(path))
-  if (text === undefined) return { source: { settings }, targets }
+  if (text === undefined) return { source: settings, targets }
 
   const yaml = await import('yaml')
   const reader = new YamlReader(yaml, text, { shown, folder: dirname(path) }, problems)
@@ -64,7 +64,7 @@ export async function readConfigFile(
   if (texts.some(holdsPassword) && openToOthers(path, platform)) {
     problems.add(shown, 'holds a password and can be read by others', `Type: chmod 600 ${path}`)
   }
-  return { source: { settings }, targets }
+  return { source: settings, targets }
 }
 
 /** A text, or a map with a `target` and settings of it. */

@@ -29,7 +29,7 @@ export function givenSettings({ sources, targets, variables }: GivenInput): Give
     }
   }
   const seen = new Set<string>(['targets'])
-  for (const { settings } of sources) {
+  for (const settings of sources) {
     for (const [setting, { text, where }] of settings) {
       if (!seen.has(setting)) given.push({ setting, value: text, where })
       seen.add(setting)

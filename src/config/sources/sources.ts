@@ -22,9 +22,8 @@ export interface Written {
   readonly isImplicit?: boolean
 }
 
-export interface Source {
-  readonly settings: ReadonlyMap<SettingName, Written>
-}
+/** Settings from one place. */
+export type Source = ReadonlyMap<SettingName, Written>
 
 /** A TARGET as it was found, and the settings written beside it in a map. */
 export interface WrittenTarget extends Written {
@@ -76,7 +75,7 @@ export function fromVariables(variables: Variables, notices: string[]): Source {
       settings.set(name, { text: text.trim(), where: where(variable), folder, isImplicit })
     }
   }
-  return { settings }
+  return settings
 }
 
 export const LOCAL_PASSWORD = 'LAKEBASE_PROXY_LOCAL_PASSWORD'

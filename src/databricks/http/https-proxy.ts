@@ -28,7 +28,9 @@ export interface HttpsProxyOptions {
  */
 export function httpsProxyAgent(options: HttpsProxyOptions): Dispatcher {
   const { env } = options
-  const address = withScheme(env.https_proxy || env.HTTPS_PROXY || '')
+  const written = env.https_proxy || env.HTTPS_PROXY || ''
+  // A bare `host:port` is spoken to over HTTP, as curl and the Databricks CLI do.
+  const address = written === '' || written.includes('://') ? written : `http://${written}`
   const isSocks = /^socks/i.test(address)
   try {
     return new EnvHttpProxyAgent({
@@ -50,11 +52,6 @@ export function httpsProxyAgent(options: HttpsProxyOptions): Dispatcher {
   }
 }
 
-/** A bare `host:port` is spoken to over HTTP, as curl and the Databricks CLI do. */
-function withScheme(proxy: string): string {
-  return proxy === '' || proxy.includes('://') ? proxy : `http://${proxy}`
-}
-
 /**
  * A client for each tunnel, because destroying it is the one sure end of all that undici does to
  * open it. Every failure leaves as `NoTunnel`, at which undici does not dial again.
@@ -66,7 +63,13 @@ function tunnelOpener(
   { clock, closing, tunnelMs }: HttpsProxyOptions,
 ): (request: Dispatcher.ConnectOptions) => Promise<Dispatcher.ConnectData> {
   return async (request) => {
-    if (isSocks) throw socksRefused()
+    if (isSocks) {
+      throw new NoTunnel('HTTPS_PROXY names a SOCKS proxy, which is not supported', {
+        kind: 'config',
+        hint: 'Set HTTPS_PROXY to an HTTP proxy, or add the workspace host to NO_PROXY to connect directly.',
+        temporary: false,
+      })
+    }
     const client = openClient()
     const reason = (): Error => new Error(`no answer within ${tunnelMs / 1000} s`)
     try {
@@ -84,14 +87,6 @@ function tunnelOpener(
       await client.destroy()
     }
   }
-}
-
-function socksRefused(): NoTunnel {
-  return new NoTunnel('HTTPS_PROXY names a SOCKS proxy, which is not supported', {
-    kind: 'config',
-    hint: 'Set HTTPS_PROXY to an HTTP proxy, or add the workspace host to NO_PROXY to connect directly.',
-    temporary: false,
-  })
 }
 
 function tunnelRefused({ host }: URL, status: number): NoTunnel {

@@ -175,10 +175,7 @@ const ErrorBody = z.object({
   error_description: z.string().nullish(),
 })
 
-function readError(reply: HttpReply): {
-  message: string | undefined
-  errorCode: string | undefined
-} {
+function readError(reply: HttpReply) {
   const data = readJson(reply.text, ErrorBody)
   const message = data?.message || data?.error_description || data?.error || ''
   return {

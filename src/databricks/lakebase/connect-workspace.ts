@@ -61,8 +61,7 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
       run: options.run ?? commandRunner({ ...options, platform: process.platform }),
       patienceMs: options.budgetMs ?? PATIENCE_MS,
     }
-    const tokens = new TokenSource(config, deps)
-    return new ConnectedWorkspace({ config, tokens, deps, closeHttp: () => http.close() })
+    return new ConnectedWorkspace({ config, deps, closeHttp: () => http.close() })
   } catch (error) {
     await http.close()
     throw error
@@ -71,7 +70,6 @@ export async function openWorkspace(options: OpenWorkspaceOptions): Promise<Conn
 
 interface Parts {
   readonly config: DatabricksConfig
-  readonly tokens: TokenSource
   readonly deps: SignInDeps
   /** Left out where the connections are another's. */
   readonly closeHttp?: () => Promise<void>
@@ -93,17 +91,20 @@ export type PersonalWorkspace = Pick<ConnectedWorkspace, 'identity' | 'mintCrede
 export class ConnectedWorkspace {
   readonly host: string
   readonly #parts: Parts
+  readonly #tokens: TokenSource
 
   constructor(parts: Parts) {
-    this.host = parts.config.host!
     this.#parts = parts
+    this.#tokens = new TokenSource(parts.config, parts.deps)
+    this.host = parts.config.host!
   }
 
   /** For the API itself; its requests end when `signal` aborts. */
   client(signal: AbortSignal): WorkspaceClient {
-    const { config, tokens, deps } = this.#parts
-    const { workspaceId } = config
-    return new WorkspaceClient({ http: deps.http, host: this.host, tokens, workspaceId, signal })
+    const { workspaceId } = this.#parts.config
+    const { http } = this.#parts.deps
+    const tokens = this.#tokens
+    return new WorkspaceClient({ http, host: this.host, tokens, workspaceId, signal })
   }
 
   /** The role name of the signed-in identity: an e-mail, or a service principal's application id. */
@@ -164,10 +165,10 @@ export class ConnectedWorkspace {
 
   /** For `doctor`: secrets are `Secret`, which print redacted. */
   describeSignIn() {
-    const { config, tokens } = this.#parts
+    const { config } = this.#parts
     return {
       host: this.host,
-      type: tokens.type,
+      type: this.#tokens.type,
       profile: config.profile.name,
       settings: config.settings,
     }
@@ -177,7 +178,7 @@ export class ConnectedWorkspace {
   signInAs(signIn: PersonalSignIn): PersonalWorkspace {
     const { config: own, deps } = this.#parts
     const config = own.signedInWith(settingsOf(signIn))
-    return new ConnectedWorkspace({ config, tokens: new TokenSource(config, deps), deps })
+    return new ConnectedWorkspace({ config, deps })
   }
 
   /**
@@ -197,7 +198,7 @@ export class ConnectedWorkspace {
 
   /** Ends what is under way, and drops what it holds. Safe to call twice. */
   async close(): Promise<void> {
-    this.#parts.tokens.close()
+    this.#tokens.close()
     await this.#parts.closeHttp?.()
   }
 }

@@ -28,11 +28,9 @@ export const azureCli: SignInMethod = {
       program: 'az account get-access-token',
       async fetchToken(call) {
         const tenant = await findTenant(config, call).catch(() => undefined)
+        const subscription = subscriptionOf(config.get('azure_workspace_resource_id'))
         const scopes = [
-          ...(tenant === undefined ? [] : [['--tenant', tenant]]),
-          ...(tenant === undefined
-            ? subscriptionOf(config.get('azure_workspace_resource_id'))
-            : []),
+          ...(tenant === undefined ? subscription : [['--tenant', tenant]]),
           // A managed identity takes no tenant, and not every user of the workspace sees the subscription.
           [],
         ]
