@@ -93,7 +93,10 @@ export interface ClientError {
  * purpose is a bug, and says only that.
  */
 export function toClientError(error: unknown): ClientError {
-  if (error instanceof ProxyError) return error
+  if (error instanceof ProxyError) {
+    const { sqlState, message, hint, detail } = error
+    return { sqlState, message, hint, detail }
+  }
   return { sqlState: 'XX000', message: 'internal proxy error' }
 }
 
