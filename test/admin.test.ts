@@ -205,7 +205,7 @@ test('full: told of, and not ready only with unready-when-full', async (t) => {
   assert.equal((await ask(`${patient.daemon.adminUrl}/readiness`)).status, 200)
   const { status, body } = await ask(`${strict.daemon.adminUrl}/readiness`)
   assert.equal(status, 503)
-  assert.match(JSON.parse(body).reasons[0], /has all the 1 sessions of max-connections/)
+  assert.match(JSON.parse(body).reasons[0], /has as many sessions as max-connections allows \(1\)/)
   await strict.daemon.reload(strict.settings({ ...full, unreadyWhenFull: false }))
   assert.equal((await ask(`${strict.daemon.adminUrl}/readiness`)).status, 200)
 })

@@ -1,6 +1,6 @@
 /**
- * Every error this process raises on purpose. `kind` says what failed; it is the metric label,
- * and decides the SQLSTATE a client reads and the exit code of a command.
+ * Every error this process raises on purpose. `kind` says what failed: it is the metric label, decides
+ * the SQLSTATE where the server gave none, and whether a command ends with 2 (`config`) or 1.
  */
 
 import { printable } from './plain-text.js'

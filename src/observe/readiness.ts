@@ -108,7 +108,7 @@ function missingFor(
 ): string | undefined {
   const { name, maxConnections } = target.settings
   if (unreadyWhenFull && target.sessions.isFull) {
-    return `target "${name}" has all the ${maxConnections} sessions of max-connections`
+    return `target "${name}" has as many sessions as max-connections allows (${maxConnections})`
   }
   const missing =
     missingCredential(target, journal.notes(name)) ?? (confirmed ? unconfirmed(target) : undefined)
