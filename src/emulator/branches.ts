@@ -19,7 +19,7 @@ export interface BranchesOptions {
   readonly withdraw: (branch: Branch) => void
 }
 
-export interface NewBranch {
+export interface BranchRequest {
   readonly id: string
   /** Its name; undefined: the project's default branch. */
   readonly source: string | undefined
@@ -62,7 +62,7 @@ export class Branches {
     return project.branches
   }
 
-  create(project: Project, plan: NewBranch): CreatedBranch {
+  create(project: Project, plan: BranchRequest): CreatedBranch {
     const { clock, publish } = this.#options
     if (!/^[a-z][a-z0-9-]{0,62}$/.test(plan.id)) {
       throw badRequest('branch_id must match ^[a-z][a-z0-9-]{0,62}$')

@@ -22,9 +22,10 @@ export interface FrontConnection {
 
 /**
  * `accept`: nothing read yet. `ssl-request`: read, not answered. `tls`: answered S, no handshake
- * yet. `startup`: StartupMessage read. `password`: password read. `compute`: the token is good, and
- * the compute is asked next. `greeting`: AuthenticationOk sent, and nothing of what follows. `login`:
- * PostgreSQL has named its process. `cancel`: the CancelRequest was handed on.
+ * yet. `startup`: StartupMessage read. `password`: password read. `compute`: the compute is asked next
+ * (an identity's token is good). `greeting`: AuthenticationOk sent to an identity, and nothing of what
+ * follows; of a native role, the StartupMessage handed to PostgreSQL. `login`: PostgreSQL has named its
+ * process. `cancel`: the CancelRequest was handed on.
  */
 export type FrontPhase =
   | 'accept'

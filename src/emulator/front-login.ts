@@ -1,7 +1,7 @@
 /**
  * Login at the front door: whether the host is up, then whether the token is good for the role. From
- * there on PostgreSQL speaks for itself, and bytes pass unchanged both ways, until either side ends
- * its own: that ends both. PostgreSQL alone asks a native role for its password.
+ * AuthenticationOk on, bytes pass unchanged both ways, until either side ends its own: that ends both.
+ * PostgreSQL alone asks a native role for its password.
  */
 
 import type { Socket } from 'node:net'
@@ -62,7 +62,7 @@ export async function logIn(
       client.write(opened)
       if (opened[0] !== ERROR_RESPONSE) await context.onPhase('greeting', connection, client)
     }
-    // From here on PostgreSQL speaks for itself, also to ask a native role for its password.
+    // From here on bytes pass unchanged, also when PostgreSQL asks a native role for its password.
     client.pipe(server)
     connection.processId = await passGreeting(server, client)
     if (native || connection.processId !== undefined) {

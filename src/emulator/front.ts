@@ -1,7 +1,7 @@
 /**
  * The TLS front door of the emulated workspace: one listener for all its host names, as strict as
  * the real one (SSLRequest, TLS with SNI, protocol exactly 3.0, a token that is good for the role),
- * with a real PostgreSQL behind it that speaks for itself from AuthenticationOk on.
+ * with a real PostgreSQL behind it, whose messages pass unchanged from AuthenticationOk on.
  */
 
 import { constants } from 'node:crypto'
@@ -59,7 +59,7 @@ export async function startFront(options: FrontOptions): Promise<Front> {
   }
 }
 
-/** One connection, from accept to its end. Ends when the connection has. Never rejects: the client has already been told why. */
+/** One connection, to its end. Never rejects: a `Refused` is sent to the client, any other error only closes it. */
 async function serveConnection(socket: Socket, context: FrontContext): Promise<void> {
   const { clock, handshakeTimeoutMs: ms } = context
   const connection: FrontConnection = {

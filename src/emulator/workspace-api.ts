@@ -1,6 +1,6 @@
 /**
  * The HTTP server of the emulated workspace, on loopback: who calls, which route, what went wrong,
- * in the real API's shapes. The routes themselves are in the files beside it.
+ * in the real API's shapes. All routes but `Me` are in the files beside it.
  */
 
 import { once } from 'node:events'
@@ -29,7 +29,7 @@ export interface ReceivedCall {
   readonly body: string
 }
 
-/** Told of each call. It gives the right answer, or has to write the response itself. */
+/** Called for each call. It calls `answer`, or writes the response itself. */
 export type OnCall = (
   call: ReceivedCall,
   answer: () => void,
