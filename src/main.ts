@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The process: argv, environment, signals, exit code. The only file that touches `process`. */
+/** The only file of the command line that uses the process's arguments, environment, streams, signals and exit code. */
 
 import { closeSync } from 'node:fs'
 import { homedir, hostname } from 'node:os'
@@ -7,7 +7,7 @@ import { isSea } from 'node:sea'
 import { setTimeout } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { fileURLToPath } from 'node:url'
-import { runProgram } from './commands/cli/program.js'
+import { runCommandLine } from './commands/cli/program.js'
 import type { StopSignal, Surroundings } from './commands/invocation/command.js'
 import { describeFailure } from './core/errors.js'
 
@@ -80,7 +80,7 @@ process.on('exit', () => {
 async function main(): Promise<void> {
   // What a command waits for may hold nothing open, such as a timer between two questions.
   const alive = setInterval(() => {}, 2 ** 30)
-  const exitCode = await runProgram(process.argv.slice(2), surroundings)
+  const exitCode = await runCommandLine(process.argv.slice(2), surroundings)
   clearInterval(alive)
   // All of stdout is written, and stderr for a while. Nothing else that is open keeps the process.
   const toldEnough = setTimeout(MESSAGES_WAIT_MS)

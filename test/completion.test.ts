@@ -39,6 +39,7 @@ test('bash completes commands, flags and values', async (t) => {
   assert.deepEqual(await complete('service', 'install', '--pri'), ['--print'])
   assert.deepEqual(await complete('completion', ''), ['bash', 'zsh', 'fish', '--help'])
   assert.deepEqual(await complete('exec', 'a', '--', 'psql', '--'), [])
+  assert.deepEqual(await complete('emulator', '--output', file), [file])
 })
 
 test('fish completes commands, flags and values', async (t) => {

@@ -1,4 +1,4 @@
-/** The picker: with no TARGET on a terminal, the databases of the workspace, and one is chosen with keys. */
+/** The picker: with no TARGET on a terminal, the instances and endpoints of the workspace, and one is chosen with keys. */
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -54,7 +54,7 @@ function ask(env: Record<string, string> = { ...emulator.env }, homeDir = '/') {
 
 test('both kinds are listed with a mark for those that take no connections, and arrow keys choose', async () => {
   const { screen, stdin, picked } = ask()
-  const shown = await screen.shows('Which database of')
+  const shown = await screen.shows('Which instance or endpoint of')
   assert.match(shown, /demo-instance \(provisioned\)/)
   assert.match(shown, /stopped-instance \(stopped\)/)
   assert.match(shown, /projects\/demo\/branches\/\S+ \(autoscaling\)/)
@@ -71,10 +71,10 @@ test('both kinds are listed with a mark for those that take no connections, and 
 
 test('typing a part of a name leaves those that hold it', async () => {
   const { screen, stdin, picked } = ask()
-  await screen.shows('Which database of')
+  await screen.shows('Which instance or endpoint of')
   stdin.write('second')
   const shown = await screen.shows('● second-instance')
-  assert.doesNotMatch(shown.slice(shown.lastIndexOf('Which database')), /[●○] demo-instance/)
+  assert.doesNotMatch(shown.slice(shown.lastIndexOf('Which instance')), /[●○] demo-instance/)
   stdin.write(ENTER)
   assert.equal(await picked, 'second-instance')
 })
@@ -85,7 +85,7 @@ test('Ctrl-C and the end of the input are answers too', async () => {
     (stdin: PassThrough) => stdin.end(),
   ]) {
     const { screen, stdin, picked } = ask()
-    await screen.shows('Which database of')
+    await screen.shows('Which instance or endpoint of')
     leave(stdin)
     await assert.rejects(picked, { kind: 'config', message: 'no target was picked' })
   }
@@ -102,7 +102,7 @@ test('with several profiles and none chosen the profile is asked first, and stay
   stdin.write('prod')
   await screen.shows('● prod')
   stdin.write(ENTER)
-  await screen.shows('Which database of')
+  await screen.shows('Which instance or endpoint of')
   stdin.write('second')
   await screen.shows('● second-instance')
   stdin.write(ENTER)
@@ -139,7 +139,7 @@ if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
 seen = b''
-answers = [(b'Which database', b'second'), (b'second-instance', b'\\r'), (b'status page', b'\\x03')]
+answers = [(b'Which instance', b'second'), (b'second-instance', b'\\r'), (b'status page', b'\\x03')]
 while True:
     try:
         chunk = os.read(terminal, 65536)

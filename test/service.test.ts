@@ -370,7 +370,7 @@ test('status tells running from stopped and from not installed, for both manager
       platform: 'linux',
       run: () => answer(show('loaded', 'failed')),
       exitCode: 1,
-      output: /failed.*exit code 1.*restarted 3/,
+      output: /failed.*exit code 1.*restarts: 3/,
     },
     {
       platform: 'linux',

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { runProgram } from '../../src/commands/cli/program.js'
+import { runCommandLine } from '../../src/commands/cli/program.js'
 import type { StopSignal } from '../../src/commands/invocation/command.js'
 import type { Ran } from './proxy.js'
 
@@ -71,7 +71,7 @@ export async function cliHere(
     onSignal: () => () => {},
     onCrash: () => {},
   }
-  const code = await runProgram(args, surroundings)
+  const code = await runCommandLine(args, surroundings)
   return { code, stdout: textOf(stdout), stderr: textOf(stderr) }
 }
 

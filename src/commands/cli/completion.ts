@@ -26,8 +26,11 @@ interface Node {
   readonly flags: readonly Flag[]
 }
 
-export function completionScript(shell: Shell, tree: Commander): string {
-  const root = nodeOf(tree, '')
+/** `byDefault`: the command that runs when none is named. */
+type Root = Node & { readonly byDefault: string }
+
+export function completionScript(shell: Shell, tree: Commander, byDefault: string): string {
+  const root = { ...nodeOf(tree, ''), byDefault }
   switch (shell) {
     case 'bash':
       return bashScript(root)
@@ -59,7 +62,7 @@ function flagOf(option: Option): Flag {
     long: option.long!,
     help: option.description.split(/[;:(]/)[0]!.trim(),
     values: takesValue ? (option.argChoices ?? choicesOf(option.name())) : undefined,
-    isFile: ['file', 'folder'].includes(placeholder),
+    isFile: ['file', 'folder'].includes(placeholder.toLowerCase()),
   }
 }
 
@@ -73,7 +76,7 @@ function flatten(node: Node): Node[] {
   return [node, ...node.children.flatMap(flatten)]
 }
 
-function bashScript(root: Node): string {
+function bashScript(root: Root): string {
   const nodes = flatten(root)
   const paths = nodes.filter(({ path }) => path !== '').map(({ path }) => quote(path))
   return `# bash completion of lakebase-proxy: source <(lakebase-proxy completion bash)
@@ -101,7 +104,7 @@ complete -o default -F _lakebase_proxy lakebase-proxy
 `
 }
 
-function zshScript(root: Node): string {
+function zshScript(root: Root): string {
   const nodes = flatten(root)
   const paths = nodes.filter(({ path }) => path !== '').map(({ path }) => quote(path))
   const described = (items: readonly { name: string; help: string }[]): string =>
@@ -139,14 +142,13 @@ if [[ $funcstack[1] == _lakebase_proxy ]]; then _lakebase_proxy "$@"; else compd
 `
 }
 
-function fishScript(root: Node): string {
-  const top = root.children.map(({ path }) => path)
+function fishScript(root: Root): string {
   const lines = [
     '# fish completion of lakebase-proxy: lakebase-proxy completion fish | source',
     'complete -c lakebase-proxy -f',
   ]
   for (const node of flatten(root)) {
-    const here = fishCondition(node.path, top)
+    const here = fishCondition(node.path, root)
     for (const { path, help } of node.children) {
       const siblings = node.children.map((child) => lastWord(child.path)).join(' ')
       const condition = `${here}; and not __fish_seen_subcommand_from ${siblings}`
@@ -164,10 +166,10 @@ function fishScript(root: Node): string {
   return `${lines.join('\n')}\n`
 }
 
-/** The flags of `start` hold where no other command is named. */
-function fishCondition(path: string, top: readonly string[]): string {
-  if (path === '' || path === DEFAULT) {
-    const others = top.filter((name) => name !== DEFAULT).join(' ')
+/** The flags of the default command hold where no other command is named. */
+function fishCondition(path: string, { children, byDefault }: Root): string {
+  if (path === '' || path === byDefault) {
+    const others = children.flatMap((each) => (each.path === byDefault ? [] : each.path)).join(' ')
     return `not __fish_seen_subcommand_from ${others}`
   }
   return path
@@ -181,16 +183,14 @@ function fishFlag({ long, help, values, isFile }: Flag, condition: string): stri
   return `complete -c lakebase-proxy -n ${quote(condition)} -l ${long.slice(2)}${takes} -d ${quote(help)}`
 }
 
-const DEFAULT = 'start'
-
 /** At the root, those of the default command too. */
-function flagsAt(root: Node, node: Node): readonly Flag[] {
+function flagsAt(root: Root, node: Node): readonly Flag[] {
   if (node !== root) return node.flags
   const own = node.flags.filter((flag) => flag !== HELP)
-  return [...own, ...(root.children.find(({ path }) => path === DEFAULT)?.flags ?? [])]
+  return [...own, ...(root.children.find(({ path }) => path === root.byDefault)?.flags ?? [])]
 }
 
-function wordsAt(root: Node, node: Node): readonly string[] {
+function wordsAt(root: Root, node: Node): readonly string[] {
   const children = node.children.map(({ path }) => lastWord(path))
   return [...children, ...node.operands, ...flagsAt(root, node).map(({ long }) => long)]
 }

@@ -1,4 +1,4 @@
-/** Entries of the registry (registry.ts): `demo` and `emulator`, which need no Databricks account. */
+/** Entries of registry.ts: demo and emulator, which need no Databricks account. */
 
 import { duration, wholeNumber } from '../../config/schema/values.js'
 import { type Command, readOption } from '../invocation/command.js'
@@ -25,12 +25,12 @@ export const EMULATOR_COMMANDS: readonly Command[] = [
     name: 'emulator',
     summary: 'the emulated workspace alone; prints the environment to export',
     options: [
-      { flags: '--token-ttl <duration>', help: 'life of database credentials (default: 1h)' },
+      { flags: '--token-ttl <DURATION>', help: 'life of database credentials (default: 1h)' },
       {
-        flags: '--port <port>',
+        flags: '--port <PORT>',
         help: 'of the workspace API; the next two are PostgreSQL and DNS (default: free ones)',
       },
-      { flags: '--output <folder>', help: 'write .env and ca.pem there too' },
+      { flags: '--output <FOLDER>', help: 'write .env and ca.pem there too' },
     ],
     examples: ['emulator --token-ttl 30s', 'emulator --port 8080'],
     async run({ options, surroundings: { stdout, stderr, onSignal } }) {

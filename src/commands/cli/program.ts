@@ -12,7 +12,7 @@ import { buildTree, flagsOf } from './command-tree.js'
 import { COMMANDS, DEFAULT_COMMAND } from './registry.js'
 
 /** Resolves to the exit code: 2 for wrong usage or settings, 1 for another failure, which it tells. */
-export async function runProgram(
+export async function runCommandLine(
   argv: readonly string[],
   surroundings: Omit<Surroundings, 'prompt'>,
 ): Promise<number> {
@@ -76,7 +76,7 @@ function refuseMistypedCommand(words: readonly string[]): void {
     const meant = /^[a-z-]{3,}$/.test(first) ? names.find((name) => isNear(first, name)) : undefined
     if (meant !== undefined) {
       throw new ProxyError('config', `"${first}" is not a command`, {
-        hint: `Did you mean "${meant}"? For a database of that name: lakebase-proxy start ${first}`,
+        hint: `Did you mean "${meant}"? For an instance of that name: lakebase-proxy start ${first}`,
       })
     }
   }

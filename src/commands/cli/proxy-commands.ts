@@ -1,4 +1,4 @@
-/** Entries of the registry: the commands that run a proxy, or say where it is. */
+/** Entries of registry.ts: the commands that run a proxy, or say where it is. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
 import type { Command, ConfigRequest, Surroundings } from '../invocation/command.js'

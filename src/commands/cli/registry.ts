@@ -36,7 +36,7 @@ const SHELL_COMMANDS: readonly Command[] = [
         print() {},
         run: ignore,
       })
-      surroundings.stdout.write(completionScript(known, tree))
+      surroundings.stdout.write(completionScript(known, tree, DEFAULT_COMMAND))
       return 0
     },
   },

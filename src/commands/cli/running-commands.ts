@@ -1,4 +1,4 @@
-/** Entries of the registry: the commands that ask the proxies that run. */
+/** Entries of registry.ts: the commands that ask the proxies that run. */
 
 import type { SettingName } from '../../config/schema/table.js'
 import type { Command } from '../invocation/command.js'

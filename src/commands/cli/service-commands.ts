@@ -1,4 +1,4 @@
-/** Entries of the registry: the proxy as a service of the user. */
+/** Entries of registry.ts: the proxy as a service of the user. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
 import { asArguments, type Command } from '../invocation/command.js'

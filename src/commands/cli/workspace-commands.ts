@@ -1,4 +1,4 @@
-/** The entries of registry.ts that ask the workspace and end: doctor, instances, branches, synced-tables. */
+/** Entries of registry.ts: doctor, instances, branches and synced-tables, which ask the workspace and end. */
 
 import { SETTING_NAMES } from '../../config/schema/table.js'
 import type { Command } from '../invocation/command.js'
@@ -85,7 +85,7 @@ A branch is shown as made by lakebase-proxy when its name has the form that lake
         settings: SETTING_NAMES,
         options: [
           {
-            flags: '--from <PROJECT>',
+            flags: '--from <SOURCE>',
             help: 'projects/P (its default branch), or projects/P/branches/B',
           },
           { flags: '--ttl <DURATION>', help: 'its life, at most 30 days', default: '2h' },
@@ -131,10 +131,13 @@ A bare NAME is enough where the sign-in sees one project; else it is projects/P/
             choices: ['snapshot', 'triggered', 'continuous'],
           },
           { flags: '--target <TARGET>', help: 'the instance or endpoint to keep it in' },
-          { flags: '--timeseries-key <COLUMN>', help: 'of rows with one key, keep the highest' },
+          {
+            flags: '--timeseries-key <COLUMN>',
+            help: 'of rows with the same key, keep the one with the highest COLUMN',
+          },
           { flags: '--pipeline <ID>', help: 'use this pipeline instead of a new one' },
-          { flags: '--storage-catalog <CATALOG>', help: "a new pipeline's (default: of NAME)" },
-          { flags: '--storage-schema <SCHEMA>', help: "a new pipeline's (default: of NAME)" },
+          { flags: '--storage-catalog <CATALOG>', help: "for a new pipeline (default: NAME's)" },
+          { flags: '--storage-schema <SCHEMA>', help: "for a new pipeline (default: NAME's)" },
           { flags: '--wait', help: 'show its state until it is online or has failed' },
         ],
         notes: `
@@ -157,7 +160,7 @@ NAME and --source have three parts: CATALOG.SCHEMA.TABLE. --database names the P
       },
       {
         name: 'list',
-        summary: 'list those of a target, where its API can',
+        summary: 'list the synced tables of a target (not for Provisioned)',
         settings: SETTING_NAMES,
         options: [
           { flags: '--target <TARGET>', help: 'the instance or endpoint they are kept in' },

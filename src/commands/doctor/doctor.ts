@@ -17,11 +17,10 @@ import { refusalByState } from '../../endpoints/availability.js'
 import { hostIn, hostOf } from '../../endpoints/endpoints.js'
 import { connectionLines, shellWord } from '../../observe/connection-lines.js'
 import { asArguments, type Invocation } from '../invocation/command.js'
+import { noticeLog } from '../invocation/notice-log.js'
 import { oneTarget } from '../invocation/one-target.js'
-import type { RunningFile } from '../running/running-proxies.js'
-import { runningProxies } from '../running/running-proxies.js'
+import { type RunningFile, runningProxies } from '../running/running-proxies.js'
 import { isOfWorkspace } from '../running/served-as.js'
-import { noticeLog } from '../workspace/with-workspace.js'
 import { Layout, verdict } from './layout.js'
 import { checkLocalPort } from './local-port.js'
 import { checkServer, type DoctorLogin, type Known, resolveAddresses } from './network.js'
@@ -90,7 +89,7 @@ async function examine(
         : undefined)
     if (picked === undefined) {
       report.skip(['target', 'credential', ...SERVER_STEPS, 'local port'], 'no target is named')
-      return 'All good: the sign-in works. Check a database with: lakebase-proxy doctor TARGET'
+      return 'All good: the sign-in works. Check a target with: lakebase-proxy doctor TARGET'
     }
     const known = await checkWorkspace(report, workspace, identity, picked, signal)
     await checkConnection(report, picked, config.settings.resolver, known, signal)

@@ -1,7 +1,7 @@
 /**
  * Prints the steps of `doctor` for a person: the outcome, the step and its text in three columns, with
- * long texts folded at 100 characters. On a terminal it shows which step is running. The last line is
- * the verdict.
+ * long texts folded at 100 characters. On a terminal it shows which step is running. `verdict`
+ * makes the last line.
  */
 
 import type { Audience, Outcome, StepResult } from './report.js'

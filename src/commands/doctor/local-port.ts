@@ -4,8 +4,7 @@ import type { ProxySettings, TargetSettings } from '../../config/resolve/setting
 import { ProxyError } from '../../core/errors.js'
 import { isFree, nextFreePort, portHolder } from '../../listener/port-holder.js'
 import { AdminClient, adminAddress } from '../running/admin-client.js'
-import type { RunningFile } from '../running/running-proxies.js'
-import { ownerOf } from '../running/running-proxies.js'
+import { ownerOf, type RunningFile } from '../running/running-proxies.js'
 import type { DoctorReport } from './report.js'
 
 export interface OwnProxies {

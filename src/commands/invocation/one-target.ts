@@ -46,6 +46,7 @@ async function configuredTarget(
 function onlyTarget(settings: ProxySettings): TargetSettings {
   const [target, ...others] = settings.targets
   if (target !== undefined && others.length === 0) return target
+  // With `branch-from`, the only target on the new branch is meant.
   const onNewBranch = settings.targets.filter((each) =>
     settings.newBranch?.targets.includes(each.name),
   )

@@ -17,8 +17,7 @@ import { nextFreePort } from '../../listener/port-holder.js'
 import { type LocalAddress, localAddress } from '../../observe/connection-lines.js'
 import type { Invocation } from '../invocation/command.js'
 import { type OneTarget, oneTarget } from '../invocation/one-target.js'
-import type { AnnouncedTarget } from '../running/running-proxies.js'
-import { ownerOf, runningProxies } from '../running/running-proxies.js'
+import { type AnnouncedTarget, ownerOf, runningProxies } from '../running/running-proxies.js'
 import { isOfWorkspace, servedAs } from '../running/served-as.js'
 
 interface Place {

@@ -11,8 +11,7 @@ import { SETTINGS, variableOf } from '../../config/schema/table.js'
 import { ProxyError } from '../../core/errors.js'
 import { type Invocation, readOption } from '../invocation/command.js'
 import { AdminClient, adminAddress } from './admin-client.js'
-import type { RunningFile } from './running-proxies.js'
-import { runningProxies } from './running-proxies.js'
+import { type RunningFile, runningProxies } from './running-proxies.js'
 import { servedAs } from './served-as.js'
 
 export interface AskedProxy {
@@ -75,7 +74,7 @@ export function clientOf({ client, file }: AskedProxy): AdminClient {
   })
 }
 
-/** `demo-instance at localhost:5432 (pid 812)`. */
+/** `demo-instance at localhost:5432 (pid 812, http://127.0.0.1:9187)`. */
 export function describe({ client, file }: AskedProxy): string {
   if (file === undefined) return client?.address ?? 'lakebase-proxy'
   const targets = file.targets.map(

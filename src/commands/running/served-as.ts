@@ -18,9 +18,9 @@ export function servedAs<T extends AnnouncedTarget>(
   return written.length > 0 ? written : running.flatMap((each) => branchServedBy(each, name) ?? [])
 }
 
-/** An instance of that name in another workspace is another database. `host` undefined: any workspace. */
-export function isOfWorkspace({ workspace }: AnnouncedTarget, host: string | undefined): boolean {
-  return host === undefined || workspace === undefined || workspace === host
+/** An instance of that name in another workspace is another database. Undefined: not known, so it may be. */
+export function isOfWorkspace({ workspace }: AnnouncedTarget, url: string | undefined): boolean {
+  return url === undefined || workspace === undefined || workspace === url
 }
 
 /** One branch of those that `every` serves, as its clients reach it. */
@@ -31,13 +31,14 @@ function branchServedBy<T extends AnnouncedTarget>(every: T, name: string): T | 
   const [, , , ...path] = name.split('/')
   const address = {
     ...every.address,
+    // The user name ends in the word BRANCH, which stands for any.
     user: user?.replace(/BRANCH$/, () => path.join('/')),
     database: parseTarget(name).options.get('database') ?? database,
   }
   return { ...every, name, text: name, address }
 }
 
-/** Undefined for what is no TARGET, such as the short name of one. */
+/** Undefined when the name is not a TARGET, such as a short name. */
 function parsed(name: string): Target | undefined {
   try {
     return parseTarget(name).target

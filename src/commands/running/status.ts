@@ -12,8 +12,8 @@ import { targetLines } from './target-lines.js'
 type Status = ProxyStatus & { readonly version: string }
 
 /**
- * 1 when one of several does not answer; it hides none of the others. Errors: kinds `dial` and
- * `config`, when the only one cannot be asked.
+ * 1 when one of several does not answer; it hides none of the others. Errors: those of `askedProxies`;
+ * when only one is asked, `dial`, `target`, and with `--json` `config` for a proxy without an admin port.
  */
 export async function showStatus(invocation: Invocation): Promise<number> {
   const proxies = await askedProxies(invocation)
@@ -63,13 +63,13 @@ async function statusOf(client: AdminClient): Promise<Status> {
   return body
 }
 
-/** All targets where the name is that of a branch, or the TARGET of one with another name. */
+/** All targets when `named` is not a target's name: then it is a branch or a TARGET text. */
 function only(named: string | undefined, status: Status): Status {
   const targets = status.targets.filter(({ name }) => name === named)
   return targets.length === 0 ? status : { ...status, targets }
 }
 
-/** Whole lines but for the last line's end. */
+/** Lines, without the last line break. */
 function statusText(status: Status, { client, file }: AskedProxy): string {
   const { version, now, startedAt, targets } = status
   const process = file === undefined ? '' : `, pid ${file.process.pid}`

@@ -1,5 +1,5 @@
 /**
- * `service install`, `uninstall` and `status`: the dev daemon as a systemd user unit or a launchd
+ * `service install`, `uninstall` and `status`: lakebase-proxy as a systemd user unit or a launchd
  * agent, with the settings given, started now and at each login. No secret is ever written into
  * it, and `uninstall` leaves nothing behind.
  */
@@ -119,7 +119,7 @@ export async function serviceStatus(machine: ServiceMachine): Promise<0 | 1> {
   if (field('LoadState') === 'not-found') return notInstalled(place, machine)
   const running = field('ActiveState') === 'active'
   const detail = running ? `pid ${field('MainPID')}` : `last exit code ${field('ExecMainStatus')}`
-  const restarts = `restarted ${field('NRestarts')} times`
+  const restarts = `restarts: ${field('NRestarts')}`
   machine.stdout.write(
     describe(place, `${field('ActiveState')} (${field('SubState')})`, detail, restarts),
   )

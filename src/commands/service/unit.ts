@@ -1,5 +1,5 @@
 /**
- * The dev daemon's service as text: a systemd user unit, or a launchd agent. Every path and value
+ * lakebase-proxy as a service, as text: a systemd user unit, or a launchd agent. Every path and value
  * reaches the program exactly as it was given. A value that the format cannot hold is an error.
  */
 
@@ -27,15 +27,10 @@ export const SERVICE_NAME = 'lakebase-proxy'
  */
 export function systemdUnit(spec: ServiceSpec): string {
   const [program = ''] = spec.command
-  // Escaped or not: systemd takes no such program, and says so only when it loads the unit.
+  // systemd refuses such a program, escaped or not, but only when it loads the unit.
   if (/["'\\]/.test(program)) {
-    throw new ProxyError(
-      'config',
-      `systemd does not run a program with a quote in its path: ${program}`,
-      {
-        hint: 'Use a Node.js that is installed elsewhere.',
-      },
-    )
+    const message = `systemd does not run a program with a quote in its path: ${program}`
+    throw new ProxyError('config', message, { hint: 'Use a Node.js that is installed elsewhere.' })
   }
   const command = (args: readonly string[]) =>
     [...spec.command, ...args].map((word) => systemdWord(word)).join(' ')
@@ -58,7 +53,7 @@ export function systemdUnit(spec: ServiceSpec): string {
       ([name, value]) => `Environment=${systemdWord(`${name}=${value}`)}`,
     ),
     'Restart=on-failure',
-    // Slower than the default start limit of 5 in 10 s, so that an outage is never the last word.
+    // Slower than the default start limit of 5 in 10 s, so that systemd never gives up restarting.
     'RestartSec=5s',
     // Wrong usage or settings: trying again changes nothing.
     'RestartPreventExitStatus=2',
@@ -101,7 +96,7 @@ export function launchdAgent(spec: ServiceSpec & { readonly logFile: string }): 
 
 /** One word of a command line or assignment: C-style escapes in quotes, and `%` is a specifier. */
 function systemdWord(value: string): string {
-  refuseNul(value)
+  if (value.includes('\0')) throw new ProxyError('config', 'a systemd unit cannot hold a NUL byte')
   const escaped = value
     .replaceAll('%', '%%')
     .replace(/[\\"]/g, '\\$&')
@@ -117,13 +112,10 @@ function systemdWord(value: string): string {
 function systemdPath(path: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
   if (/[\u0000-\u001f\u007f]|\\$|\s$/.test(path)) {
-    throw new ProxyError(
-      'config',
-      `a systemd unit cannot hold the directory ${JSON.stringify(path)}`,
-      {
-        hint: 'Run "service install" in a directory with a plainer name.',
-      },
-    )
+    const message = `a systemd unit cannot hold the directory ${JSON.stringify(path)}`
+    throw new ProxyError('config', message, {
+      hint: 'Run "service install" in a directory with a plainer name.',
+    })
   }
   return path.replaceAll('%', '%%')
 }
@@ -167,8 +159,4 @@ function xmlText(value: string): string {
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
     .replaceAll('\r', '&#13;')
-}
-
-function refuseNul(value: string): void {
-  if (value.includes('\0')) throw new ProxyError('config', 'an argument cannot hold a NUL byte')
 }

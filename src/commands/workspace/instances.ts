@@ -1,4 +1,4 @@
-/** `instances`: lists the databases of the workspace, of both kinds, and starts or stops one. */
+/** `instances`: lists the instances and endpoints of the workspace, and starts or stops one. */
 
 import type { Target } from '../../config/schema/target-text.js'
 import { writeDuration } from '../../config/schema/values.js'
@@ -14,7 +14,7 @@ import { type ProgressLine, progressLine } from '../invocation/progress-line.js'
 import { table, type WorkspaceUse, withSignIn, withWorkspace } from './with-workspace.js'
 
 const POLL_MS = 2_000
-const START_LIMIT_MS = 20 * 60_000
+const WAIT_LIMIT_MS = 20 * 60_000
 
 /** Both kinds in one list; where one product fails, a notice says so and the other is listed. */
 export async function listInstances(invocation: Invocation): Promise<number> {
@@ -28,7 +28,7 @@ export async function listInstances(invocation: Invocation): Promise<number> {
     if (options.has('json')) {
       stdout.write(`${shownJson(databases.map(described))}\n`)
     } else if (databases.length === 0) {
-      stdout.write(`There is no database in ${workspace.host}.\n`)
+      stdout.write(`There is no instance or endpoint in ${workspace.host}.\n`)
     } else {
       const rows = databases.map((each) => [
         each.name,
@@ -69,7 +69,7 @@ export async function startInstance(invocation: Invocation): Promise<number> {
       checkStartable(now)
       return isUp(now)
     }
-    await untilState({ database, use, reached, progress: progressLine(stderr) })
+    await untilState({ database, use, reached, kind: 'starting', progress: progressLine(stderr) })
     return 0
   })
 }
@@ -83,7 +83,7 @@ export async function stopInstance(invocation: Invocation): Promise<number> {
     }
     await use.workspace.stopDatabase(database, use.signal)
     const reached = ({ state }: LakebaseDatabase): boolean => state === 'stopped'
-    await untilState({ database, use, reached, progress: progressLine(stderr) })
+    await untilState({ database, use, reached, kind: 'target', progress: progressLine(stderr) })
     return 0
   })
 }
@@ -94,13 +94,10 @@ async function withTarget(
 ): Promise<number> {
   const { config, target } = await oneTarget(invocation)
   if (target.target.kind === 'static') {
-    throw new ProxyError(
-      'config',
-      `${target.name} has a native password, and no workspace to ask`,
-      {
-        hint: 'Name an instance or an endpoint: lakebase-proxy instances list',
-      },
-    )
+    const message = `${target.name} has a native password, and no workspace to ask`
+    throw new ProxyError('config', message, {
+      hint: 'Name an instance or an endpoint: lakebase-proxy instances list',
+    })
   }
   return withWorkspace(config, target, invocation.surroundings, async (use) =>
     act(await use.workspace.findDatabase(target.target, use.signal), use),
@@ -111,11 +108,13 @@ interface Waiting {
   database: LakebaseDatabase
   use: WorkspaceUse
   reached: (database: LakebaseDatabase) => boolean
+  /** Of the error when it takes too long. */
+  kind: 'starting' | 'target'
   progress: ProgressLine
 }
 
-async function untilState({ database, use, reached, progress }: Waiting): Promise<void> {
-  const until = systemClock.monotonic() + START_LIMIT_MS
+async function untilState({ database, use, reached, kind, progress }: Waiting): Promise<void> {
+  const until = systemClock.monotonic() + WAIT_LIMIT_MS
   const target = targetOf(database)
   for (;;) {
     const now = await use.workspace.findDatabase(target, use.signal)
@@ -123,8 +122,8 @@ async function untilState({ database, use, reached, progress }: Waiting): Promis
     progress.tell(`${now.name}: ${now.apiState}`, done)
     if (done) return
     if (systemClock.monotonic() > until) {
-      const limit = writeDuration(START_LIMIT_MS)
-      throw new ProxyError('starting', `${now.name} is still ${now.apiState} after ${limit}`, {
+      const limit = writeDuration(WAIT_LIMIT_MS)
+      throw new ProxyError(kind, `${now.name} is still ${now.apiState} after ${limit}`, {
         hint: `It goes on without us; look again with: lakebase-proxy instances show ${now.name}`,
       })
     }
@@ -132,7 +131,7 @@ async function untilState({ database, use, reached, progress }: Waiting): Promis
   }
 }
 
-/** What it was found as, so that no other is found while we wait. */
+/** As a full name, so that the wait cannot move to another one. */
 function targetOf({ kind, name }: LakebaseDatabase): Target {
   if (kind === 'provisioned') return { kind, instance: name }
   const [, project = '', , branch = '', , endpoint = ''] = name.split('/')

@@ -1,6 +1,6 @@
 /**
- * With no TARGET on a terminal: the databases of the workspace, to choose one with the arrow keys or
- * by typing a part of its name. With several profiles and none chosen, the profile is asked first.
+ * With no TARGET on a terminal: an instance or endpoint is chosen with the arrow keys or by typing a part
+ * of its name. With several profiles and none chosen, the profile is asked first.
  */
 
 import type { Environments, Unpicked } from '../../config/resolve/config.js'
@@ -62,22 +62,22 @@ export async function pickDatabase(
 ): Promise<string> {
   const [first, ...others] = databases
   if (first === undefined) {
-    throw new ProxyError('config', `there is no database in ${host}`, {
+    throw new ProxyError('config', `there is no instance or endpoint in ${host}`, {
       hint: 'Create one in the workspace, or name another with --profile or --databricks-host.',
     })
   }
   if (others.length === 0) {
-    place.prompt.write(`Using ${plainText(first.name)}, the only database of ${host}.\n`)
+    place.prompt.write(`Using ${plainText(first.name)}, the only target of ${host}.\n`)
     return first.name
   }
   const options = databases.map(({ name, kind, state }) => ({
     value: name,
     label: `${name} (${MARKS[state] ?? kind})`,
   }))
-  return ask(`Which database of ${host}?`, options, 'no target was picked', place)
+  return ask(`Which instance or endpoint of ${host}?`, options, 'no target was picked', place)
 }
 
-/** How databases are marked that take no connections as they are. */
+/** How those are marked that take no connections as they are. */
 const MARKS: Readonly<Partial<Record<LakebaseDatabase['state'], string>>> = {
   stopped: 'stopped',
   disabled: 'disabled',

@@ -4,11 +4,11 @@ import type { Config } from '../../config/resolve/config.js'
 import type { TargetSettings } from '../../config/resolve/settings.js'
 import { systemClock } from '../../core/clock.js'
 import { ProxyError } from '../../core/errors.js'
-import { type Log, silentLog } from '../../core/log.js'
 import { oneLine } from '../../core/plain-text.js'
 import { workspaceOpener } from '../../daemon/workspace-opener.js'
 import type { ConnectedWorkspace } from '../../databricks/lakebase/connect-workspace.js'
 import type { Invocation, Surroundings } from '../invocation/command.js'
+import { noticeLog } from '../invocation/notice-log.js'
 
 export interface WorkspaceUse {
   readonly workspace: ConnectedWorkspace
@@ -52,19 +52,6 @@ export async function withSignIn<T>(
 ): Promise<T> {
   const config = await loadConfig({ targets: [], targetOptional: true })
   return withWorkspace(config, config.settings.targets[0] ?? config.signIn, surroundings, use)
-}
-
-/** Prints as a notice what a daemon would log as a warning. */
-export function noticeLog(stderr: { write(text: string): unknown }): Log {
-  const notice = (...args: unknown[]): void => {
-    const text = args.find((arg) => typeof arg === 'string')
-    if (text !== undefined) stderr.write(`Notice: ${oneLine(text)}\n`)
-  }
-  return Object.assign(Object.create(silentLog) as Log, {
-    info: notice,
-    warn: notice,
-    error: notice,
-  })
 }
 
 /** Columns as wide as they need to be. */
