@@ -41,7 +41,7 @@ export class BranchLife {
     this.#lifeMs = Math.max(leftMs, livesMs[0] ?? leftMs)
     const usedMs = this.#lifeMs - leftMs
     this.#since = { wall: clock.now() - usedMs, monotonic: clock.monotonic() - usedMs }
-    this.#lookLater(this.#untilHalf)
+    this.#lookLater(this.#untilHalfMs)
   }
 
   /** Stops extending its life. Safe to call twice. */
@@ -57,7 +57,7 @@ export class BranchLife {
   }
 
   /** Until half of its life is used up; negative when that is over. */
-  get #untilHalf(): number {
+  get #untilHalfMs(): number {
     const { clock } = this.#options
     const { wall, monotonic } = this.#since
     return this.#lifeMs / 2 - Math.max(clock.now() - wall, clock.monotonic() - monotonic)
@@ -65,16 +65,17 @@ export class BranchLife {
 
   async #look(): Promise<void> {
     const { clock, branches, branch, livesMs, log } = this.#options
-    if (this.#untilHalf > 0) return this.#lookLater(this.#untilHalf)
+    if (this.#untilHalfMs > 0) return this.#lookLater(this.#untilHalfMs)
     const now = { wall: clock.now(), monotonic: clock.monotonic() }
     try {
       this.#lifeMs = await extendAtMost(branches, { branch, livesMs }, this.#ended.signal)
       this.#since = now
-      if (!this.#ended.signal.aborted) this.#lookLater(this.#untilHalf) // the machine may have slept
+      if (!this.#ended.signal.aborted) this.#lookLater(this.#untilHalfMs) // the machine may have slept
     } catch (error) {
       if (this.#ended.signal.aborted) return
       const why = error instanceof Error ? error.message : String(error)
       log.error({ branch: branch.name }, `the life of the branch could not be extended: ${why}`)
+      // Tried again each minute, and for a short life three times before its end.
       if (!isGone(error)) this.#lookLater(this.#lifeMs / 8)
     }
   }

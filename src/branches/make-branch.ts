@@ -8,11 +8,11 @@ import { writeDuration } from '../config/schema/values.js'
 import { ProxyError } from '../core/errors.js'
 import { isFull, isTaken, isTooLong } from '../databricks/lakebase/api-error.js'
 import type { WorkspaceBranches } from '../databricks/lakebase/branches.js'
-import type { LakebaseBranch, NewBranch } from '../databricks/lakebase/workspace.js'
+import type { BranchRequest, LakebaseBranch } from '../databricks/lakebase/workspace.js'
 import { branchIdOf, isMadeByUs } from './branch-name.js'
 import { roughly } from './rough-time.js'
 
-export interface BranchPlan extends Omit<NewBranch, 'id'> {
+export interface BranchPlan extends Omit<BranchRequest, 'id'> {
   /** In the order to try them. */
   readonly ids: Iterable<string>
   /** Epoch ms, for the ages of branches in a message. */

@@ -1,6 +1,6 @@
 /**
- * What a session logs in with: the workspace identity's role and a database token that is always
- * fresh, or a native role and its password.
+ * What a session logs in with: the workspace identity's role and a database token that is always fresh,
+ * a native role and its password, or a credential that the client brought for this login.
  */
 
 import { roleOf } from '../config/resolve/login.js'

@@ -4,7 +4,7 @@
  * opens nothing, and floods of made-up names reach the workspace as a trickle.
  */
 
-import { branchOf } from '../config/resolve/routing.js'
+import { settingsOfBranch } from '../config/resolve/routing.js'
 import type { TargetSettings } from '../config/resolve/settings.js'
 import { SingleFlight, waitFor, withDeadline } from '../core/deadline.js'
 import { ProxyError } from '../core/errors.js'
@@ -196,7 +196,7 @@ export class BranchTargets {
   async #openBranch(branch: string): Promise<RunningTarget> {
     this.#checkAskable(branch)
     const { target, signedIn, clock, settings, build } = this.#options
-    const one = branchOf(target, branch)
+    const one = settingsOfBranch(target, branch)
     const deadline = {
       clock,
       ms: settings.connectTimeoutMs,

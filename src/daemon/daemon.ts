@@ -106,14 +106,14 @@ export class Daemon {
       stopping?.throwIfAborted()
       stopping?.addEventListener('abort', stop)
       await daemon.#takeBranch(options.settings)
-      const settings = daemon.#branch?.on(options.settings) ?? options.settings
+      const settings = daemon.#branch?.settingsOn(options.settings) ?? options.settings
       // Listening comes first: what else is loaded, clients need not wait for.
       daemon.#shared = await shareParts(settings, undefined, { ...options, clock: daemon.#clock })
       const openAdminPort = (): Promise<void> => daemon.#watch.openAdminPort(settings.admin)
       const plan = { kept: [], leaving: [], starting: settings.targets }
       await daemon.#startTargets(plan, daemon.#shared, openAdminPort)
       const onBranch = daemon.#targets.find((each) => daemon.#branch?.serves(each.settings))
-      await daemon.#branch?.answers(() =>
+      await daemon.#branch?.waitForFirstLogin(() =>
         waitFor(onBranch?.tryLogin() ?? Promise.resolve(), daemon.#closing.signal),
       )
       stopping?.throwIfAborted()
@@ -172,7 +172,7 @@ export class Daemon {
 
   async #reload(written: ProxySettings): Promise<void> {
     this.#checkRunning()
-    const settings = this.#branch?.on(written) ?? written
+    const settings = this.#branch?.settingsOn(written) ?? written
     const { log } = this.#options
     const clock = this.#clock
     const before = this.#shared

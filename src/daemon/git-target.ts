@@ -237,10 +237,7 @@ export class GitTarget implements Entrance {
     this.#shown.lookUp(this.#closing.signal).catch(this.#lookFailed)
   }
 
-  /**
-   * Starts a pause in the questions of open pages and waiting scripts, which ask all the time: the
-   * workspace fails.
-   */
+  /** The workspace fails: pages and scripts, which ask all the time, wait before they ask again. */
   #lookFailed = (): void => {
     this.#failedAt = this.#options.clock.monotonic()
   }

@@ -71,7 +71,7 @@ export class NewBranch {
    * `timeoutMs`.
    */
   static async take(options: TakeOptions, signal: AbortSignal): Promise<NewBranch> {
-    const { plan, signedIn, runGit, timeoutMs: ms, clock, how = alone(options.log) } = options
+    const { plan, signedIn, runGit, timeoutMs: ms, clock, how = toLogOnly(options.log) } = options
     const { project, branch: source, ttlMs: lifeMs, folder } = plan
     const reason = (): ProxyError =>
       new ProxyError('starting', `no branch of ${project} was made in ${ms / 1000} s`, {
@@ -96,10 +96,10 @@ export class NewBranch {
   }
 
   /** The same settings, with the targets that are served from the new branch on it. */
-  on(settings: ProxySettings): ProxySettings {
+  settingsOn(settings: ProxySettings): ProxySettings {
     const { targets: served } = this.#options.plan
     const targets = settings.targets.map((each) =>
-      served.includes(each.name) ? on(each, this.#branch.name) : each,
+      served.includes(each.name) ? targetOn(each, this.#branch.name) : each,
     )
     return { ...settings, targets }
   }
@@ -110,7 +110,7 @@ export class NewBranch {
   }
 
   /** A branch that was just made refuses logins for a while. Errors: those of `tryLogin`. */
-  async answers(tryLogin: () => Promise<void>): Promise<void> {
+  async waitForFirstLogin(tryLogin: () => Promise<void>): Promise<void> {
     const { name } = this.#branch
     const { tell } = this.#options.how
     tell(`branch ${name} is made; waiting for its first login`, false)
@@ -146,24 +146,28 @@ export class NewBranch {
   async #keep(signal: AbortSignal): Promise<void> {
     const { plan, log } = this.#options
     const { name } = this.#branch
-    const hours = (ms: number): string =>
-      ms % (24 * HOUR_MS) === 0 ? `${ms / HOUR_MS / 24} days` : `${ms / HOUR_MS} hours`
     const livesMs = [...LONG_LIVES_MS.filter((ms) => ms > plan.ttlMs), plan.ttlMs]
     const ms = await extendAtMost(this.#branches, { branch: this.#branch, livesMs }, signal)
     const words =
-      ms > plan.ttlMs ? `kept for ${hours(ms)}` : 'kept, as long as the workspace allows'
+      ms > plan.ttlMs ? `kept for ${spanOf(ms)}` : 'kept, as long as the workspace allows'
     log.warn({ branch: name }, `branch ${name} is ${words}`)
   }
 }
 
-function alone(log: Log): NewBranchOptions {
+function spanOf(ms: number): string {
+  const hours = ms / HOUR_MS
+  const [count, unit] = hours % 24 === 0 ? [hours / 24, 'day'] : [hours, 'hour']
+  return `${count} ${unit}${count === 1 ? '' : 's'}`
+}
+
+function toLogOnly(log: Log): NewBranchOptions {
   return {
     isForOneProgram: false,
     tell: (text, isLast) => log[isLast ? 'info' : 'debug'](text),
   }
 }
 
-function on(target: TargetSettings, name: string): TargetSettings {
+function targetOn(target: TargetSettings, name: string): TargetSettings {
   const renamed = (text: string): string => text.replace(/^projects\/[^?]*/, name)
   const { user } = target.shownAs
   return {

@@ -73,7 +73,7 @@ export class TargetRouter implements Entrance {
     const isStopping = error instanceof ProxyError && error.kind === 'stopping'
     if (!isStopping || current === undefined || current === this) throw error
     const { target, refusal, open } = current.route(startup)
-    // Of another proof, what the client has shown says nothing: it comes again.
+    // With another proof required, what the client has shown does not count: it must reconnect.
     if (!isSameSetting(current.#proofFor(target), this.#proofFor(route.target))) throw error
     if (refusal !== undefined) throw refusal
     return open === undefined ? target : open(signal)

@@ -37,7 +37,7 @@ export function newBranchOf(
     const names = served.map(({ name }) => name)
     return { ...source, targets: names, ttlMs, keep, folder: lookup.machine.cwd }
   }
-  // A TARGET that was typed is stronger than what the environment or a file says for all.
+  // A flag (rank 1) must count. A TARGET that was typed is stronger than what is set for all elsewhere.
   if (written.rank === 1 && targets.length > 0 && onSource.length === 0) {
     lookup.refuse(
       'branch-from',

@@ -1,6 +1,6 @@
 /**
- * Turns the written settings into decisions: parses values, fills in defaults, and checks that the
- * settings fit together. Reads the files that settings name. Called once per start and reload.
+ * Turns the settings, looked up and parsed (setting-lookup.ts), into decisions, and checks that they fit
+ * together. Reads the files that settings name. Called once per start and reload.
  */
 
 import { plainSettings } from '../schema/setting-keys.js'

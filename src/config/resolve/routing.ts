@@ -1,6 +1,6 @@
 /**
  * What each target is called, and how clients reach it: with `route`, the first target's port serves
- * all of them. Names are labels of metrics and words of user names, so that no two may be the same.
+ * all of them. Names are labels of metrics and words of user names, so no two may be the same.
  */
 
 import type { Target } from '../schema/target-text.js'
@@ -57,7 +57,7 @@ export function targetCalled(
   const [only, ...others] = targets.filter(({ text }) => text === name)
   if (only !== undefined) return others.length === 0 ? only : undefined
   for (const target of targets) {
-    if (isBranchIn(target, name)) return branchOf(target, name)
+    if (isBranchIn(target, name)) return settingsOfBranch(target, name)
   }
   return undefined
 }
@@ -75,8 +75,8 @@ export function isBranchIn({ target }: { readonly target: Target }, name: string
 }
 
 /** What `name` means, of a target that is every branch of a project. */
-export function branchOf(every: TargetSettings, name: string): TargetSettings {
-  if (!isBranchIn(every, name)) throw new Error(`"${every.name}" is one branch`)
+export function settingsOfBranch(every: TargetSettings, name: string): TargetSettings {
+  if (!isBranchIn(every, name)) throw new Error(`"${name}" is not a branch of "${every.name}"`)
   const { target, options } = parseTarget(name)
   return {
     ...every,

@@ -1,6 +1,6 @@
 /**
  * Which targets there are when settings come from several places: the command line, else
- * LAKEBASE_PROXY_TARGETS, else the file, else what Databricks' own tools set (contract: with no TARGET).
+ * LAKEBASE_PROXY_TARGETS, else the file, else what Databricks' own tools set.
  */
 
 import { isThisMachine } from '../../core/loopback.js'
@@ -8,7 +8,7 @@ import { lakebaseHost } from '../schema/target-text.js'
 import { parseTarget } from '../schema/targets.js'
 import type { Source, Variables, Written, WrittenTarget } from '../sources/sources.js'
 
-export interface Places {
+export interface TargetPlaces {
   readonly typed: readonly string[]
   readonly flags: Source
   /** The environment, then `.env`. */
@@ -27,7 +27,7 @@ const NAMED_BY_OTHERS = [
 ] as const
 
 /** Empty when no TARGET is named. */
-export function selectTargets(places: Places): readonly WrittenTarget[] {
+export function selectTargets(places: TargetPlaces): readonly WrittenTarget[] {
   const { typed, flags, variables, fileTargets, cwd, hostname } = places
   if (typed.length > 0) {
     return typed.map((text) => plain({ text, where: 'TARGET', folder: cwd }))
@@ -54,7 +54,7 @@ export function selectTargets(places: Places): readonly WrittenTarget[] {
 }
 
 /** PGDATABASE is the default database, below every setting of ours that names one. */
-function ofApp(host: Written, from: Variables, { flags, variables }: Places): WrittenTarget {
+function ofApp(host: Written, from: Variables, { flags, variables }: TargetPlaces): WrittenTarget {
   const [database] = assignments(from, 'PGDATABASE')
   const sources = [flags, ...variables.map(({ source }) => source)]
   const isSet = sources.some((settings) => settings.has('database'))

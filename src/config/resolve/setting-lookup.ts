@@ -1,6 +1,6 @@
 /**
- * What a setting is, when several places may say it: what a target says of itself, else the
- * strongest of the sources.
+ * What a setting is, when several places may say it: what a target says of itself, else the strongest
+ * of the sources. Parses the value, and fills in the default.
  */
 
 import { existsSync } from 'node:fs'
@@ -16,7 +16,7 @@ import type { Found, KnownTarget, Source, Written, WrittenTarget } from '../sour
 import { checkImplicit } from './implicit.js'
 import type { Machine } from './settings.js'
 
-export interface Places {
+export interface LookupContext {
   /** The strongest first. */
   readonly sources: readonly Source[]
   readonly machine: Machine
@@ -31,13 +31,13 @@ export class SettingLookup {
   readonly problems: Problems
   /** The target that they are of; undefined: the process. */
   readonly known: KnownTarget | undefined
-  readonly #places: Places
+  readonly #context: LookupContext
   #values: Values | undefined
 
-  constructor(places: Places, known?: KnownTarget) {
-    this.machine = places.machine
-    this.problems = places.problems
-    this.#places = places
+  constructor(context: LookupContext, known?: KnownTarget) {
+    this.machine = context.machine
+    this.problems = context.problems
+    this.#context = context
     this.known = known
   }
 
@@ -52,6 +52,7 @@ export class SettingLookup {
       parseTarget(text, ({ message, hint }) => this.problems.add(place, message, hint)),
     )
     if (parsed === undefined) {
+      // So that its other mistakes are reported too.
       for (const [name, option] of beside) this.#checked(name, { ...option, rank: 0, isOwn: true })
       return undefined
     }
@@ -62,14 +63,14 @@ export class SettingLookup {
     )
     const options = new Map<SettingName, Written>([...inText, ...beside])
     const known = { name, target, written, options }
-    return new SettingLookup(this.#places, known) as TargetLookup
+    return new SettingLookup(this.#context, known) as TargetLookup
   }
 
   /** The text written for a setting; undefined when it is not set anywhere. */
   find(name: SettingName): Found | undefined {
     const own = this.known?.options.get(name)
     if (own !== undefined) return { ...own, rank: 0, isOwn: true }
-    for (const [index, source] of this.#places.sources.entries()) {
+    for (const [index, source] of this.#context.sources.entries()) {
       const shared = source.get(name)
       if (shared !== undefined) return { ...shared, rank: index + 1, isOwn: false }
     }

@@ -39,8 +39,9 @@ export interface KnownTarget {
 }
 
 export interface Found extends Written {
-  /** The rank of the source: 0 is the strongest. */
+  /** 0: the target itself; 1: the flags; then the other sources, the strongest first. */
   readonly rank: number
+  /** Written in the TARGET, or beside it in a map. */
   readonly isOwn: boolean
 }
 

@@ -1,7 +1,7 @@
 /**
- * Lakebase Autoscaling, `/api/2.0/postgres`, normalised at this edge. A name that
- * is given in part is completed by the only child, else by the default branch or the read-write
- * endpoint. Pooled hosts are never handed on: they take no tokens.
+ * Lakebase Autoscaling, `/api/2.0/postgres`, normalised at this edge. A name that is given in part is
+ * completed by the only child, else by the default branch or the read-write endpoint. Pooled hosts are
+ * never handed on: they take no tokens.
  */
 
 import { z } from 'zod'
@@ -68,12 +68,11 @@ export interface EndpointOnBranch {
 }
 
 export function listProjects(client: WorkspaceClient): Promise<Project[]> {
-  const what = 'list projects'
   return listAll(client, {
     path: `${POSTGRES}/projects`,
     field: 'projects',
     item: Project,
-    what,
+    what: 'list projects',
   })
 }
 
@@ -136,7 +135,7 @@ export function toDatabase({ endpoint, branch }: EndpointOnBranch): LakebaseData
 }
 
 /** `projects/p/branches/b` of an endpoint's name. */
-export function branchOf(endpointName: string): string {
+export function branchNameOf(endpointName: string): string {
   return endpointName.replace(/\/endpoints\/.*$/, '')
 }
 
@@ -144,7 +143,7 @@ async function findByWholeName(
   client: WorkspaceClient,
   name: string,
 ): Promise<LakebaseDatabase | Missing> {
-  const branchName = branchOf(name)
+  const branchName = branchNameOf(name)
   const [endpoint, branch] = await Promise.all([
     orMissing(
       client.request({
@@ -155,7 +154,7 @@ async function findByWholeName(
       }),
       { missing: 'endpoint', name },
     ),
-    // Only its age is wanted here: who may see the endpoint need not be allowed to see the branch.
+    // An identity may use an endpoint and not see its branch: then its age and state are unknown.
     getBranch(client, branchName).catch(() => ({ name: branchName })),
   ])
   if ('missing' in endpoint) return 'missing' in branch ? branch : endpoint

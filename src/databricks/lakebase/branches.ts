@@ -15,7 +15,7 @@ import { plainText } from '../../core/plain-text.js'
 import { ApiError, isFull, isTaken, unlessRefused } from './api-error.js'
 import { Branch, listBranches, listProjects, POSTGRES } from './autoscaling.js'
 import { type ApiRequest, apiPath, timeOf, type WorkspaceClient } from './client.js'
-import type { BranchRef, LakebaseBranch, NewBranch } from './workspace.js'
+import type { BranchRef, BranchRequest, LakebaseBranch } from './workspace.js'
 
 const Operation = z.object({
   name: z.string(),
@@ -61,7 +61,7 @@ export class LakebaseBranches {
 
   /** Resolves when the branch exists. Errors: `isTaken(error)` when the name is in use. */
   async create(
-    { project, id, source, lifeMs, isShared = false }: NewBranch,
+    { project, id, source, lifeMs, isShared = false }: BranchRequest,
     signal: AbortSignal,
   ): Promise<LakebaseBranch> {
     const what = `create branch ${project}/branches/${id}`

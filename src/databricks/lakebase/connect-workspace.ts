@@ -1,6 +1,6 @@
 /**
- * Joins the parts of this folder: settings to sign-in to calls. Everything it needs comes in by
- * argument; nothing is asked of the workspace until the first call.
+ * Joins the three folders of `databricks/`: requests, sign-in, calls. Nothing is asked of the workspace
+ * until the first call.
  */
 
 import { z } from 'zod'
@@ -19,7 +19,7 @@ import type { SignInDeps } from '../sign-in/sign-in-method.js'
 import { LakebaseBranches, type WorkspaceBranches } from './branches.js'
 import { timeOf, WorkspaceClient } from './client.js'
 import { mintCredential } from './credentials.js'
-import { type DatabaseList, findDatabase, listDatabases } from './instances.js'
+import { type DatabaseList, findDatabase, listDatabases } from './find-database.js'
 import { setStopped } from './provisioned.js'
 import { type DatabaseRole, listRoles } from './roles.js'
 import type {
@@ -154,6 +154,7 @@ export class ConnectedWorkspace {
     })
   }
 
+  /** A promise, as a workspace that is still being signed in to has them later. */
   async branches(): Promise<WorkspaceBranches> {
     return new LakebaseBranches((signal) => this.client(signal), this.#parts.deps.clock)
   }
@@ -213,7 +214,7 @@ function settingsOf(signIn: PersonalSignIn): readonly ResolvedSetting[] {
     case 'oauth-m2m':
       return [
         { name: 'auth_type', value: 'oauth-m2m', source: GIVEN },
-        { name: 'client_id', value: signIn.clientId, source: 'its user name' },
+        { name: 'client_id', value: signIn.clientId, source: 'the user name that the client gave' },
         { name: 'client_secret', value: signIn.clientSecret, source: GIVEN },
       ]
   }

@@ -29,8 +29,8 @@ export class LookUp<T> {
   }
 
   /**
-   * Asks again; when that fails, returns the old answer. Rejects when there is no old answer, or it
-   * `isGone`.
+   * Asks again; when that fails, returns the old answer. Rejects when there is no old answer, when the
+   * error `isGone`, and when `signal` aborts.
    */
   async askAgain(signal: AbortSignal): Promise<T> {
     try {
@@ -46,7 +46,7 @@ export class LookUp<T> {
   }
 }
 
-/** Whether the workspace answered that the thing does not exist, or no longer does. */
+/** Whether the thing does not exist, no longer does, or its name means another or several now. */
 export function isGone(error: unknown): boolean {
   if (!(error instanceof ProxyError) || error.kind !== 'target') return false
   return !('status' in error) || error.status === 404

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { unlessRefused } from './api-error.js'
-import { branchOf, POSTGRES } from './autoscaling.js'
+import { branchNameOf, POSTGRES } from './autoscaling.js'
 import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import type { LakebaseDatabase } from './workspace.js'
@@ -36,7 +36,7 @@ async function rolesOf(
       login: type === 'PG_ONLY' ? 'password' : 'token',
     }))
   }
-  const path = apiPath(POSTGRES, branchOf(database), 'roles')
+  const path = apiPath(POSTGRES, branchNameOf(database), 'roles')
   const roles = await listAll(client, { path, field: 'roles', item: BranchRole, what })
   return roles.map(normalize)
 }

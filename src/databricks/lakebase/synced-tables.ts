@@ -9,7 +9,7 @@ import { pause } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { plainText } from '../../core/plain-text.js'
 import { ApiError } from './api-error.js'
-import { branchOf, POSTGRES } from './autoscaling.js'
+import { branchNameOf, POSTGRES } from './autoscaling.js'
 import { apiPath, type WorkspaceClient } from './client.js'
 import { listAll } from './pages.js'
 import {
@@ -65,7 +65,7 @@ export async function createSyncedTable(
     query: { synced_table_id: request.name },
     body: {
       spec: {
-        branch: branchOf(database.name),
+        branch: branchNameOf(database.name),
         postgres_database: request.databaseName,
         ...specOf(request),
       },
@@ -128,7 +128,7 @@ export async function listSyncedTables(
   try {
     const item = SyncedTableReply
     const replies = await listAll(client, { path, field: 'synced_tables', item, what })
-    const here = kind === 'autoscaling' ? branchOf(name) : undefined
+    const here = kind === 'autoscaling' ? branchNameOf(name) : undefined
     return replies
       .filter(({ spec }) => !spec?.branch || here === undefined || spec.branch === here)
       .map((reply) => normalize(reply, reply.name ?? '', kind))

@@ -56,7 +56,7 @@ export interface BranchRef {
   readonly uid?: string | undefined
 }
 
-export interface NewBranch {
+export interface BranchRequest {
   /** `projects/P` */
   readonly project: string
   readonly id: string

@@ -1,8 +1,8 @@
 /**
  * The workspace as an OAuth 2.0 authorization server (RFC 8414 metadata, RFC 6749 token endpoint),
- * spoken to with oauth4webapi, adapted in two places: Databricks keeps the metadata under `/oidc/`,
- * and takes client id and secret in Basic as they are, not percent-encoded. What a host says of itself is at
- * `/.well-known/databricks-config`: its account and issuer.
+ * spoken to with oauth4webapi, adapted in three places: Databricks keeps the metadata under `/oidc/`,
+ * the issuer in it may differ from the host that was asked, and client id and secret in Basic are not
+ * percent-encoded. What a host says of itself is at `/.well-known/databricks-config`: its account and issuer.
  */
 
 import {
@@ -46,7 +46,7 @@ export async function discoverAuthorizationServer(
   const reply = await http.send({ url, signal })
   const found = await readMetadata(reply, url)
   if (found !== undefined) return found
-  const unified = explicit === undefined ? await unifiedIssuer(config, call) : undefined
+  const unified = explicit === undefined ? await unifiedMetadataUrl(config, call) : undefined
   const second = unified && (await readMetadata(await http.send({ url: unified, signal }), unified))
   if (second !== undefined) return second
   throw new ProxyError(
@@ -67,7 +67,7 @@ export async function requestToken(
     readonly clientAuth: ClientAuth
     readonly grantType: string
     readonly parameters: Record<string, string>
-    /** For "could not sign in with …". */
+    /** For "HOST refused …" and "HOST gave no token for …". */
     readonly what: string
     readonly hint: string
   },
@@ -83,7 +83,7 @@ export async function requestToken(
       grantType,
       parameters,
       {
-        // A repeated token request does no harm, so lost ones are repeated.
+        // `Http` repeats lost requests unless `idempotent: false`: a second token does no harm.
         [customFetch]: async (url, { headers, body }) => {
           const how = { headers, body: body.toString(), signal, followRedirects: false }
           return toResponse(await http.send({ method: 'POST', url: new URL(url), ...how }))
@@ -124,7 +124,10 @@ async function readMetadata(reply: HttpReply, url: URL): Promise<AuthorizationSe
 }
 
 /** On unified hosts the account is part of the issuer; a document at the root says so. */
-async function unifiedIssuer(config: ConfigWithHost, call: TokenCall): Promise<URL | undefined> {
+async function unifiedMetadataUrl(
+  config: ConfigWithHost,
+  call: TokenCall,
+): Promise<URL | undefined> {
   const { oidc_endpoint: template, account_id: account } = await hostMetadata(config, call)
   if (!template) return undefined
   const accountId = config.accountId ?? account ?? ''

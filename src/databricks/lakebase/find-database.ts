@@ -1,7 +1,7 @@
 /**
- * Where a target lives, in either kind of Lakebase. A name that only the other kind knows is found
- * there and used, with a notice, because Databricks turned
- * existing instances into projects. An unknown name is answered with the closest ones.
+ * Where a target lives, in either kind of Lakebase. A name that only the other kind knows is found there
+ * and used, with a notice, because Databricks turned existing instances into projects. An unknown name
+ * is answered with the closest ones.
  */
 
 import type { Target } from '../../config/schema/target-text.js'
@@ -185,13 +185,13 @@ async function findByCopiedName(
     [uid, spec?.display_name, status?.display_name].includes(name),
   )
   const project = theOnly(named, `projects are called "${name}"`)
-  if (project !== undefined) return firstEndpoint(project.name, client)
+  if (project !== undefined) return obviousEndpoint(project.name, client)
 
   const wanted = ({ endpoint, branch }: EndpointOnBranch): boolean =>
     [branch.uid, endpoint.uid].includes(name) || endpoint.name.endsWith(`/endpoints/${name}`)
   const found = (await askOther(walkEndpoints(client, { wanted }), options)) ?? []
   const branch = found.find((each) => each.branch.uid === name)?.branch
-  if (branch !== undefined) return firstEndpoint(branch.name, client)
+  if (branch !== undefined) return obviousEndpoint(branch.name, client)
   const endpoints = found.map(({ endpoint }) => endpoint)
   const byUid = endpoints.find(({ uid }) => uid === name)
   const only = byUid ?? theOnly(endpoints, `endpoints are called "${name}"`)
@@ -200,7 +200,7 @@ async function findByCopiedName(
 }
 
 /** The endpoint that a project, or a branch, stands for. */
-async function firstEndpoint(
+async function obviousEndpoint(
   path: string,
   client: WorkspaceClient,
 ): Promise<LakebaseDatabase | undefined> {
