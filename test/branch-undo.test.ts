@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
 import { makeBranch } from '../src/branches/make-branch.js'
-import { connectTo, patience, routes, ScriptedWorkspace } from './support/scripted-workspace.js'
+import { connectTo, neverAborted, routes, ScriptedWorkspace } from './support/scripted-workspace.js'
 
 const PROJECT = 'projects/shop'
 const SOURCE = `${PROJECT}/branches/production`
@@ -38,7 +38,7 @@ async function deleted(t: TestContext, found: Found): Promise<string[]> {
   )
   const branches = await (await connectTo(t, server.host)).branches()
   const plan = { project: PROJECT, source: SOURCE, ids: ['pr-42'], lifeMs: 60_000, now: Date.now() }
-  await assert.rejects(makeBranch(branches, plan, patience), { kind: 'target' })
+  await assert.rejects(makeBranch(branches, plan, neverAborted), { kind: 'target' })
   return server.lines.filter((line) => line.startsWith('DELETE'))
 }
 
@@ -105,6 +105,6 @@ test('the next name is tried when the operation says that the first is taken', a
   const branches = await (await connectTo(t, server.host)).branches()
   const ids = ['pr-42', 'pr-42-2']
   const plan = { project: PROJECT, source: SOURCE, ids, lifeMs: 60_000, now: Date.now() }
-  const { name, uid } = await makeBranch(branches, plan, patience)
+  const { name, uid } = await makeBranch(branches, plan, neverAborted)
   assert.deepEqual([name, uid], [`${NAME}-2`, 'br-2'])
 })

@@ -10,7 +10,7 @@ import type { Workspace } from '../src/databricks/lakebase/connect-workspace.js'
 import { LookUp } from '../src/databricks/lakebase/look-up.js'
 import type { LakebaseDatabase, MintOptions } from '../src/databricks/lakebase/workspace.js'
 import { FakeClock, settle } from './support/fake-clock.js'
-import { patience } from './support/scripted-workspace.js'
+import { neverAborted } from './support/scripted-workspace.js'
 
 const HOUR_MS = 3_600_000
 const database = { kind: 'provisioned', name: 'shop' } as LakebaseDatabase
@@ -46,14 +46,14 @@ function signedIn(options: Partial<ProxyOptions> = {}) {
     identity: new LookUp(() => workspace.identity()),
     database: new LookUp(async () => database),
     clock,
-    closing: patience,
+    closing: neverAborted,
   })
   return { clock, workspace, credentials }
 }
 
 test('the role is that of the signed-in identity, asked for once with the first token', async () => {
   const { workspace, credentials } = signedIn()
-  const logins = await Promise.all([credentials.get(patience), credentials.get(patience)])
+  const logins = await Promise.all([credentials.get(neverAborted), credentials.get(neverAborted)])
   assert.deepEqual(
     logins.map(({ user, method }) => [user, method]),
     Array(2).fill(['ada@example.com', 'token']),
@@ -64,30 +64,30 @@ test('the role is that of the signed-in identity, asked for once with the first 
 
 test('when another person signs in under the same profile, role and token are that person’s', async () => {
   const { clock, workspace, credentials } = signedIn()
-  await credentials.get(patience)
+  await credentials.get(neverAborted)
   workspace.who = 'grace@example.com'
   await clock.advance(51 * 60_000)
-  const { user, password } = await credentials.get(patience)
+  const { user, password } = await credentials.get(neverAborted)
   assert.deepEqual([user, password.reveal()], ['grace@example.com', 'grace@example.com 2'])
   credentials.close()
 })
 
 test('a token refused because another person has signed in gets a successor with that person’s role', async () => {
   const { workspace, credentials } = signedIn()
-  const refused = await credentials.get(patience)
+  const refused = await credentials.get(neverAborted)
   workspace.who = 'grace@example.com'
-  await credentials.renew(refused, patience)
+  await credentials.renew(refused, neverAborted)
   await settle()
-  assert.equal((await credentials.get(patience)).user, 'grace@example.com')
+  assert.equal((await credentials.get(neverAborted)).user, 'grace@example.com')
   credentials.close()
 })
 
 test('while the workspace cannot say who is signed in, the last answer counts', async () => {
   const { clock, workspace, credentials } = signedIn()
-  await credentials.get(patience)
+  await credentials.get(neverAborted)
   workspace.identity = () => Promise.reject(new Error('out of order'))
   await clock.advance(51 * 60_000)
-  assert.equal((await credentials.get(patience)).user, 'ada@example.com')
+  assert.equal((await credentials.get(neverAborted)).user, 'ada@example.com')
   assert.equal(workspace.minted.length, 2)
   credentials.close()
 })
@@ -99,7 +99,7 @@ for (const [options, role] of [
 ] as const) {
   test(`with ${JSON.stringify(options)} the workspace is not asked who is signed in`, async () => {
     const { workspace, credentials } = signedIn(options)
-    assert.equal((await credentials.get(patience)).user, role)
+    assert.equal((await credentials.get(neverAborted)).user, role)
     assert.equal(workspace.asked, 0)
     credentials.close()
   })

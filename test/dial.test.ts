@@ -16,7 +16,7 @@ import { readSome } from '../src/wire/byte-reader.js'
 import { FakeClock } from './support/fake-clock.js'
 import { temporaryFolder } from './support/proxy.js'
 import { recordedLog } from './support/recorded-log.js'
-import { patience } from './support/scripted-workspace.js'
+import { neverAborted } from './support/scripted-workspace.js'
 import { authority, type TlsServer, tlsServer } from './support/tls-server.js'
 
 const HOST = 'instance-1.database.example.com'
@@ -57,10 +57,10 @@ async function greet(
 ): Promise<{ said: string; isResumed: boolean }> {
   const endpoint = { host, port: server.port, addresses: [address], database: undefined }
   const options = { tls, clock: systemClock, dialled: () => {} }
-  const { socket } = await dial(endpoint, options, patience)
+  const { socket } = await dial(endpoint, options, neverAborted)
   assert.equal(socket.encrypted, true)
   try {
-    const said = (await readSome(socket, patience)).toString()
+    const said = (await readSome(socket, neverAborted)).toString()
     return { said, isResumed: socket.isSessionReused() }
   } finally {
     socket.destroy()

@@ -9,7 +9,7 @@ import { LookUp } from '../src/databricks/lakebase/look-up.js'
 import type { LakebaseDatabase } from '../src/databricks/lakebase/workspace.js'
 import { Endpoints } from '../src/endpoints/endpoints.js'
 import { FakeClock } from './support/fake-clock.js'
-import { patience } from './support/scripted-workspace.js'
+import { neverAborted } from './support/scripted-workspace.js'
 
 interface Scene {
   readonly endpoints: Endpoints
@@ -71,7 +71,7 @@ const unreachable = new ProxyError('credential', 'workspace did not answer')
 const gone = new ProxyError('target', 'database instance "shop" does not exist')
 
 async function hostNow({ endpoints }: Scene): Promise<string> {
-  return (await endpoints.resolve(patience)).host
+  return (await endpoints.resolve(neverAborted)).host
 }
 
 test('the workspace is asked once, and not for each connection', async () => {
@@ -105,7 +105,7 @@ test('where the workspace said so a moment ago, it is not asked a second time fo
 
 test('after a dial that failed the workspace is asked again, and the old answer stays while it is silent', async () => {
   const shop = scene()
-  const endpoint = await shop.endpoints.resolve(patience)
+  const endpoint = await shop.endpoints.resolve(neverAborted)
   shop.endpoints.dialled(endpoint, '127.0.0.1', false)
   shop.says(unreachable)
   assert.equal(await hostNow(shop), 'instance-1.database.example.com')
@@ -125,7 +125,7 @@ test('a host that no longer resolves may have been replaced: the next client ask
 
 test('an instance that was deleted is told of as gone, not dialled for ever', async () => {
   const shop = scene()
-  const endpoint = await shop.endpoints.resolve(patience)
+  const endpoint = await shop.endpoints.resolve(neverAborted)
   shop.endpoints.dialled(endpoint, '127.0.0.1', false)
   shop.says(gone)
   await assert.rejects(hostNow(shop), gone)
@@ -134,11 +134,11 @@ test('an instance that was deleted is told of as gone, not dialled for ever', as
 test('a dead address comes last until it answers again', async () => {
   const shop = scene()
   shop.resolves(['192.0.2.1', '192.0.2.2'])
-  const endpoint = await shop.endpoints.resolve(patience)
+  const endpoint = await shop.endpoints.resolve(neverAborted)
   shop.endpoints.dialled(endpoint, '192.0.2.1', false)
-  const later = await shop.endpoints.resolve(patience)
+  const later = await shop.endpoints.resolve(neverAborted)
   assert.deepEqual(later.addresses, ['192.0.2.2', '192.0.2.1'])
   shop.endpoints.dialled(later, '192.0.2.1', true)
-  const last = await shop.endpoints.resolve(patience)
+  const last = await shop.endpoints.resolve(neverAborted)
   assert.deepEqual(last.addresses, ['192.0.2.1', '192.0.2.2'])
 })

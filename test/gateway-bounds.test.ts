@@ -16,7 +16,7 @@ import type { Person } from '../src/session/person.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 
 const MINUTE_MS = 60_000
-const patience = new AbortController().signal
+const neverAborted = new AbortController().signal
 
 /** `dapi-NAME` is the token of NAME, and `wrong…` that of no one. */
 class World {
@@ -39,7 +39,7 @@ class World {
       turns: workspaceTurns(),
       clock: this.clock,
       timeoutMs: 10_000,
-      closing: patience,
+      closing: neverAborted,
     })
     t.after(() => this.people.close())
   }
@@ -47,7 +47,7 @@ class World {
   /** From an address of its own, so that none waits because of another. */
   logIn(user: string, password: string, at = 0): Promise<Person> {
     const address = `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`
-    return this.people.identify({ user, password: new Secret(password), address }, patience)
+    return this.people.identify({ user, password: new Secret(password), address }, neverAborted)
   }
 
   async logInAs(...names: readonly string[]): Promise<void> {
@@ -206,7 +206,7 @@ test('clients that leave have used up their attempts, end their questions and ke
   await settle()
   assert.equal(world.asked, 4, 'one address has half of the turns')
   world.answer = undefined
-  assert.equal((await from('192.0.2.2', 'dapi-ada', patience)).name, 'ada')
+  assert.equal((await from('192.0.2.2', 'dapi-ada', neverAborted)).name, 'ada')
   world.answer = new Promise(() => {})
   leave.abort(new Error('left'))
   for (let at = 0; at < 20; at++) {
@@ -235,7 +235,7 @@ test('a forged token is charged until the server accepts it, and a client that l
   await eleventh
 
   const accepted = await world.logIn('ada', forge(11), 1)
-  assert.equal(await accepted.whileUnproved?.(async () => 'logged in', patience), 'logged in')
+  assert.equal(await accepted.whileUnproved?.(async () => 'logged in', neverAborted), 'logged in')
   assert.equal(world.attempts.size, 1, 'a good one gives both attempts back')
   for (let at = 0; at < 5; at++) {
     const leaving = new AbortController()

@@ -9,7 +9,7 @@ import { meaningOf } from '../src/upstream/refusal.js'
 import { errorResponse } from '../src/wire/backend.js'
 import { message } from './chaos/raw-client.js'
 import { emulatorForTests } from './support/emulator.js'
-import { patience } from './support/scripted-workspace.js'
+import { neverAborted } from './support/scripted-workspace.js'
 import { socketPair } from './support/sockets.js'
 import { ask, proxyForTests } from './support/started-proxy.js'
 import { wireParameters } from './support/wire-parameters.js'
@@ -44,7 +44,7 @@ async function loginBefore(
   const told: Buffer[] = []
   far.on('data', (chunk: Buffer) => told.push(chunk))
   const credential = { password: new Secret(password), method }
-  const result = await login(near, wireParameters({ user: 'ada' }), credential, patience)
+  const result = await login(near, wireParameters({ user: 'ada' }), credential, neverAborted)
   near.end()
   await new Promise((resolve) => far.once('end', resolve))
   return { result, told: Buffer.concat(told), left: near.readableLength }
@@ -138,7 +138,7 @@ for (const [what, method, said, complaint] of [
     })
     far.write(Buffer.concat(said))
     const credential = { password: new Secret('the-token'), method }
-    await assert.rejects(login(near, wireParameters({ user: 'ada' }), credential, patience), {
+    await assert.rejects(login(near, wireParameters({ user: 'ada' }), credential, neverAborted), {
       message: complaint,
     })
     near.end()
@@ -164,7 +164,7 @@ async function loginBeforeFlood(t: TestContext, first: readonly Buffer[], repeat
   far.on('drain', flood)
   flood()
   const credential = { password: new Secret('the-token'), method: 'password' } as const
-  const going = login(near, wireParameters({ user: 'ada' }), credential, patience)
+  const going = login(near, wireParameters({ user: 'ada' }), credential, neverAborted)
   return { going, toldBytes: () => toldBytes, read: () => near.bytesRead }
 }
 

@@ -6,14 +6,14 @@ import { type TestContext, test } from 'node:test'
 import { LimitExceeded, type MessageLimits, MessageReader } from '../src/wire/message-reader.js'
 import { message } from './chaos/raw-client.js'
 import { endWhenFailed } from './support/ending.js'
-import { patience } from './support/scripted-workspace.js'
+import { neverAborted } from './support/scripted-workspace.js'
 import { socketPair } from './support/sockets.js'
 
 endWhenFailed()
 
 const LIMITS: MessageLimits = { messageBytes: 1000, totalBytes: 10_000, messages: 100 }
 
-async function reading(t: TestContext, limits: Partial<MessageLimits> = {}, signal = patience) {
+async function reading(t: TestContext, limits: Partial<MessageLimits> = {}, signal = neverAborted) {
   const [near, far] = await socketPair()
   t.after(() => [near, far].map((socket) => socket.destroy()))
   return { far, reader: new MessageReader(near, { ...LIMITS, ...limits }, signal) }

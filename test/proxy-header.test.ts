@@ -25,7 +25,7 @@ function balancer(pieces: readonly Buffer[]): Socket {
   return stream as unknown as Socket
 }
 
-const patience = new AbortController().signal
+const neverAborted = new AbortController().signal
 
 interface Result {
   readonly said: unknown
@@ -35,7 +35,7 @@ interface Result {
 
 async function readFrom(pieces: readonly Buffer[]): Promise<Result> {
   const socket = balancer(pieces)
-  const said = await readProxyHeader(socket, patience).catch((error: unknown) => {
+  const said = await readProxyHeader(socket, neverAborted).catch((error: unknown) => {
     assert.ok(error instanceof Error)
     return error.message
   })

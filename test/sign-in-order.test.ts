@@ -17,7 +17,7 @@ import { openWorkspace } from '../src/databricks/lakebase/connect-workspace.js'
 import { FakePrograms } from './support/fake-programs.js'
 import { recordedLog } from './support/recorded-log.js'
 import {
-  patience,
+  neverAborted,
   type ScriptedReply,
   ScriptedWorkspace,
   type SeenRequest,
@@ -339,7 +339,7 @@ async function setUp(t: TestContext, row: Row) {
       databricksHost: row.args?.databricksHost && fill(row.args.databricksHost),
     })
     t.after(() => workspace.close())
-    const user = await workspace.identity(patience)
+    const user = await workspace.identity(neverAborted)
     return { type: workspace.describeSignIn().type, user }
   }
   return { server, open, programs, fill, log }

@@ -14,7 +14,7 @@ import { autoscaling, provisioned } from './support/databases.js'
 import { FakeClock, settle } from './support/fake-clock.js'
 import {
   connectTo,
-  patience,
+  neverAborted,
   routes,
   type Script,
   type ScriptedReply,
@@ -37,7 +37,7 @@ async function setUp(t: TestContext, script: Script) {
   const server = await ScriptedWorkspace.start(t, script)
   const clock = new FakeClock()
   const workspace = await connectTo(t, server.host, { clock })
-  const client = workspace.client(patience)
+  const client = workspace.client(neverAborted)
   return { server, client, clock }
 }
 

@@ -7,7 +7,7 @@ import { autoscaling, provisioned } from './support/databases.js'
 import { FakeClock } from './support/fake-clock.js'
 import {
   connectTo,
-  patience,
+  neverAborted,
   type ScriptedReply,
   ScriptedWorkspace,
 } from './support/scripted-workspace.js'
@@ -31,10 +31,10 @@ test('a Provisioned credential is asked for by instance name with a fresh UUID',
   )
   const clock = new FakeClock()
   const workspace = await connectTo(t, server.host, { clock })
-  const credential = await workspace.mintCredential(provisioned, { ttlMs: 300_000 }, patience)
+  const credential = await workspace.mintCredential(provisioned, { ttlMs: 300_000 }, neverAborted)
   assert.equal(credential.token.reveal(), 'tok')
   assert.equal(credential.expiresAt, 60 * MINUTE - 1000)
-  await workspace.mintCredential(provisioned, {}, patience)
+  await workspace.mintCredential(provisioned, {}, neverAborted)
   const bodies = server.requests.map(({ body }) => JSON.parse(body))
   assert.equal(server.lines[0], 'POST /api/2.0/database/credentials')
   assert.deepEqual(Object.keys(bodies[0]).sort(), ['instance_names', 'request_id'])
@@ -50,10 +50,10 @@ test('an Autoscaling credential is asked for by endpoint, ttl and group only whe
   const clock = new FakeClock()
   const workspace = await connectTo(t, server.host, { clock })
   assert.equal(
-    (await workspace.mintCredential(autoscaling, {}, patience)).expiresAt,
+    (await workspace.mintCredential(autoscaling, {}, neverAborted)).expiresAt,
     5 * MINUTE - 1000,
   )
-  await workspace.mintCredential(autoscaling, { ttlMs: 300_000, group: 'analysts' }, patience)
+  await workspace.mintCredential(autoscaling, { ttlMs: 300_000, group: 'analysts' }, neverAborted)
   assert.equal(server.lines[0], 'POST /api/2.0/postgres/credentials')
   assert.deepEqual(
     server.requests.map(({ body }) => JSON.parse(body)),
@@ -67,7 +67,7 @@ test('an Autoscaling credential is asked for by endpoint, ttl and group only whe
 test('a group on a Provisioned instance is refused before anything is asked', async (t) => {
   const server = await ScriptedWorkspace.start(t)
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.mintCredential(provisioned, { group: 'g' }, patience), {
+  await assert.rejects(workspace.mintCredential(provisioned, { group: 'g' }, neverAborted), {
     kind: 'config',
   })
   assert.deepEqual(server.lines, [])
@@ -81,7 +81,7 @@ for (const hoursOff of [-2, 0, 2]) {
       reply({ token: 'tok', expiration_time: at(60 * MINUTE) }),
     )
     const workspace = await connectTo(t, server.host, { clock })
-    const { expiresAt } = await workspace.mintCredential(provisioned, {}, patience)
+    const { expiresAt } = await workspace.mintCredential(provisioned, {}, neverAborted)
     const lifeMs = expiresAt - clock.now()
     assert.ok(lifeMs > 59.9 * MINUTE && lifeMs <= 60 * MINUTE, `${lifeMs} ms`)
   })
@@ -103,7 +103,7 @@ for (const [form, body, minutes] of [
     const clock = new FakeClock()
     const server = await ScriptedWorkspace.start(t, () => reply(body))
     const workspace = await connectTo(t, server.host, { clock })
-    const { expiresAt } = await workspace.mintCredential(autoscaling, {}, patience)
+    const { expiresAt } = await workspace.mintCredential(autoscaling, {}, neverAborted)
     assert.equal(Math.ceil(expiresAt / MINUTE), minutes)
   })
 }
@@ -115,7 +115,7 @@ test('a life of seconds is not stretched by the Date header, which tells whole s
     reply({ token: 'tok', expiration_time: at(3900) }),
   )
   const workspace = await connectTo(t, server.host, { clock })
-  const { expiresAt } = await workspace.mintCredential(provisioned, {}, patience)
+  const { expiresAt } = await workspace.mintCredential(provisioned, {}, neverAborted)
   assert.equal(expiresAt - clock.now(), 3000)
 })
 
@@ -124,7 +124,7 @@ test('a credential that has already expired is refused', async (t) => {
     reply({ token: 'tok', expiration_time: at(-1000) }),
   )
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.mintCredential(provisioned, {}, patience), {
+  await assert.rejects(workspace.mintCredential(provisioned, {}, neverAborted), {
     kind: 'credential',
     message: /already expired/,
     hint: /clock/,
@@ -136,7 +136,7 @@ test('a reply without a token is an error, and what came is not repeated as a se
     reply({ tocken: 'eyJhbGciOi.eyJzdWIi.sig' }),
   )
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.mintCredential(provisioned, {}, patience), (error: Error) => {
+  await assert.rejects(workspace.mintCredential(provisioned, {}, neverAborted), (error: Error) => {
     assert.match(error.message, /unexpected reply/)
     assert.doesNotMatch(JSON.stringify(error), /eyJ/)
     return true
@@ -148,6 +148,6 @@ test('a minted token prints as redacted', async (t) => {
     reply({ token: 'sesame', expiration_time: at(MINUTE) }),
   )
   const workspace = await connectTo(t, server.host)
-  const credential = await workspace.mintCredential(provisioned, {}, patience)
+  const credential = await workspace.mintCredential(provisioned, {}, neverAborted)
   assert.doesNotMatch(`${credential.token} ${JSON.stringify(credential)}`, /sesame/)
 })

@@ -6,60 +6,17 @@ import { test } from 'node:test'
 import type { LakebaseDatabase } from '../src/databricks/lakebase/workspace.js'
 import { recordedLog } from './support/recorded-log.js'
 import {
-  connectTo,
-  patience,
-  routes,
-  type ScriptedReply,
-  ScriptedWorkspace,
-} from './support/scripted-workspace.js'
-
-const UID = '11111111-2222-3333-4444-555555555555'
-
-const instance = (name: string, state = 'AVAILABLE'): object => ({
-  name,
-  uid: UID,
-  state,
-  read_write_dns: `instance-${UID}.database.cloud.databricks.com`,
-  effective_stopped: state === 'STOPPED',
-})
-
-const branch = (name: string, isDefault = false): object => ({
-  name,
-  create_time: '2026-01-02T03:04:05Z',
-  status: { ...(isDefault ? { default: true } : {}), current_state: 'READY' },
-})
-
-const endpoint = (name: string, type = 'READ_WRITE', status: object = {}): object => ({
-  name,
-  uid: `ep-${name.split('/').join('-')}`,
-  status: {
-    current_state: 'ACTIVE',
-    endpoint_type: `ENDPOINT_TYPE_${type}`,
-    hosts: {
-      host: `${name.split('/').at(-1)}.direct`,
-      read_write_pooled_host: `${name.split('/').at(-1)}.pooled`,
-    },
-    ...status,
-  },
-})
-
-const API = 'GET /api/2.0/postgres'
-const B = 'projects/shop/branches/production'
-const E = `${B}/endpoints/primary`
-
-const shop: Record<string, ScriptedReply> = {
-  [`${API}/projects`]: { body: { projects: [{ name: 'projects/shop' }] } },
-  [`${API}/projects/shop/branches`]: { body: { branches: [branch(B, true)] } },
-  [`${API}/${B}`]: { body: branch(B, true) },
-  [`${API}/${B}/endpoints`]: { body: { endpoints: [endpoint(E)] } },
-  [`${API}/${E}`]: { body: endpoint(E) },
-}
-
-const warehouse: Record<string, ScriptedReply> = {
-  'GET /api/2.0/database/instances/warehouse': { body: instance('warehouse') },
-  'GET /api/2.0/database/instances:findByUid': { body: instance('warehouse') },
-  'GET /api/2.0/database/instances': { body: { database_instances: [instance('warehouse')] } },
-}
+  API,
+  B,
+  branch,
+  E,
+  endpoint,
+  instance,
+  shop,
+  UID,
+  warehouse,
+} from './support/scripted-databases.js'
+import { connectTo, neverAborted, routes, ScriptedWorkspace } from './support/scripted-workspace.js'
 
 test('a Provisioned instance is one request away, and its name need not be in the reply', async (t) => {
   const { name: _, ...nameless } = instance('x') as { name: string }
@@ -68,7 +25,10 @@ test('a Provisioned instance is one request away, and its name need not be in th
     routes({ 'GET /api/2.0/database/instances/my inst': { body: nameless } }),
   )
   const workspace = await connectTo(t, server.host)
-  const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'my inst' }, patience)
+  const found = await workspace.findDatabase(
+    { kind: 'provisioned', instance: 'my inst' },
+    neverAborted,
+  )
   assert.deepEqual(found, {
     kind: 'provisioned',
     name: 'my inst',
@@ -101,7 +61,7 @@ for (const [apiState, state] of [
       routes({ 'GET /api/2.0/database/instances/i': { body: instance('i', apiState) } }),
     )
     const workspace = await connectTo(t, server.host)
-    const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'i' }, patience)
+    const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'i' }, neverAborted)
     assert.deepEqual([found.state, found.apiState], [state, apiState])
   })
 }
@@ -119,7 +79,7 @@ for (const [status, state, apiState] of [
       routes({ ...shop, [`${API}/${E}`]: { body: endpoint(E, 'READ_WRITE', status) } }),
     )
     const workspace = await connectTo(t, server.host)
-    const found = await workspace.findDatabase(path('shop', 'production', 'primary'), patience)
+    const found = await workspace.findDatabase(path('shop', 'production', 'primary'), neverAborted)
     assert.deepEqual([found.state, found.apiState], [state, apiState])
   })
 }
@@ -132,7 +92,7 @@ test('a whole path, and each part of it, lead to the same endpoint and never to 
     path('shop', 'production'),
     path('shop', 'production', 'primary'),
   ]) {
-    const found = await workspace.findDatabase(target, patience)
+    const found = await workspace.findDatabase(target, neverAborted)
     assert.equal(found.name, E)
     assert.equal(found.readWriteHost, 'primary.direct')
     assert.equal(found.branchCreatedAt, Date.parse('2026-01-02T03:04:05Z'))
@@ -154,7 +114,7 @@ test('of several branches the default one is taken, of several endpoints the rea
     }),
   )
   const workspace = await connectTo(t, server.host)
-  assert.equal((await workspace.findDatabase(path('shop'), patience)).name, E)
+  assert.equal((await workspace.findDatabase(path('shop'), neverAborted)).name, E)
 })
 
 test('where no branch is the obvious one, the choices are listed', async (t) => {
@@ -170,7 +130,7 @@ test('where no branch is the obvious one, the choices are listed', async (t) => 
     }),
   )
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.findDatabase(path('shop'), patience), {
+  await assert.rejects(workspace.findDatabase(path('shop'), neverAborted), {
     kind: 'target',
     hint: 'Name one of: projects/shop/branches/dev, projects/shop/branches/test.',
   })
@@ -182,7 +142,7 @@ test('a read-only endpoint has a read-only host and no other', async (t) => {
     routes({ ...shop, [`${API}/${E}`]: { body: endpoint(E, 'READ_ONLY') } }),
   )
   const workspace = await connectTo(t, server.host)
-  const found = await workspace.findDatabase(path('shop', 'production', 'primary'), patience)
+  const found = await workspace.findDatabase(path('shop', 'production', 'primary'), neverAborted)
   assert.deepEqual([found.readWriteHost, found.readOnlyHost], [undefined, 'primary.direct'])
 })
 
@@ -192,7 +152,7 @@ test('who may not see the branch may still use its endpoint', async (t) => {
     routes({ ...shop, [`${API}/${B}`]: { status: 403, body: { message: 'no' } } }),
   )
   const workspace = await connectTo(t, server.host)
-  const found = await workspace.findDatabase(path('shop', 'production', 'primary'), patience)
+  const found = await workspace.findDatabase(path('shop', 'production', 'primary'), neverAborted)
   assert.deepEqual([found.name, found.branchCreatedAt], [E, undefined])
 })
 
@@ -200,7 +160,10 @@ test('an instance name that only Autoscaling knows is found there, with a notice
   const server = await ScriptedWorkspace.start(t, routes(shop))
   const log = recordedLog()
   const workspace = await connectTo(t, server.host, { log })
-  const found = await workspace.findDatabase({ kind: 'provisioned', instance: 'shop' }, patience)
+  const found = await workspace.findDatabase(
+    { kind: 'provisioned', instance: 'shop' },
+    neverAborted,
+  )
   assert.equal(found.name, E)
   assert.deepEqual(
     log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message),
@@ -212,7 +175,10 @@ test('the name of an endpoint, given as an instance, is found too', async (t) =>
   const server = await ScriptedWorkspace.start(t, routes(shop))
   const workspace = await connectTo(t, server.host)
   for (const name of ['primary', 'ep-projects-shop-branches-production-endpoints-primary']) {
-    const found = await workspace.findDatabase({ kind: 'provisioned', instance: name }, patience)
+    const found = await workspace.findDatabase(
+      { kind: 'provisioned', instance: name },
+      neverAborted,
+    )
     assert.equal(found.name, E)
   }
 })
@@ -235,7 +201,10 @@ for (const [what, name] of [
     }
     const server = await ScriptedWorkspace.start(t, routes(shown))
     const workspace = await connectTo(t, server.host)
-    const found = await workspace.findDatabase({ kind: 'provisioned', instance: name }, patience)
+    const found = await workspace.findDatabase(
+      { kind: 'provisioned', instance: name },
+      neverAborted,
+    )
     assert.equal(found.name, E)
   })
 }
@@ -244,7 +213,7 @@ test('a uid that fits nothing is answered with what there is', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes(shop))
   const workspace = await connectTo(t, server.host)
   const target = { kind: 'provisioned', instance: 'br-gone-1234567' } as const
-  await assert.rejects(workspace.findDatabase(target, patience), {
+  await assert.rejects(workspace.findDatabase(target, neverAborted), {
     kind: 'target',
     hint: 'There is: projects/shop.',
   })
@@ -254,7 +223,7 @@ test('a project that is an instance is found there, with a notice', async (t) =>
   const server = await ScriptedWorkspace.start(t, routes(warehouse))
   const log = recordedLog()
   const workspace = await connectTo(t, server.host, { log })
-  const found = await workspace.findDatabase(path('warehouse'), patience)
+  const found = await workspace.findDatabase(path('warehouse'), neverAborted)
   assert.deepEqual([found.kind, found.name], ['provisioned', 'warehouse'])
   assert.match(
     log.lines.find(({ level }) => level === 'warn')!.message,
@@ -266,15 +235,15 @@ test('a misspelt name is answered with the closest of either kind', async (t) =>
   const server = await ScriptedWorkspace.start(t, routes({ ...shop, ...warehouse }))
   const workspace = await connectTo(t, server.host)
   await assert.rejects(
-    workspace.findDatabase({ kind: 'provisioned', instance: 'warehose' }, patience),
+    workspace.findDatabase({ kind: 'provisioned', instance: 'warehose' }, neverAborted),
     { kind: 'target', hint: 'Did you mean warehouse?' },
   )
-  await assert.rejects(workspace.findDatabase(path('shopp'), patience), {
+  await assert.rejects(workspace.findDatabase(path('shopp'), neverAborted), {
     kind: 'target',
     hint: 'Did you mean projects/shop?',
   })
   await assert.rejects(
-    workspace.findDatabase({ kind: 'provisioned', instance: 'nothing-like-it' }, patience),
+    workspace.findDatabase({ kind: 'provisioned', instance: 'nothing-like-it' }, neverAborted),
     { kind: 'target', hint: 'There is: warehouse, projects/shop.' },
   )
 })
@@ -282,11 +251,11 @@ test('a misspelt name is answered with the closest of either kind', async (t) =>
 test('a branch or an endpoint that does not exist is named', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes(shop))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.findDatabase(path('shop', 'dev'), patience), {
+  await assert.rejects(workspace.findDatabase(path('shop', 'dev'), neverAborted), {
     kind: 'target',
     message: 'branch projects/shop/branches/dev does not exist',
   })
-  await assert.rejects(workspace.findDatabase(path('shop', 'production', 'x'), patience), {
+  await assert.rejects(workspace.findDatabase(path('shop', 'production', 'x'), neverAborted), {
     kind: 'target',
     message: `endpoint ${B}/endpoints/x does not exist`,
   })
@@ -296,7 +265,7 @@ test('a host name leads to its instance by uid, and to its endpoint by search', 
   const server = await ScriptedWorkspace.start(t, routes({ ...shop, ...warehouse }))
   const log = recordedLog()
   const workspace = await connectTo(t, server.host, { log })
-  const find = (host: string) => workspace.findDatabase({ kind: 'host', host }, patience)
+  const find = (host: string) => workspace.findDatabase({ kind: 'host', host }, neverAborted)
   const byUid = await find(`instance-${UID}.database.cloud.databricks.com`)
   assert.equal(byUid.name, 'warehouse')
   assert.equal(server.requests.at(-1)!.query.get('uid'), UID)
@@ -315,7 +284,7 @@ test('a host name leads to its instance by uid, and to its endpoint by search', 
 test('a host name with the uid of an instance in a stranger’s domain stands for the host that the workspace names', async (t) => {
   const server = await ScriptedWorkspace.start(t, routes(warehouse))
   const workspace = await connectTo(t, server.host)
-  const find = (host: string) => workspace.findDatabase({ kind: 'host', host }, patience)
+  const find = (host: string) => workspace.findDatabase({ kind: 'host', host }, neverAborted)
   const found = await find(`instance-${UID}.database.stranger.example`)
   assert.equal(found.directHost, `instance-${UID}.database.cloud.databricks.com`)
   await assert.rejects(find(`instance-x${UID}.database.stranger.example`), {
@@ -332,67 +301,9 @@ test('an instance found by uid without a name gets it from the list', async (t) 
   )
   const workspace = await connectTo(t, server.host)
   const host = `instance-${UID}.database.cloud.databricks.com`
-  assert.equal((await workspace.findDatabase({ kind: 'host', host }, patience)).name, 'warehouse')
-})
-
-test('the list holds both kinds, page by page, and survives the failure of one', async (t) => {
-  const pages: Record<string, object> = {
-    '': { database_instances: [instance('a')], next_page_token: 'p2' },
-    p2: { database_instances: [instance('b')], next_page_token: '' },
-  }
-  const server = await ScriptedWorkspace.start(
-    t,
-    routes({
-      ...shop,
-      'GET /api/2.0/database/instances': ({ query }) => ({
-        body: pages[query.get('page_token') ?? ''],
-      }),
-    }),
-  )
-  const workspace = await connectTo(t, server.host)
-  const both = await workspace.listDatabases(patience)
-  assert.deepEqual(
-    both.databases.map(({ name }) => name),
-    [E, 'a', 'b'],
-  )
-  assert.deepEqual(both.failures, [])
-  server.script = routes(shop)
-  const one = await workspace.listDatabases(patience)
-  assert.deepEqual(
-    one.databases.map(({ name }) => name),
-    [E],
-  )
-  assert.deepEqual(
-    one.failures.map(({ kind }) => kind),
-    ['provisioned'],
-  )
-  server.script = () => ({ status: 403, body: { message: 'nothing for you' } })
-  await assert.rejects(workspace.listDatabases(patience), { kind: 'identity' })
-})
-
-test('an instance is started and stopped by PATCH with a body', async (t) => {
-  const server = await ScriptedWorkspace.start(t, (request) =>
-    request.method === 'PATCH' ? { body: {} } : { body: instance('warehouse', 'STOPPED') },
-  )
-  const workspace = await connectTo(t, server.host)
-  const found = await workspace.findDatabase(
-    { kind: 'provisioned', instance: 'warehouse' },
-    patience,
-  )
-  await workspace.startDatabase(found, patience)
-  await workspace.stopDatabase(found, patience)
-  assert.deepEqual(
-    server.requests.slice(1).map(({ line, body }) => [line, JSON.parse(body)]),
-    [
-      [
-        'PATCH /api/2.0/database/instances/warehouse?update_mask=stopped',
-        { name: 'warehouse', stopped: false },
-      ],
-      [
-        'PATCH /api/2.0/database/instances/warehouse?update_mask=stopped',
-        { name: 'warehouse', stopped: true },
-      ],
-    ],
+  assert.equal(
+    (await workspace.findDatabase({ kind: 'host', host }, neverAborted)).name,
+    'warehouse',
   )
 })
 

@@ -17,7 +17,7 @@ import { FakeClock, settle } from './support/fake-clock.js'
 import { recordedLog } from './support/recorded-log.js'
 import {
   connectTo,
-  patience,
+  neverAborted,
   type Script,
   type ScriptedReply,
   ScriptedWorkspace,
@@ -42,7 +42,7 @@ for (const [what, first] of [
   test(`${what} is tried again`, async (t) => {
     const server = await ScriptedWorkspace.start(t, inTurn(first, first, ME))
     const workspace = await connectTo(t, server.host)
-    assert.equal(await workspace.identity(patience), 'ada@example.com')
+    assert.equal(await workspace.identity(neverAborted), 'ada@example.com')
     assert.equal(server.requests.length, 3)
   })
 }
@@ -58,7 +58,7 @@ for (const [status, kind, text] of [
     const body = { error_code: 'X', message: 'told\nso' }
     const server = await ScriptedWorkspace.start(t, () => ({ status, body }))
     const workspace = await connectTo(t, server.host)
-    await assert.rejects(workspace.identity(patience), { kind, message: text })
+    await assert.rejects(workspace.identity(neverAborted), { kind, message: text })
     assert.equal(server.requests.length, 1)
   })
 }
@@ -66,7 +66,9 @@ for (const [status, kind, text] of [
 test('a refused personal access token leads to where a new one is made', async (t) => {
   const server = await ScriptedWorkspace.start(t, () => ({ status: 401 }))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.identity(patience), { hint: /DATABRICKS_TOKEN.*make a new one/ })
+  await assert.rejects(workspace.identity(neverAborted), {
+    hint: /DATABRICKS_TOKEN.*make a new one/,
+  })
 })
 
 test('Retry-After is waited for, in seconds and as a date', async (t) => {
@@ -83,7 +85,7 @@ test('Retry-After is waited for, in seconds and as a date', async (t) => {
   )
   const log = recordedLog()
   const workspace = await connectTo(t, server.host, { clock, log })
-  const asking = workspace.identity(patience)
+  const asking = workspace.identity(neverAborted)
   await log.seen(({ facts }) => facts.attempt === 1)
   await clock.advance(6_999)
   assert.equal(server.requests.length, 1)
@@ -102,7 +104,7 @@ test('a Retry-After beyond the budget is not waited for', async (t) => {
     body: { error_code: 'REQUEST_LIMIT_EXCEEDED', message: 'slow down' },
   }))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.identity(patience), {
+  await assert.rejects(workspace.identity(neverAborted), {
     message: /limits the rate of requests: slow down/,
   })
   assert.equal(server.requests.length, 1)
@@ -115,7 +117,7 @@ test('an outage ends with the budget, and says what it was', async (t) => {
   }))
   const clock = new FakeClock()
   const workspace = await connectTo(t, server.host, { clock, budgetMs: 5000 })
-  const ended = assert.rejects(workspace.identity(patience), { message: /out of order/ })
+  const ended = assert.rejects(workspace.identity(neverAborted), { message: /out of order/ })
   while (server.requests.length < 3) await settle()
   await clock.advance(5000)
   await ended
@@ -126,7 +128,7 @@ test('a workspace that never answers is asked again, and given up in time', asyn
   const server = await ScriptedWorkspace.start(t, inTurn('silence'))
   const options = { clock, attemptMs: 1000, budgetMs: 2500 }
   const workspace = await connectTo(t, server.host, options)
-  const asking = workspace.identity(patience)
+  const asking = workspace.identity(neverAborted)
   asking.catch(() => {})
   for (const requests of [1, 2, 3]) {
     while (server.requests.length < requests) await settle()
@@ -152,7 +154,7 @@ test('closing ends what is under way, also between two tries', async (t) => {
     headers: { 'retry-after': '20' },
   }))
   const workspace = await connectTo(t, server.host, { log })
-  const ended = assert.rejects(workspace.identity(patience), { kind: 'stopping' })
+  const ended = assert.rejects(workspace.identity(neverAborted), { kind: 'stopping' })
   await log.seen(({ facts }) => facts.attempt === 1)
   await workspace.close()
   await ended
@@ -188,7 +190,7 @@ test('a redirect on the same host is followed, the method and the body kept', as
       branchCreatedAt: undefined,
     },
     {},
-    patience,
+    neverAborted,
   )
   assert.equal(database.token.reveal(), 'tok')
   const [first, second] = server.requests
@@ -202,7 +204,7 @@ test('a redirect to another host is not followed: no token goes there', async (t
     headers: { location: `${stranger.host}/login` },
   }))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.identity(patience), {
+  await assert.rejects(workspace.identity(neverAborted), {
     message: `could not ask who is signed in: ${server.host} redirects to ${stranger.host}`,
     hint: `If that is your workspace, set DATABRICKS_HOST=${stranger.host}.`,
   })
@@ -215,7 +217,7 @@ test('a redirect that leads in a circle ends', async (t) => {
     headers: { location: '/round' },
   }))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.identity(patience), { message: /redirects to/ })
+  await assert.rejects(workspace.identity(neverAborted), { message: /redirects to/ })
   assert.ok(server.requests.length < 10)
 })
 
@@ -233,7 +235,7 @@ for (const [what, body, text] of [
     const server = await ScriptedWorkspace.start(t, () => ({ body }))
     const workspace = await connectTo(t, server.host)
     await assert.rejects(
-      workspace.identity(patience),
+      workspace.identity(neverAborted),
       (error: Error & { hint?: string; detail?: string }) => {
         assert.match(error.message, text)
         assert.ok([error.message, error.detail, error.hint].join().includes(server.host))
@@ -246,7 +248,7 @@ for (const [what, body, text] of [
 test('a reply without end is cut off', async (t) => {
   const server = await ScriptedWorkspace.start(t, () => ({ body: ' '.repeat(9 * 1024 * 1024) }))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.identity(patience), { message: /larger than/ })
+  await assert.rejects(workspace.identity(neverAborted), { message: /larger than/ })
 })
 
 test('an error that repeats a token is told without it', async (t) => {
@@ -254,7 +256,7 @@ test('an error that repeats a token is told without it', async (t) => {
     'token dapi0123456789abcdef0123456789abcdef and eyJhbGciOi.eyJzdWIiOi.c2ln are bad'
   const server = await ScriptedWorkspace.start(t, () => ({ status: 403, body: { message } }))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.identity(patience), {
+  await assert.rejects(workspace.identity(neverAborted), {
     message: 'not allowed to ask who is signed in: token [redacted] and [redacted] are bad',
   })
 })
@@ -264,7 +266,7 @@ test('a token that no header can hold is refused at once, and not repeated', asy
   for (const token of ['sesame\nline two', 'sesame…', 'ses\u0007ame']) {
     const env = { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: token }
     const workspace = await connectTo(t, server.host, { env })
-    await assert.rejects(workspace.identity(patience), (error: Error) => {
+    await assert.rejects(workspace.identity(neverAborted), (error: Error) => {
       assert.match(error.message, /^the header authorization for 127\.0\.0\.1:\d+ cannot be sent$/)
       assert.doesNotMatch(JSON.stringify(error), /ses/)
       return true
@@ -273,7 +275,7 @@ test('a token that no header can hold is refused at once, and not repeated', asy
   assert.equal(server.requests.length, 0)
   const env = { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'sesame\r\n' }
   const trimmed = await connectTo(t, server.host, { env })
-  assert.equal(await trimmed.identity(patience), 'ada@example.com')
+  assert.equal(await trimmed.identity(neverAborted), 'ada@example.com')
 })
 
 const LIFE = { now: Date.now(), days: 1 }
@@ -285,7 +287,7 @@ test('a certificate that cannot be verified is refused before a token is sent', 
     await issueCertificate(authority, { hosts: ['localhost'], addresses: [] }, LIFE),
   )
   const workspace = await connectTo(t, `https://localhost:${port}`)
-  await assert.rejects(workspace.identity(patience), {
+  await assert.rejects(workspace.identity(neverAborted), {
     kind: 'credential',
     message: /the certificate of localhost:\d+ could not be verified/,
     hint: /NODE_EXTRA_CA_CERTS/,
@@ -419,7 +421,7 @@ test('a proxy that does not answer a CONNECT is left when its time is over', asy
       HTTPS_PROXY: proxy.url,
     },
   })
-  const asking = workspace.identity(patience)
+  const asking = workspace.identity(neverAborted)
   asking.catch(() => {})
   for (const connections of [1, 2]) {
     while (proxy.asked < connections) await settle()
@@ -471,7 +473,7 @@ test('NO_PROXY and hosts on this machine go past the proxy', async (t) => {
   const local = await connectTo(t, server.host, {
     env: { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'x', HTTPS_PROXY: proxy.url },
   })
-  assert.equal(await local.identity(patience), 'ada@example.com')
+  assert.equal(await local.identity(neverAborted), 'ada@example.com')
   const env = { DATABRICKS_TOKEN: 'x', HTTPS_PROXY: proxy.url, NO_PROXY: '.example.invalid' }
   await assert.rejects(untilGivenUp(t, 'https://dbc-1.example.invalid', env), {
     kind: 'credential',
@@ -484,7 +486,7 @@ test('the id of a workspace on a shared host goes with each request', async (t) 
   const workspace = await connectTo(t, server.host, {
     env: { DATABRICKS_HOST: server.host, DATABRICKS_TOKEN: 'x', DATABRICKS_WORKSPACE_ID: '42' },
   })
-  await workspace.identity(patience)
+  await workspace.identity(neverAborted)
   assert.equal(server.requests[0]!.headers['x-databricks-workspace-id'], '42')
 })
 
@@ -506,7 +508,7 @@ for (const [where, id, env] of [
     const workspace = await connectTo(t, server.host, {
       env: { ...env, DATABRICKS_HOST, DATABRICKS_TOKEN: 'x' },
     })
-    await workspace.identity(patience)
+    await workspace.identity(neverAborted)
     assert.equal(server.requests[0]!.headers['x-databricks-workspace-id'], id)
   })
 }
@@ -517,7 +519,7 @@ test('doctor learns how far the clocks are apart', async (t) => {
     headers: { date: new Date(7_200_000).toUTCString() },
   }))
   const workspace = await connectTo(t, server.host, { clock })
-  const { clockDifferenceMs } = await workspace.reach(patience)
+  const { clockDifferenceMs } = await workspace.reach(neverAborted)
   assert.equal(clockDifferenceMs, 7_200_000)
   assert.equal(server.requests[0]!.headers.authorization, undefined)
 })
@@ -532,7 +534,7 @@ async function untilGivenUp(
   const log = recordedLog()
   const options = { clock, log, env: { DATABRICKS_HOST: host, ...env } }
   const workspace = await connectTo(t, host, options)
-  const asking = workspace.identity(patience)
+  const asking = workspace.identity(neverAborted)
   const over = asking.catch(() => {})
   await Promise.race([log.seen(({ facts }) => facts.attempt === 1), over])
   await clock.advance(30_000)

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { LakebaseDatabase } from '../src/databricks/lakebase/workspace.js'
-import { connectTo, patience, routes, ScriptedWorkspace } from './support/scripted-workspace.js'
+import { connectTo, neverAborted, routes, ScriptedWorkspace } from './support/scripted-workspace.js'
 
 const database = (kind: LakebaseDatabase['kind'], name: string): LakebaseDatabase => ({
   kind,
@@ -51,12 +51,12 @@ test('roles of both kinds tell how they log in', async (t) => {
     }),
   )
   const workspace = await connectTo(t, server.host)
-  assert.deepEqual(await workspace.listRoles(database('provisioned', 'i'), patience), [
+  assert.deepEqual(await workspace.listRoles(database('provisioned', 'i'), neverAborted), [
     { name: 'ada@example.com', login: 'token' },
     { name: 'native', login: 'password' },
   ])
   const name = 'projects/p/branches/b/endpoints/e'
-  assert.deepEqual(await workspace.listRoles(database('autoscaling', name), patience), [
+  assert.deepEqual(await workspace.listRoles(database('autoscaling', name), neverAborted), [
     { name: 'ada@example.com', login: 'token' },
     { name: 'r2', login: 'password' },
     { name: 'r3', login: 'none' },
@@ -66,5 +66,5 @@ test('roles of both kinds tell how they log in', async (t) => {
 test('roles that we may not list are unknown, which is not an error', async (t) => {
   const server = await ScriptedWorkspace.start(t, () => ({ status: 403, body: { message: 'no' } }))
   const workspace = await connectTo(t, server.host)
-  assert.equal(await workspace.listRoles(database('provisioned', 'i'), patience), undefined)
+  assert.equal(await workspace.listRoles(database('provisioned', 'i'), neverAborted), undefined)
 })

@@ -15,7 +15,7 @@ import { temporaryFolder } from './support/proxy.js'
 import { recordedLog } from './support/recorded-log.js'
 import {
   connectTo,
-  patience,
+  neverAborted,
   type ScriptedReply,
   ScriptedWorkspace,
   type SeenRequest,
@@ -81,7 +81,9 @@ function discovery(request: SeenRequest): ScriptedReply {
 
 test('a hundred callers at once sign in once', async (t) => {
   const { workspace, server } = await office(t)
-  const names = await Promise.all(Array.from({ length: 100 }, () => workspace.identity(patience)))
+  const names = await Promise.all(
+    Array.from({ length: 100 }, () => workspace.identity(neverAborted)),
+  )
   assert.deepEqual([...new Set(names)], ['t1'])
   assert.equal(server.requests.filter(({ path }) => path === '/oidc/v1/token').length, 1)
 })
@@ -90,7 +92,7 @@ test('one caller who leaves does not end the sign-in for the others', async (t) 
   const { workspace } = await office(t)
   const leaving = new LinkedAbort()
   const left = assert.rejects(workspace.identity(leaving.signal), /gone/)
-  const stayed = workspace.identity(patience)
+  const stayed = workspace.identity(neverAborted)
   leaving.abort(new Error('gone'))
   await left
   assert.equal(await stayed, 't1')
@@ -98,57 +100,57 @@ test('one caller who leaves does not end the sign-in for the others', async (t) 
 
 test('a token is kept for 40 minutes of its hour, then replaced in the background', async (t) => {
   const { workspace, clock, issued } = await office(t)
-  await workspace.identity(patience)
+  await workspace.identity(neverAborted)
   await clock.advance(39 * MINUTE)
-  assert.deepEqual([await workspace.identity(patience), issued()], ['t1', 1])
+  assert.deepEqual([await workspace.identity(neverAborted), issued()], ['t1', 1])
   await clock.advance(2 * MINUTE)
-  assert.equal(await workspace.identity(patience), 't1')
+  assert.equal(await workspace.identity(neverAborted), 't1')
   while (issued() < 2) await settle()
-  while ((await workspace.identity(patience)) === 't1') await settle()
-  assert.deepEqual([await workspace.identity(patience), issued()], ['t2', 2])
+  while ((await workspace.identity(neverAborted)) === 't1') await settle()
+  assert.deepEqual([await workspace.identity(neverAborted), issued()], ['t2', 2])
 })
 
 test('the good token is used while its refresh fails, and asked about once a minute', async (t) => {
   const { workspace, clock, log, failWith, server } = await office(t)
-  await workspace.identity(patience)
+  await workspace.identity(neverAborted)
   await clock.advance(41 * MINUTE)
   failWith({ status: 400, body: { error: 'temporarily_unavailable' } })
   const asked = (): number => server.requests.filter(({ path }) => path === '/oidc/v1/token').length
-  assert.equal(await workspace.identity(patience), 't1')
+  assert.equal(await workspace.identity(neverAborted), 't1')
   await log.seen(
     ({ message }) => message === 'could not refresh the workspace token ahead of expiry',
   )
-  for (let call = 0; call < 5; call += 1) assert.equal(await workspace.identity(patience), 't1')
+  for (let call = 0; call < 5; call += 1) assert.equal(await workspace.identity(neverAborted), 't1')
   assert.equal(asked(), 2)
   failWith(undefined)
   await clock.advance(MINUTE)
-  while ((await workspace.identity(patience)) === 't1') await settle()
+  while ((await workspace.identity(neverAborted)) === 't1') await settle()
   assert.equal(asked(), 3)
 })
 
 test('after a night asleep the expired token is not used', async (t) => {
   const { workspace, clock } = await office(t)
-  await workspace.identity(patience)
+  await workspace.identity(neverAborted)
   clock.sleep(600 * MINUTE)
-  assert.equal(await workspace.identity(patience), 't2')
+  assert.equal(await workspace.identity(neverAborted), 't2')
 })
 
 test('the caller gets the error of a failed sign-in, and the next caller tries again', async (t) => {
   const { workspace, failWith } = await office(t)
   failWith({ status: 401, body: { error: 'invalid_client', error_description: 'wrong secret' } })
-  await assert.rejects(workspace.identity(patience), {
+  await assert.rejects(workspace.identity(neverAborted), {
     kind: 'identity',
     message: /refused the client secret of app: wrong secret/,
   })
   failWith(undefined)
-  assert.equal(await workspace.identity(patience), 't1')
+  assert.equal(await workspace.identity(neverAborted), 't1')
 })
 
 test('a token that the workspace refuses is replaced once, and no more', async (t) => {
   const { workspace, issued } = await office(t, (token) =>
     token === 't1' ? { status: 401, body: { message: 'revoked' } } : undefined,
   )
-  assert.equal(await workspace.identity(patience), 't2')
+  assert.equal(await workspace.identity(neverAborted), 't2')
   assert.equal(issued(), 2)
 })
 
@@ -158,11 +160,11 @@ test('when every token is refused, fifty callers cost one forced sign-in', async
     body: { message: 'no' },
   }))
   for (let call = 0; call < 50; call += 1) {
-    await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+    await assert.rejects(workspace.identity(neverAborted), { kind: 'identity' })
   }
   assert.equal(issued(), 2)
   await clock.advance(MINUTE)
-  await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+  await assert.rejects(workspace.identity(neverAborted), { kind: 'identity' })
   assert.equal(issued(), 3)
 })
 
@@ -170,17 +172,17 @@ test('after the clock was set back, a token that is refused is replaced all the 
   const { workspace, clock, issued } = await office(t, (token) =>
     ['t1', 't2'].includes(token) ? { status: 401, body: { message: 'revoked' } } : undefined,
   )
-  await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+  await assert.rejects(workspace.identity(neverAborted), { kind: 'identity' })
   clock.set(-60 * MINUTE)
   await clock.advance(MINUTE)
-  assert.equal(await workspace.identity(patience), 't3')
+  assert.equal(await workspace.identity(neverAborted), 't3')
   assert.equal(issued(), 3)
 })
 
 test('a personal access token that is refused is not sent twice', async (t) => {
   const server = await ScriptedWorkspace.start(t, () => ({ status: 401 }))
   const workspace = await connectTo(t, server.host)
-  await assert.rejects(workspace.identity(patience), { kind: 'identity' })
+  await assert.rejects(workspace.identity(neverAborted), { kind: 'identity' })
   assert.equal(server.requests.length, 1)
 })
 
@@ -201,10 +203,10 @@ test('an ID token in a file is read again at each refresh', async (t) => {
     clock,
     env: { DATABRICKS_HOST: server.host, DATABRICKS_OIDC_TOKEN_FILEPATH: `${folder}/jwt` },
   })
-  await workspace.identity(patience)
+  await workspace.identity(neverAborted)
   await writeFile(`${folder}/jwt`, 'second')
   await clock.advance(11 * MINUTE)
-  await workspace.identity(patience)
+  await workspace.identity(neverAborted)
   assert.deepEqual(seen, ['first', 'second'])
 })
 
@@ -230,11 +232,11 @@ test('once a way of signing in has worked, it is kept', async (t) => {
         : { exitCode: 1, stdout: '', stderr: 'not logged in' }
     },
   })
-  assert.equal(await workspace.identity(patience), 'Bearer az-token')
+  assert.equal(await workspace.identity(neverAborted), 'Bearer az-token')
   loggedIn = true
   await clock.advance(61 * MINUTE)
   calls.length = 0
-  assert.equal(await workspace.identity(patience), 'Bearer az-token')
+  assert.equal(await workspace.identity(neverAborted), 'Bearer az-token')
   assert.deepEqual([...new Set(calls)], ['az'])
 })
 
@@ -263,7 +265,7 @@ test('on a host that serves an account, the issuer is found through the host met
       DATABRICKS_CLIENT_SECRET: 'x',
     },
   })
-  assert.equal(await workspace.identity(patience), 'app')
+  assert.equal(await workspace.identity(neverAborted), 'app')
 })
 
 test('a host that is not a workspace is refused with that reason', async (t) => {
@@ -274,7 +276,7 @@ test('a host that is not a workspace is refused with that reason', async (t) => 
   const workspace = await connectTo(t, server.host, {
     env: { DATABRICKS_HOST: server.host, DATABRICKS_CLIENT_ID: 'a', DATABRICKS_CLIENT_SECRET: 'b' },
   })
-  await assert.rejects(workspace.identity(patience), {
+  await assert.rejects(workspace.identity(neverAborted), {
     message: /does not describe its OAuth endpoints/,
     hint: 'Check that DATABRICKS_HOST names a Databricks workspace.',
   })
@@ -290,7 +292,7 @@ test('a token endpoint in plaintext on another machine is refused', async (t) =>
   const workspace = await connectTo(t, server.host, {
     env: { DATABRICKS_HOST: server.host, DATABRICKS_CLIENT_ID: 'a', DATABRICKS_CLIENT_SECRET: 'b' },
   })
-  await assert.rejects(workspace.identity(patience), { kind: 'credential', message: /HTTPS/ })
+  await assert.rejects(workspace.identity(neverAborted), { kind: 'credential', message: /HTTPS/ })
 })
 
 test('doctor is told where each setting came from, and no secret', async (t) => {
@@ -336,7 +338,7 @@ test('a CLI that hangs is named before the client gives up, and its late token i
     run: () => new Promise((resolve) => answers.push(resolve)),
   })
   const said = (stdout: string): CommandResult => ({ exitCode: 0, stdout, stderr: '' })
-  const asking = assert.rejects(workspace.identity(patience), {
+  const asking = assert.rejects(workspace.identity(neverAborted), {
     kind: 'credential',
     message: `the program "databricks auth token --host ${server.host}" did not answer in 9 s`,
     hint: /by hand/,
@@ -346,7 +348,7 @@ test('a CLI that hangs is named before the client gives up, and its late token i
   while (answers.length < 2) await settle()
   await clock.advance(9_000)
   await asking
-  const next = workspace.identity(patience)
+  const next = workspace.identity(neverAborted)
   answers[1]!(said('{"access_token":"late","expiry":"2099-01-01T00:00:00Z"}'))
   assert.equal(await next, 'Bearer late')
   assert.equal(answers.length, 2)
@@ -361,12 +363,12 @@ test('a CLI is not started in the working folder, which may be a cloned reposito
   for (const platform of ['win32', 'linux', 'darwin'] as const) {
     const run = commandRunner({ programEnv: process.env, homeDir, platform })
     for (const name of ['node', relative]) {
-      assert.equal((await run(name, args, patience)).stdout.trim(), homeDir, platform)
+      assert.equal((await run(name, args, neverAborted)).stdout.trim(), homeDir, platform)
     }
   }
   for (const notAFolder of [path.join(homeDir, 'gone'), process.execPath, '.', '']) {
     const run = commandRunner({ programEnv: process.env, homeDir: notAFolder, platform: 'linux' })
-    assert.equal((await run('node', args, patience)).stdout.trim(), '/', notAFolder)
+    assert.equal((await run('node', args, neverAborted)).stdout.trim(), '/', notAFolder)
   }
 })
 
@@ -383,6 +385,6 @@ test('modules of a cloned repository are not those of an az that pip installed',
   process.chdir(clone)
   t.after(() => process.chdir(before))
   const run = commandRunner({ programEnv, homeDir: bin, platform: process.platform })
-  const { exitCode, stdout } = await run('az', ['account', 'get-access-token'], patience)
+  const { exitCode, stdout } = await run('az', ['account', 'get-access-token'], neverAborted)
   assert.deepEqual([exitCode, stdout], [1, ''])
 })

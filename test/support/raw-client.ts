@@ -15,7 +15,7 @@ export interface ServerMessage {
   readonly body: Buffer
 }
 
-const patience = new AbortController().signal
+const neverAborted = new AbortController().signal
 
 export class RawClient {
   readonly socket: Socket
@@ -51,9 +51,10 @@ export class RawClient {
   }
 
   async next(): Promise<ServerMessage> {
-    const head = await readExactly(this.socket, 5, patience)
+    const head = await readExactly(this.socket, 5, neverAborted)
     const length = head.readInt32BE(1) - 4
-    const body = length === 0 ? Buffer.alloc(0) : await readExactly(this.socket, length, patience)
+    const body =
+      length === 0 ? Buffer.alloc(0) : await readExactly(this.socket, length, neverAborted)
     return { type: head.toString('latin1', 0, 1), body }
   }
 

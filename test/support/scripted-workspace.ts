@@ -142,5 +142,5 @@ export async function connectTo(
   return workspace
 }
 
-/** A signal that ends no test. */
-export const patience: AbortSignal = new AbortController().signal
+/** For calls that no test ends early. */
+export const neverAborted: AbortSignal = new AbortController().signal

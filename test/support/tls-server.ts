@@ -12,7 +12,7 @@ import {
   makeAuthority,
 } from '../../src/core/certificates.js'
 import { readExactly } from '../../src/wire/byte-reader.js'
-import { patience } from './scripted-workspace.js'
+import { neverAborted } from './scripted-workspace.js'
 
 const SSL_REQUEST_BYTES = 8
 
@@ -57,7 +57,7 @@ export async function tlsServer(t: TestContext, options: TlsServerOptions): Prom
   })
 
   async function answer(raw: Socket): Promise<void> {
-    await readExactly(raw, SSL_REQUEST_BYTES, patience)
+    await readExactly(raw, SSL_REQUEST_BYTES, neverAborted)
     raw.write('S')
     // Without an SNICallback Node does not note the name of a socket that is upgraded.
     const SNICallback = (_: string, done: (error: null, context: typeof secureContext) => void) =>
