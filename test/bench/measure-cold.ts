@@ -23,21 +23,22 @@ export async function measureCold(bench: Bench): Promise<void> {
   for (const roundTripMs of [0, 20, 40]) {
     const relay = await startRelay(bench.folder, bench.far.port, roundTripMs)
     try {
-      const primed = new Set<Way>()
       await inTurns(
         { ...bench, ways },
         `cold@${roundTripMs}ms`,
         async (way) => {
-          if (way.name === 'warm' && !primed.has(way)) {
-            primed.add(way)
-            await ask(way) // what the spares are to be like
-            await new Promise((resolve) => setTimeout(resolve, SPARES_PATIENCE_MS))
-          }
           const startedAt = performance.now()
           await ask(way)
           return { ms: performance.now() - startedAt }
         },
-        { ...bench.far, port: relay.port },
+        {
+          to: { ...bench.far, port: relay.port },
+          warmUp: async (way) => {
+            if (way.name !== 'warm') return
+            await ask(way) // the spare connections are made like this one
+            await new Promise((resolve) => setTimeout(resolve, SPARES_PATIENCE_MS))
+          },
+        },
       )
     } finally {
       await relay.process.stop()

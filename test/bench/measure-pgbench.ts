@@ -30,6 +30,9 @@ export async function measureLatency(bench: Bench): Promise<void> {
   })
 }
 
+// A proxy runs for weeks, and V8 compiles for its first thousand connections or two.
+const WARM_UP_CONNECTIONS = 1_500
+
 /**
  * A connection for each query, in front of the servers that decide what a handshake costs: an RSA
  * chain without and with session tickets, and P-256 for comparison.
@@ -46,18 +49,24 @@ export async function measureConnections(bench: Bench): Promise<void> {
     const servers = { rsa: bench.far, tickets: front, p256 }
     for (const [name, far] of Object.entries(servers)) {
       if (far === undefined) continue
+      const args = ['-S', '-C', '-c', '4']
       await inTurns(
         { ...bench, ways },
         `connections@${name}`,
         async (way) => {
-          const args = ['-S', '-C', '-c', '4']
           const { transactions, perSecond, cpuMs } = await pgbench({ ...bench, far }, way, args)
           return {
             'connections/s': perSecond,
             ...(cpuMs !== undefined && { 'CPU ms/connection': cpuMs / transactions }),
           }
         },
-        far,
+        {
+          to: far,
+          warmUp: (way) => {
+            const each = String(WARM_UP_CONNECTIONS / 4)
+            return runPgbench({ far }, way, [...args, '-t', bench.quick ? '10' : each])
+          },
+        },
       )
     }
   } finally {
@@ -84,16 +93,22 @@ export interface PgbenchResult {
   readonly cpuMs: number | undefined
 }
 
+async function runPgbench(
+  { far }: Pick<Bench, 'far'>,
+  way: Pick<Way, 'env'>,
+  args: readonly string[],
+): Promise<string> {
+  const program = (await findProgram('pgbench'))!
+  return run([program, '-n', ...args], { ...far.env, ...way.env })
+}
+
 export async function pgbench(
   bench: Bench,
   way: Pick<Way, 'env' | 'process'>,
   args: readonly string[],
 ): Promise<PgbenchResult> {
-  const program = (await findProgram('pgbench'))!
   const before = way.process?.cpuMs ?? 0
-  const seconds = bench.quick ? '2' : '5'
-  const env = { ...bench.far.env, ...way.env }
-  const output = await run([program, '-n', '-T', seconds, ...args], env)
+  const output = await runPgbench(bench, way, ['-T', bench.quick ? '2' : '5', ...args])
   const after = way.process?.cpuMs
   const number = (pattern: RegExp): number => Number(pattern.exec(output)?.[1])
   return {

@@ -7,11 +7,19 @@ export async function inTurns(
   bench: Bench,
   measure: string,
   round: (way: Way) => Promise<Readonly<Record<string, number>>>,
-  to: Destination = bench.far,
+  {
+    to = bench.far,
+    warmUp,
+  }: {
+    readonly to?: Destination
+    /** Run for each way before the first round, and not counted. */
+    readonly warmUp?: (way: Way) => Promise<unknown>
+  } = {},
 ): Promise<void> {
   const ways: Way[] = []
   try {
     for (const name of bench.ways) ways.push(await startWay(name, to, bench.folder))
+    if (warmUp !== undefined) for (const way of ways) await warmUp(way)
     for (let count = 0; count < bench.rounds; count++) {
       const first = count % ways.length
       for (const way of [...ways.slice(first), ...ways.slice(0, first)]) {
