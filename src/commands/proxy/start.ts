@@ -49,6 +49,8 @@ async function run(
   // Otherwise a rush of clients makes V8's young generation grow to 32 MB, and it stays so: a sixth of what
   // two thousand sessions need.
   setFlagsFromString('--semi-space-growth-factor=1')
+  // 1 MB is collected sooner than other threads are woken, and on a busy machine all sessions wait for those.
+  setFlagsFromString('--no-parallel-scavenge')
   const { machine, stderr, onSignal } = surroundings
   const notices: string[] = []
   const loading = loadConfig((text) => notices.push(text))
