@@ -48,17 +48,22 @@ test('a branch that was begun and failed is deleted', async (t) => {
   assert.deepEqual(await deleted(t, { error: FAILED }), [`DELETE ${API}/${NAME}?purge=true`])
 })
 
-test('when the wait for a branch is given up, it is deleted, unless others may have found it', async (t) => {
-  for (const isShared of [false, true]) {
+test('when the wait for a branch ends early, it is deleted, unless others may have found it', async (t) => {
+  const refused = { status: 403, body: { error_code: 'PERMISSION_DENIED', message: 'not yours' } }
+  for (const [isShared, reply] of [
+    ...[[false, undefined] as const, [true, undefined] as const],
+    ...[[false, refused] as const, [true, refused] as const],
+  ]) {
     const given = new AbortController()
     const operation = { name: `${NAME}/operations/1` }
+    let polls = 0
     const server = await ScriptedWorkspace.start(
       t,
       routes({
         [`POST ${API}/${PROJECT}/branches`]: { body: operation },
         [`GET ${API}/${operation.name}`]: () => {
-          given.abort(new Error('given up'))
-          return { body: operation }
+          if (reply === undefined) given.abort(new Error('given up'))
+          return polls++ === 0 && reply !== undefined ? reply : { body: operation }
         },
         [`GET ${API}/${NAME}`]: {
           body: { name: NAME, uid: 'br-1', create_time: now(), status: { source_branch: SOURCE } },
@@ -69,7 +74,7 @@ test('when the wait for a branch is given up, it is deleted, unless others may h
     const branches = await (await connectTo(t, server.host)).branches()
     const plan = { project: PROJECT, source: SOURCE, ids: ['pr-42'], lifeMs: 60_000, isShared }
     const making = makeBranch(branches, { ...plan, now: Date.now() }, given.signal)
-    await assert.rejects(making, /given up/)
+    await assert.rejects(making, reply === undefined ? /given up/ : /not yours/)
     const wasDeleted = server.lines.some((line) => line.startsWith('DELETE'))
     assert.equal(wasDeleted, !isShared)
   }

@@ -36,8 +36,12 @@ const opened = ({ daemon }: TestProxy): string[] =>
   daemon.targets.map(({ settings }) => settings.name).filter((name) => name !== EVERY)
 
 /** The error of a client with this user name. */
-async function refusal({ port }: TestProxy, user: string): Promise<pg.DatabaseError> {
-  const client = new pg.Client({ host: '127.0.0.1', port, user, database: 'postgres' })
+async function refusal(
+  { port }: TestProxy,
+  user: string,
+  database = 'postgres',
+): Promise<pg.DatabaseError> {
+  const client = new pg.Client({ host: '127.0.0.1', port, user, database })
   client.on('error', () => {})
   const error = await client.connect().then(
     () => undefined,
@@ -92,10 +96,27 @@ test('a choice may go on to an endpoint of the branch, or to a database of it', 
   const { rows } = await client.query('select current_database() as name')
   assert.equal(rows[0].name, 'postgres')
   assert.equal(control.logins.at(-1)!.host, hostOf('main'))
-  assert.deepEqual(opened(proxy), ['demo-instance', ofEndpoint, ofDatabase])
+  assert.deepEqual(opened(proxy), ['demo-instance', ofEndpoint, named('main')])
   const { code, message } = await refusal(proxy, `${named('dev')}/endpoints/nosuch`)
   assert.equal(code, '3D000')
   assert.match(message, /endpoints\/nosuch does not exist/)
+})
+
+test('a database that does not exist closes no branch, and keeps none from being opened', async (t) => {
+  const proxy = await proxyBefore(t, emulator, ON)
+  await connectedClient(t, proxy.port, { user: named('dev') })
+  const before = lookUps()
+  for (let count = 0; count < 40; count++) {
+    const user = `${named('dev')}/databases/nosuch${count}`
+    const { code, message } = await refusal(proxy, user, user) // as libpq does
+    assert.equal(code, '3D000')
+    assert.match(message, /database "nosuch\d+" does not exist/)
+  }
+  assert.equal((await refusal(proxy, named('dev'), 'nosuch')).code, '3D000')
+  assert.equal(lookUps(), before)
+  assert.deepEqual(opened(proxy), ['demo-instance', named('dev')])
+  await connectedClient(t, proxy.port, { user: named('dev') })
+  await connectedClient(t, proxy.port, { user: named('main') })
 })
 
 test('a branch is closed ten minutes after its last client, and not before', async (t) => {

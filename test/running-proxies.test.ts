@@ -97,7 +97,7 @@ test('status shows every proxy of the user, wherever its ports are', async (t) =
   assert.doesNotMatch(one.stdout, /demo-instance/)
 })
 
-test('a proxy that cannot be asked hides none of the others from status', async (t) => {
+test('a proxy that cannot be asked hides none of the others, nor keeps them running', async (t) => {
   const user = await newUser(t)
   const [a, b] = [await user.start('demo-instance'), await user.start('second-instance')]
   await user.start('projects/demo', '--no-admin')
@@ -127,6 +127,10 @@ test('a proxy that cannot be asked hides none of the others from status', async 
   const only = await user.run('status', 'demo-instance')
   assert.equal(only.code, 1)
   assert.match(only.stderr, /is silent at http/)
+  const stopped = await user.run('shutdown', '--all')
+  assert.equal(stopped.code, 1)
+  assert.match(stopped.stderr, /lakebase-proxy has stopped\.[\s\S]*is silent at http/)
+  assert.equal((await b.proxy.done).code, 0)
   a.proxy.child.kill('SIGCONT')
 })
 

@@ -48,11 +48,12 @@ function readBytes(path: string): Buffer {
   try {
     return readFileSync(path)
   } catch (cause) {
-    throw new ProxyError('config', `cannot read ${path}: ${reason(cause)}`, { cause })
+    throw new ProxyError('config', `cannot read ${path}: ${readProblem(cause)}`, { cause })
   }
 }
 
-function reason(cause: unknown): string {
+/** Why a file could not be read, for a message. */
+export function readProblem(cause: unknown): string {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
   if (code === 'ENOENT') return 'no such file'
   if (code === 'EISDIR') return 'it is a folder'

@@ -17,7 +17,9 @@ import { type DrainOptions, shuttingDown, TargetSessions } from '../listener/tar
 import type { WorkspacePlace } from '../observe/observed-proxy.js'
 import type { People } from '../session/people.js'
 import type { ServingTarget } from '../session/route.js'
+import type { ClientLogin } from '../upstream/attempt.js'
 import type { Canceller } from '../upstream/cancel.js'
+import { toWireText } from '../wire/frontend.js'
 import { clientAuthOf, type Entrance, type PortOptions, peopleOf, portListener } from './port.js'
 import type { RunningTarget } from './running-target.js'
 import type { SignedIn } from './workspaces.js'
@@ -125,10 +127,13 @@ export class BranchTargets {
   }
 
   /**
-   * What serves clients of `branch`. Errors: kind `route` (3D000) when it does not exist, `limit`
+   * What serves clients that choose `name`: a branch, an endpoint of it, or a database of it, which opens
+   * the branch itself, so that made-up databases open nothing. Errors: kind `route` (3D000) when it does not exist, `limit`
    * (53300) when too many are open or asked for, and those of the workspace.
    */
-  async open(branch: string, signal: AbortSignal): Promise<ServingTarget> {
+  async open(name: string, signal: AbortSignal): Promise<ServingTarget> {
+    const [branch = name, isOfDatabase] = name.split('/databases/')
+    const database = isOfDatabase && settingsOfBranch(this.settings, name).database
     const open = this.#open.get(branch)
     const running = open?.running ?? (await waitFor(this.#opening.join(branch), signal))
     if (running.sessions.admitted === 0) this.#closeWhenIdle(branch) // not before this client is in
@@ -136,9 +141,9 @@ export class BranchTargets {
     return {
       ...running.serving,
       connector: {
-        connect: async (...how) => {
+        connect: async (login, ...how) => {
           try {
-            return await connector.connect(...how)
+            return await connector.connect(withDatabase(login, database), ...how)
           } catch (error) {
             throw isGone(error) ? this.#recordMissing(branch, error as ProxyError, running) : error
           }
@@ -290,6 +295,15 @@ export class BranchTargets {
       if (!this.#open.has(branch)) this.#options.closed(running.settings.name)
     })
   }
+}
+
+/** The login with this database, where the client names none but libpq's default, its user name. */
+function withDatabase(login: ClientLogin, database: string | undefined): ClientLogin {
+  const { parameters } = login
+  const asked = parameters.get('database') ?? ''
+  const isNamed = asked !== '' && asked !== parameters.get('user')
+  if (database === undefined || isNamed) return login
+  return { ...login, parameters: new Map(parameters).set('database', toWireText(database)) }
 }
 
 function tooMany(): ProxyError {

@@ -11,7 +11,10 @@ import { timeoutOf } from './wait.js'
 
 const POLL_MS = 200
 
-/** Errors: kinds `dial` and `config`, and `stopping` at the time-out. */
+/**
+ * With `--all`, a proxy that cannot be asked keeps none of the others running. Errors: kinds `dial`,
+ * `target` and `config` of the first that does not stop, and `stopping` at the time-out.
+ */
 export async function shutDown(invocation: Invocation): Promise<number> {
   const { stderr } = invocation.surroundings
   const timeoutMs = timeoutOf(invocation)
@@ -19,13 +22,8 @@ export async function shutDown(invocation: Invocation): Promise<number> {
   const proxies = invocation.options.has('all')
     ? asked
     : [onlyOne(asked, 'shutdown', invocation.operands[0])]
-  const clients = proxies.map(clientOf)
-  for (const client of clients) {
-    const { status, body } = await client.ask('/shutdown', 'POST')
-    if (status !== 200) {
-      throw new ProxyError('target', `it does not stop: ${body.error ?? `HTTP status ${status}`}`)
-    }
-  }
+  const asks = await Promise.allSettled(proxies.map(askToStop))
+  const clients = asks.flatMap((ask) => (ask.status === 'fulfilled' ? ask.value : []))
   const until = Date.now() + timeoutMs
   let told = false
   while (await anyAnswers(clients)) {
@@ -39,8 +37,17 @@ export async function shutDown(invocation: Invocation): Promise<number> {
     await delay(POLL_MS)
   }
   const what = clients.length === 1 ? 'lakebase-proxy has' : `${clients.length} proxies have`
-  stderr.write(`${what} stopped.\n`)
+  if (clients.length > 0) stderr.write(`${what} stopped.\n`)
+  const problem = asks.find((ask) => ask.status === 'rejected')
+  if (problem !== undefined) throw problem.reason
   return 0
+}
+
+async function askToStop(proxy: Parameters<typeof clientOf>[0]): Promise<AdminClient> {
+  const client = clientOf(proxy)
+  const { status, body } = await client.ask('/shutdown', 'POST')
+  if (status === 200) return client
+  throw new ProxyError('target', `it does not stop: ${body.error ?? `HTTP status ${status}`}`)
 }
 
 async function anyAnswers(clients: readonly AdminClient[]): Promise<boolean> {

@@ -130,9 +130,11 @@ type ReadParameter = (value: string, draft: Draft, key: string) => unknown
 function only(...values: readonly string[]): ReadParameter {
   return (value, _draft, key) => {
     if (values.includes(value)) return
+    const reason = REASONS.get(key)
+    const comfort = reason === undefined ? 'Leave' : 'The server is verified all the same: leave'
     throw malformed(
-      `${written(key, value)} cannot be met${REASONS.get(key) ?? ''}`,
-      `The server is verified all the same: leave it out, or write ${key}=${values[0]}.`,
+      `${written(key, value)} cannot be met${reason ?? ''}`,
+      `${comfort} it out, or write ${key}=${values[0]}.`,
     )
   }
 }

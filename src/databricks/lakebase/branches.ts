@@ -83,8 +83,9 @@ export class LakebaseBranches {
       await this.#finished(value, what, signal)
       return described((await this.#get(name, signal)).value)
     } catch (error) {
-      const isAnothers = isTaken(error) || (isShared && signal.aborted)
-      if (!isAnothers) await this.#undo({ name, sourceBranch, since, begun: value })
+      const wasNotMade = error instanceof ApiError && error.status === 200 // the operation's own word
+      const mayBeOthers = isTaken(error) || (isShared && !wasNotMade)
+      if (!mayBeOthers) await this.#undo({ name, sourceBranch, since, begun: value })
       throw error
     }
   }

@@ -49,5 +49,6 @@ export class LookUp<T> {
 /** Whether the thing does not exist, no longer does, or its name means another or several now. */
 export function isGone(error: unknown): boolean {
   if (!(error instanceof ProxyError) || error.kind !== 'target') return false
+  if (error.sqlState === '3D000') return false // the server's word: it is there, and lacks a database
   return !('status' in error) || error.status === 404
 }

@@ -1,8 +1,10 @@
 /** `file-oidc`: an ID token in a file, as Kubernetes and CI systems keep one and replace it in time. */
 
+import { readFile } from 'node:fs/promises'
+
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
-import { readText } from '../../core/text-file.js'
+import { decodeText, readProblem } from '../../core/text-file.js'
 import type { SignInMethod } from './sign-in-method.js'
 import { federationHint, idTokenSignIn } from './token-exchange.js'
 
@@ -32,7 +34,14 @@ export const fileOidc: SignInMethod = {
 }
 
 async function readIdToken(file: string): Promise<Secret> {
-  const text = readText(file).trim()
+  // Not readFileSync: the volume that the token is mounted from may be slow.
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw new ProxyError('config', `cannot read the ID token in ${file}: ${readProblem(cause)}`, {
+      cause,
+      hint: 'Check DATABRICKS_OIDC_TOKEN_FILEPATH: the file must be there and readable.',
+    })
+  })
+  const text = decodeText(bytes, file).trim()
   if (text === '') throw new ProxyError('identity', `the ID token file ${file} is empty`)
   return new Secret(text)
 }
