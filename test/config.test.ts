@@ -143,6 +143,19 @@ test('every mistake in the query of one TARGET is told at once', async (t) => {
   assert.doesNotMatch(url, /hunter2/)
 })
 
+test('a hint that is that of several mistakes in a row is given once', async (t) => {
+  const url = 'postgresql://u:hunter2@h/d?schema=public&pgbouncer=true'
+  const text = await refusal(t, { targets: [url] })
+  assert.match(text, /"schema"\n.*"pgbouncer"\n {4}Leave it out/)
+  assert.equal(text.split('Leave it out').length, 2)
+})
+
+test('a duration may be in days', async (t) => {
+  const flags = { 'idle-timeout': '1d12h' }
+  const { settings } = await load(t, { targets: ['a'], flags })
+  assert.equal(settings.targets[0]!.idleTimeoutMs, 36 * 3_600_000)
+})
+
 test('nothing of .env reaches the environment, and Databricks variables of both are merged', async (t) => {
   const env = { DATABRICKS_HOST: 'https://from-env', DATABRICKS_TOKEN: '' }
   const before = { ...env }

@@ -19,7 +19,7 @@ import { whereToConnect } from './where-to-connect.js'
 /** The choices of `--format`. */
 type UrlFormat = 'psql' | 'uri' | 'env' | 'dotenv' | 'jdbc' | 'sqlalchemy' | 'pgservice' | 'dbeaver'
 
-/** Whole lines. Errors: kind `config`, when it cannot be told which port is meant. */
+/** Whole lines. Errors: those of `whereToConnect`, and kind `config` for port 0. */
 export async function printUrl(invocation: Invocation): Promise<number> {
   const { surroundings, options } = invocation
   const format = options.get('format') as UrlFormat

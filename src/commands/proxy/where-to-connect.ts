@@ -1,7 +1,7 @@
 /**
  * Which address `url` prints: that of the running proxy that serves the target, in the workspace that
  * the settings mean, else what the settings say. An address that leads to another database than the
- * one that is asked for is printed with a notice.
+ * one that is asked for is not printed.
  */
 
 import type { Config } from '../../config/resolve/config.js'
@@ -29,7 +29,10 @@ interface Place {
 /** A target of a running proxy, and the process that serves it. */
 type Served = AnnouncedTarget & { readonly pid: number }
 
-/** Errors: kind `config`, when the settings are wrong, or several running proxies may be meant. */
+/**
+ * Errors: kind `config`, when the settings are wrong, or several running proxies may be meant; kind `target`
+ * when a proxy of other targets holds the port.
+ */
 export async function whereToConnect(invocation: Invocation): Promise<Place> {
   const { operands, flags, surroundings } = invocation
   const [named] = operands
@@ -56,15 +59,15 @@ export async function whereToConnect(invocation: Invocation): Promise<Place> {
   const [found, ...others] = atPort.length > 0 || flags.has('port') ? atPort : here
   if (found === undefined) {
     const elsewhere = served.find((each) => !here.includes(each))
+    const why = elsewhere && ofAnotherWorkspace(elsewhere, host!)
     const holder = ownerOf(address.port, proxies)
-    const notice =
-      elsewhere !== undefined
-        ? ofAnotherWorkspace(elsewhere, host!)
-        : holder && ofOtherTargets(target.name, holder.names, address.port, running)
-    if (notice !== undefined) {
-      const free = holder && (await nextFreePort(address.port))
-      const start = free === undefined ? '' : ` Otherwise start it with --port ${free}.`
-      surroundings.stderr.write(`Notice: ${oneLine(notice + start)}\n`)
+    if (holder !== undefined) {
+      const message = why ?? `no running lakebase-proxy serves "${target.name}"`
+      throw await held(message, address.port, holder.names, didYouMeanOne(target.name, running))
+    }
+    if (why !== undefined) {
+      const notice = `${why}; this is the address that a proxy of these settings would have.`
+      surroundings.stderr.write(`Notice: ${oneLine(notice)}\n`)
     }
     return { ...target, address }
   }
@@ -146,19 +149,26 @@ function several(name: string, served: readonly Served[]): ProxyError {
 }
 
 function ofAnotherWorkspace({ name, pid, address, workspace }: Served, host: string): string {
-  return `the running "${name}" (pid ${pid}, port ${address.port}) is of ${workspace}, not of ${host}; this is the address that a proxy of these settings would have.`
+  return `the running "${name}" (pid ${pid}, port ${address.port}) is of ${workspace}, not of ${host}`
 }
 
-function ofOtherTargets(
-  name: string,
-  names: string,
-  port: number,
-  running: readonly Served[],
-): string {
-  const meant = didYouMean(
+function didYouMeanOne(name: string, running: readonly Served[]): string | undefined {
+  return didYouMean(
     name,
     running.flatMap((each) => [each.name, each.text ?? each.name]),
   )
-  const held = `no running lakebase-proxy serves "${name}", and ${port} is held by one that serves ${names}.`
-  return meant === undefined ? held : `${held} ${meant}`
+}
+
+/** The address would lead to another database than the one that is asked for. */
+async function held(
+  message: string,
+  port: number,
+  names: string,
+  meant: string | undefined,
+): Promise<ProxyError> {
+  const free = await nextFreePort(port)
+  const start = free === undefined ? [] : [`Start one that serves it with --port ${free}.`]
+  return new ProxyError('target', `${message}, and ${port} is held by one that serves ${names}`, {
+    hint: [...(meant === undefined ? [] : [meant]), ...start].join(' '),
+  })
 }

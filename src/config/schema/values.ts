@@ -103,7 +103,7 @@ export function portNumber(min = 0): Kind<number, number> {
   return wholeNumber('port', 65_535, min)
 }
 
-const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 // A Node timer set further ahead than 2^31 - 1 ms fires at once.
 const LONGEST_MS = 24 * 24 * UNIT_MS.h!
 
@@ -116,11 +116,11 @@ export function duration(
     placeholder: 'duration',
     unit: 'Ms',
     parse(written) {
-      if (written !== '0' && !/^(\d{1,9}(ms|s|m|h))+$/.test(written)) {
-        throw new ValueError(`must be a duration such as 30s, 5m or 1h${butNot(written)}`)
+      if (written !== '0' && !/^(\d{1,9}(ms|s|m|h|d))+$/.test(written)) {
+        throw new ValueError(`must be a duration such as 30s, 5m, 1h or 7d${butNot(written)}`)
       }
       let ms = 0
-      for (const [, count, unit] of written.matchAll(/(\d{1,9})(ms|s|m|h)/g)) {
+      for (const [, count, unit] of written.matchAll(/(\d{1,9})(ms|s|m|h|d)/g)) {
         ms += Number(count) * UNIT_MS[unit!]!
       }
       if (ms < minMs || ms > maxMs) {

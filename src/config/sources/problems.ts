@@ -36,8 +36,11 @@ export class Problems {
     if (found.length === 1) {
       throw new ProxyError('config', placed(first), { hint: first.hint })
     }
-    const lines = found.map((problem) =>
-      [`  ${placed(problem)}`, ...(problem.hint ? [`    ${problem.hint}`] : [])].join('\n'),
+    // A hint that is also that of the next problem is given once, after both.
+    const lines = found.map((problem, at) =>
+      problem.hint === undefined || problem.hint === found[at + 1]?.hint
+        ? `  ${placed(problem)}`
+        : `  ${placed(problem)}\n    ${problem.hint}`,
     )
     throw new ProxyError('config', `${found.length} settings are wrong\n${lines.join('\n')}`)
   }
