@@ -1,7 +1,8 @@
 /** Workspace tokens: asked for once however many wait, refreshed ahead, kept while that fails. */
 
 import assert from 'node:assert/strict'
-import { mkdir, realpath, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdir, open, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -387,4 +388,36 @@ test('modules of a cloned repository are not those of an az that pip installed',
   const run = commandRunner({ programEnv, homeDir: bin, platform: process.platform })
   const { exitCode, stdout } = await run('az', ['account', 'get-access-token'], neverAborted)
   assert.deepEqual([exitCode, stdout], [1, ''])
+})
+
+test('an ID token file that blocks ends a request at its limit, and the file is read again for the next', async (t) => {
+  const server = await ScriptedWorkspace.start(t, ({ path: at }) => {
+    if (at.includes('.well-known')) {
+      return {
+        body: { issuer: `${server.host}/oidc`, token_endpoint: `${server.host}/oidc/token` },
+      }
+    }
+    if (at.endsWith('/oidc/token')) {
+      return { body: { access_token: 'exchanged', token_type: 'Bearer', expires_in: 3600 } }
+    }
+    return { body: { userName: 'ada@example.com' } }
+  })
+  const file = path.join(await temporaryFolder(t), 'token')
+  execFileSync('mkfifo', [file])
+  const clock = new FakeClock()
+  const env = {
+    ...{
+      DATABRICKS_HOST: server.host,
+      DATABRICKS_CLIENT_ID: 'app',
+      DATABRICKS_AUTH_TYPE: 'file-oidc',
+    },
+    DATABRICKS_OIDC_TOKEN_FILEPATH: file,
+  }
+  const workspace = await connectTo(t, server.host, { env, clock })
+  const held = assert.rejects(workspace.identity(neverAborted), { kind: 'credential' })
+  await clock.runUntil(held)
+  await (await open(file, 'w')).close() // lets the reader of the FIFO go
+  await rm(file)
+  await writeFile(file, 'id-token')
+  assert.equal(await workspace.identity(neverAborted), 'ada@example.com')
 })

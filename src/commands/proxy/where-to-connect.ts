@@ -169,6 +169,6 @@ async function held(
   const free = await nextFreePort(port)
   const start = free === undefined ? [] : [`Start one that serves it with --port ${free}.`]
   return new ProxyError('target', `${message}, and ${port} is held by one that serves ${names}`, {
-    hint: [...(meant === undefined ? [] : [meant]), ...start].join(' '),
+    hint: [...(meant === undefined ? [] : [meant]), ...start].join(' ') || undefined,
   })
 }

@@ -2,11 +2,14 @@
 
 import { readFile } from 'node:fs/promises'
 
+import { SingleFlight, waitFor, withDeadline } from '../../core/deadline.js'
 import { ProxyError } from '../../core/errors.js'
 import { Secret } from '../../core/secret.js'
 import { decodeText, readProblem } from '../../core/text-file.js'
-import type { SignInMethod } from './sign-in-method.js'
+import type { SignInMethod, TokenCall } from './sign-in-method.js'
 import { federationHint, idTokenSignIn } from './token-exchange.js'
+
+const READ_LIMIT_MS = 10_000
 
 export const fileOidc: SignInMethod = {
   type: 'file-oidc',
@@ -24,13 +27,25 @@ export const fileOidc: SignInMethod = {
   configure(config) {
     const file = config.get('oidc_token_filepath') ?? config.get('databricks_id_token_filepath')
     if (file === undefined) return undefined
+    // A read that hangs, as on a lost network volume, holds one of Node's few threads: one at a time.
+    const reading = new SingleFlight(() => readIdToken(file))
     const source = {
       what: `the ID token in ${file}`,
       hint: `${federationHint(config)} The token in ${file} may also have expired.`,
-      read: () => readIdToken(file),
+      read: (_audience: unknown, { clock, signal }: TokenCall) =>
+        withDeadline(
+          { clock, ms: READ_LIMIT_MS, reason: () => slow(file), signals: [signal] },
+          (limit) => waitFor(reading.join(), limit),
+        ),
     }
     return idTokenSignIn(source, config)
   },
+}
+
+function slow(file: string): ProxyError {
+  return new ProxyError('credential', `reading the ID token in ${file}: timeout expired`, {
+    hint: 'Is it on a volume that does not answer?',
+  })
 }
 
 async function readIdToken(file: string): Promise<Secret> {
